@@ -1,0 +1,46 @@
+"""The errors a user can cause or meet. Each message is one sentence: the file, the cause and the cure.
+
+The exit code tells a script what kind of thing went wrong; 1 is everything else, 130 is Ctrl-C.
+"""
+
+
+class AvsegError(Exception):
+    """Base of all expected errors; the command line prints its message without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(AvsegError):
+    """An input is missing, is not a video, has no sound, or cannot be decoded."""
+
+    exit_code = 2
+
+
+class CheckpointError(AvsegError):
+    """A checkpoint is missing, damaged, or does not fit the model it claims to be."""
+
+    exit_code = 3
+
+
+class DeviceError(AvsegError):
+    """The device or precision asked for is not there, or its memory ran out."""
+
+    exit_code = 4
+
+
+class OutputError(AvsegError):
+    """An output cannot be written: it exists, equals the input, or the disk is full."""
+
+    exit_code = 5
+
+
+class DownloadError(AvsegError):
+    """A download failed, was refused, or did not match its checksum."""
+
+    exit_code = 6
+
+
+class DataError(AvsegError):
+    """A data set is missing, malformed, or not in the layout it was said to be in."""
+
+    exit_code = 7
