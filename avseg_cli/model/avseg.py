@@ -1,0 +1,77 @@
+"""The whole model, as in the paper's figure: encoder and VGGish, ST-BAVA, mask decoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import build_fusion
+from avseg_cli.model.image_encoder import ImageEncoder
+from avseg_cli.model.mask_decoder import MaskDecoder
+from avseg_cli.model.positional import RandomFourierPositions
+from avseg_cli.model.vggish import VGGish
+from avseg_cli.transforms import prepare_frames
+
+
+class AvsegModel(nn.Module):
+    """Frames and their sound in, logits of "this pixel sounds" out."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vggish = VGGish(config.audio_dim, config.vggish_width)
+        self.image_encoder = ImageEncoder(config)
+        self.audio_embed = nn.Linear(config.audio_dim, config.out_chans)
+        self.positions = RandomFourierPositions(config.out_chans)
+        self.fusion = build_fusion(config)
+        self.mask_decoder = MaskDecoder(config)
+
+    def embed_sound(self, log_mel: Tensor) -> Tensor:
+        """VGGish on (..., 1, 96, 64) log-mel -> (..., 128)."""
+        flat = log_mel.reshape(-1, *log_mel.shape[-3:])
+        return self.vggish(flat).view(*log_mel.shape[:-3], -1)
+
+    def embed_frames(self, frames: Tensor, sound: Tensor | None) -> Tensor:
+        """Normalised frames (N, 3, S, S), each with its raw sound vector (N, 128) -> (N, C, g, g).
+
+        A frame's embedding depends on that frame and its own sound only: compute it once, use it in
+        every clip the frame is part of. ``sound`` None leaves the adapters out (training stage 1a).
+        """
+        return self.image_encoder(frames, sound)
+
+    def decode(self, embeddings: Tensor, sound: Tensor) -> Tensor:
+        """Fuse a clip and predict: embeddings (B, T, C, g, g), sound (B, T, 128) -> logits (B, T, 4g, 4g).
+
+        The logits are the sum of the decoder's three masks; mask = sigmoid(logit) > 0.5 after
+        ``transforms.upsample_logits``.
+        """
+        visual = embeddings.flatten(3).transpose(2, 3)  # (B, T, N, C)
+        audio = F.normalize(self.audio_embed(sound), dim=-1)  # (B, T, C)
+        positions = self.positions(self.config.grid).to(visual.dtype)  # (N, C)
+        pixels = visual
+        if self.fusion is not None:
+            fused, audio = self.fusion(visual, audio, positions)
+            pixels = visual + fused
+        sparse = audio.flatten(0, 1)[:, None].repeat(1, 2, 1)  # the audio token, twice: (B*T, 2, C)
+        logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions)
+        return logits.view(*audio.shape[:2], *logits.shape[-2:])
+
+    def forward(self, frames: Tensor, log_mel: Tensor) -> Tensor:
+        """A clip, or a batch of clips, to low-resolution logits.
+
+        frames: uint8 (T, H, W, 3) or (B, T, H, W, 3) RGB of any size, or float (T, 3, S, S) /
+        (B, T, 3, S, S) already normalised; log_mel: (T, 1, 96, 64) or (B, T, 1, 96, 64).
+        Returns (T, 4g, 4g) or (B, T, 4g, 4g).
+        """
+        one_clip = log_mel.dim() == 4
+        if one_clip:
+            frames, log_mel = frames[None], log_mel[None]
+        batch, time = log_mel.shape[:2]
+        flat = frames.flatten(0, 1)
+        if not flat.is_floating_point():
+            flat = prepare_frames(flat, self.config.image_size)
+        sound = self.embed_sound(log_mel)  # (B, T, 128)
+        embeddings = self.embed_frames(flat, sound.flatten(0, 1)).unflatten(0, (batch, time))
+        logits = self.decode(embeddings, sound)
+        return logits[0] if one_clip else logits

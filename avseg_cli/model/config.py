@@ -1,0 +1,117 @@
+"""The one configuration of the model; it is stored in every checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from avseg_cli.errors import CheckpointError
+
+FUSIONS = ("stbava", "none", "tpavi", "han", "cmran", "jca")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that decides the shape of the model.
+
+    Backbone fields follow segment_anything's ``ImageEncoderViT``. The defaults are SAM's ViT-B and the
+    paper's MS3 fusion (depth 7). Raises ``CheckpointError`` for values that cannot make a model.
+    """
+
+    backbone: str = "vit_b"
+    image_size: int = 1024            # pixels, square
+    patch_size: int = 16              # pixels per token side
+    stem: str = "patch"               # "patch": SAM's one convolution; "conv": a small stack of them
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    window_size: int = 14             # tokens
+    global_blocks: tuple[int, ...] = (2, 5, 8, 11)
+    out_chans: int = 256              # C, shared by neck, fusion and decoder
+    decoder_mlp_dim: int = 2048
+    adapters: bool = True
+    adapter_dim: int = 512
+    audio_dim: int = 128              # VGGish's output
+    vggish_width: float = 1.0         # 1.0 is VGGish; tiny models use narrower layers
+    fusion: str = "stbava"
+    fusion_depth: int = 7             # paper: 5 for S4, 7 for MS3
+    fusion_heads: int = 8
+    temporal: bool = True             # ablation, paper Table 6.3
+    bidirectional: bool = True        # ablation, paper Table 6.3
+    clip_frames: int = 5              # T, one frame a second
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "global_blocks", tuple(self.global_blocks))
+        problem = self._problem()
+        if problem:
+            raise CheckpointError(f"the model configuration is not valid: {problem}")
+
+    def _problem(self) -> str | None:
+        positive = ("image_size", "patch_size", "embed_dim", "depth", "num_heads", "out_chans", "clip_frames")
+        for name in positive:
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 0 < value <= 16384:
+                return f"{name} is {value!r}"
+        if self.image_size % self.patch_size:
+            return f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
+        if self.embed_dim % self.num_heads or self.out_chans % (2 * self.fusion_heads):
+            return "a width is not divisible by its number of heads"
+        if self.stem not in ("patch", "conv"):
+            return f"stem is {self.stem!r}, not patch or conv"
+        if self.stem == "conv" and self.patch_size != 8:
+            return "the conv stem makes tokens of 8 pixels; patch_size must be 8"
+        if self.fusion not in FUSIONS:
+            return f"fusion is {self.fusion!r}, not one of {', '.join(FUSIONS)}"
+        return None
+
+    @property
+    def grid(self) -> int:
+        """Tokens per image side."""
+        return self.image_size // self.patch_size
+
+    @property
+    def low_res(self) -> int:
+        """Side of the decoder's logit maps in pixels."""
+        return 4 * self.grid
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Strict inverse of ``to_dict``; raises ``CheckpointError`` naming missing and unknown fields."""
+        known = {field.name for field in fields(cls)}
+        missing, unknown = sorted(known - set(values)), sorted(set(values) - known)
+        if missing or unknown:
+            raise CheckpointError(
+                "the checkpoint's configuration does not fit this version of avseg: "
+                f"missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
+            )
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise CheckpointError(f"the checkpoint's configuration is malformed: {error}") from error
+
+
+_PRESETS: dict[str, ModelConfig] = {
+    "vit_b": ModelConfig(),
+    "vit_l": ModelConfig(
+        backbone="vit_l", embed_dim=1024, depth=24, num_heads=16, global_blocks=(5, 11, 17, 23)
+    ),
+    "vit_h": ModelConfig(
+        backbone="vit_h", embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31)
+    ),
+    # Made to be trained from nothing and to run on a laptop: 24x24 tokens of 8 pixels.
+    "tiny": ModelConfig(
+        backbone="tiny", image_size=192, patch_size=8, stem="conv", embed_dim=160, depth=4, num_heads=5,
+        window_size=8, global_blocks=(1, 3), out_chans=128, decoder_mlp_dim=512, adapter_dim=64,
+        vggish_width=0.25, fusion_depth=3,
+    ),
+}
+
+
+def preset(backbone: str, **overrides: Any) -> ModelConfig:
+    """The configuration of ``vit_h``, ``vit_l``, ``vit_b`` or ``tiny``, with fields replaced by name."""
+    if backbone not in _PRESETS:
+        raise CheckpointError(f"no backbone named {backbone!r}; choose one of {', '.join(_PRESETS)}")
+    return replace(_PRESETS[backbone], **overrides)

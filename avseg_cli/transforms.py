@@ -1,0 +1,34 @@
+"""Between pictures and tensors: frames to model input, logits to masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# ImageNet's statistics; SAM's pixel_mean and pixel_std are these times 255.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def prepare_frames(frames: Tensor, image_size: int) -> Tensor:
+    """RGB uint8 (N, H, W, 3) -> normalised float32 (N, 3, S, S), on the frames' device.
+
+    Squashed, not padded: the aspect ratio is not kept (the authors' preprocessing); the resize is
+    bilinear and antialiased.
+    """
+    x = frames.permute(0, 3, 1, 2).float()
+    if x.shape[-2:] != (image_size, image_size):
+        x = F.interpolate(x, (image_size, image_size), mode="bilinear", align_corners=False, antialias=True)
+    mean = torch.tensor(MEAN, device=x.device).view(3, 1, 1) * 255
+    std = torch.tensor(STD, device=x.device).view(3, 1, 1) * 255
+    return (x - mean) / std
+
+
+def upsample_logits(logits: Tensor, image_size: int, size: tuple[int, int]) -> Tensor:
+    """Low-resolution logits (N, h, w) -> (N, H, W) by way of the model's input size.
+
+    Two bilinear steps as in SAM's and the authors' code (one step gives other values).
+    """
+    x = F.interpolate(logits[:, None], (image_size, image_size), mode="bilinear", align_corners=False)
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)[:, 0]
