@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -60,7 +61,8 @@ def _global_options(
 
 
 for _name in COMMANDS:
-    import_module(f"avseg_cli.cli.{_name}").register(app)
+    if find_spec(f"avseg_cli.cli.{_name}"):
+        import_module(f"avseg_cli.cli.{_name}").register(app)
 
 
 def main() -> None:

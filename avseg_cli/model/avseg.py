@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +28,13 @@ class AvsegModel(nn.Module):
         self.fusion = build_fusion(config)
         self.mask_decoder = MaskDecoder(config)
 
+    def set_precision(self, dtype: torch.dtype) -> AvsegModel:
+        """Run encoder, fusion and decoder in ``dtype``; VGGish and the audio linear stay in float32 (they cost little)."""
+        for part in (self.image_encoder, self.fusion, self.mask_decoder):
+            if part is not None:
+                part.to(dtype)
+        return self
+
     def embed_sound(self, log_mel: Tensor) -> Tensor:
         """VGGish on (..., 1, 96, 64) log-mel -> (..., 128)."""
         flat = log_mel.reshape(-1, *log_mel.shape[-3:])
@@ -38,7 +46,8 @@ class AvsegModel(nn.Module):
         A frame's embedding depends on that frame and its own sound only: compute it once, use it in
         every clip the frame is part of. ``sound`` None leaves the adapters out (training stage 1a).
         """
-        return self.image_encoder(frames, sound)
+        dtype = self.image_encoder.pos_embed.dtype
+        return self.image_encoder(frames.to(dtype), None if sound is None else sound.to(dtype))
 
     def decode(self, embeddings: Tensor, sound: Tensor) -> Tensor:
         """Fuse a clip and predict: embeddings (B, T, C, g, g), sound (B, T, 128) -> logits (B, T, 4g, 4g).
@@ -46,16 +55,17 @@ class AvsegModel(nn.Module):
         The logits are the sum of the decoder's three masks; mask = sigmoid(logit) > 0.5 after
         ``transforms.upsample_logits``.
         """
-        visual = embeddings.flatten(3).transpose(2, 3)  # (B, T, N, C)
-        audio = F.normalize(self.audio_embed(sound), dim=-1)  # (B, T, C)
-        positions = self.positions(self.config.grid).to(visual.dtype)  # (N, C)
+        dtype = self.mask_decoder.iou_token.weight.dtype
+        visual = embeddings.flatten(3).transpose(2, 3).to(dtype)  # (B, T, N, C)
+        audio = F.normalize(self.audio_embed(sound), dim=-1).to(dtype)  # (B, T, C)
+        positions = self.positions(self.config.grid).to(dtype)  # (N, C)
         pixels = visual
         if self.fusion is not None:
             fused, audio = self.fusion(visual, audio, positions)
             pixels = visual + fused
         sparse = audio.flatten(0, 1)[:, None].repeat(1, 2, 1)  # the audio token, twice: (B*T, 2, C)
         logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions)
-        return logits.view(*audio.shape[:2], *logits.shape[-2:])
+        return logits.float().view(*audio.shape[:2], *logits.shape[-2:])
 
     def forward(self, frames: Tensor, log_mel: Tensor) -> Tensor:
         """A clip, or a batch of clips, to low-resolution logits.

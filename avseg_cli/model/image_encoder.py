@@ -74,6 +74,13 @@ class ConvStem(nn.Module):
         return self.down3(x).permute(0, 2, 3, 1)  # (B, g, g, C)
 
 
+def pairwise(rel_pos: Tensor) -> Tensor:
+    """(2n - 1, d), one vector per distance -> (n, n, d), one per pair [q, k]: rel_pos[q - k + n - 1]."""
+    n = (rel_pos.shape[0] + 1) // 2
+    places = torch.arange(n, device=rel_pos.device)
+    return rel_pos[places[:, None] - places[None, :] + n - 1]
+
+
 class Attention(nn.Module):
     """Attention with decomposed relative position over windows, or over the whole grid (window 0)."""
 
@@ -86,9 +93,6 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * size - 1, dim // num_heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, dim // num_heads))
-        # rel_pos[q - k + size - 1] for every pair of rows (or columns)
-        offsets = torch.arange(size)[:, None] - torch.arange(size)[None, :] + size - 1
-        self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, g, g, C) -> (B, g, g, C)."""
@@ -97,9 +101,8 @@ class Attention(nn.Module):
             qkv = self._into_windows(qkv)  # (B * windows, w, w, 3C)
         batch, height, width, _ = qkv.shape
         q, k, v = qkv.view(batch, height * width, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        out = relative_position_attention(
-            q, k, v, self.rel_pos_h[self.offsets], self.rel_pos_w[self.offsets]
-        )  # (B', nh, N, hd)
+        rows, columns = pairwise(self.rel_pos_h), pairwise(self.rel_pos_w)
+        out = relative_position_attention(q, k, v, rows, columns)  # (B', nh, N, hd)
         out = out.transpose(1, 2).reshape(batch, height, width, -1)
         if self.window:
             out = self._out_of_windows(out, x.shape)
