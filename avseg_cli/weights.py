@@ -1,4 +1,4 @@
-"""Public weight files: the manifest that pins them, the cache folder that holds them, and whether they are sound.
+"""Public weight files: the manifest that pins them, the cache folder, and whether what is in it is sound.
 
 A file counts as verified when its SHA-256 was compared with the manifest and neither its size nor its
 modification time has changed since; the comparison is remembered in a small record beside the file.
@@ -66,7 +66,7 @@ def cache_dir() -> Path:
 
 
 def manifest() -> dict[str, PublicFile]:
-    """The public files by name. Raises ``CheckpointError`` for a manifest that is missing or not well-formed."""
+    """The public files by name. Raises ``CheckpointError`` for a missing or malformed manifest."""
     return read_manifest(weights_dir() / "manifest.json")
 
 
@@ -76,11 +76,11 @@ def read_manifest(path: Path) -> dict[str, PublicFile]:
     try:
         entries = [PublicFile(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a readable manifest of weights ({error}); reinstall avseg") from error
+        raise CheckpointError(f"{path}: not a readable manifest ({error}); reinstall avseg") from error
     for entry in entries:
         problem = _problem(entry)
         if problem:
-            raise CheckpointError(f"{path}: the entry {entry.name!r} is not valid: {problem}; reinstall avseg")
+            raise CheckpointError(f"{path}: {entry.name!r} is not a valid entry: {problem}; reinstall avseg")
     return {entry.name: entry for entry in entries}
 
 
@@ -100,7 +100,7 @@ def _problem(entry: PublicFile) -> str | None:
 
 
 def public_file(name: str) -> PublicFile:
-    """The manifest's entry of that name (or file name). Raises ``CheckpointError`` listing the names there are."""
+    """The manifest's entry of that name, or file name. Raises ``CheckpointError`` listing the names."""
     entries = manifest()
     by_file = {entry.file: entry for entry in entries.values()}
     entry = entries.get(name) or by_file.get(name)
@@ -127,10 +127,9 @@ def find(name: str) -> Path:
     return entry.path
 
 
-def sha256_of(name: str) -> str:
-    """The full SHA-256 of the verified file of the public weights ``name``; raises as ``find``."""
-    path = find(name)
-    return _recorded(path) or hash_file(path)
+def checksum(name: str) -> str:
+    """The SHA-256 the manifest pins for ``name``; the first digits where the publisher gives no more."""
+    return public_file(name).sha256
 
 
 def status(entry: PublicFile) -> str:
@@ -185,7 +184,7 @@ def _has_wrong_size(entry: PublicFile) -> bool:
 def _hash_and_record(path: Path, progress: Progress | None) -> str:
     before = path.stat().st_mtime_ns
     digest = hash_file(path, progress)
-    if path.stat().st_mtime_ns == before:  # else it was written to meanwhile, and the hash is of neither state
+    if path.stat().st_mtime_ns == before:  # else it was written to meanwhile
         with suppress(OSError):  # a cache folder that only others may write to: hash it each time
             record(path, digest)
     return digest
