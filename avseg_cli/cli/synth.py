@@ -1,0 +1,103 @@
+"""``avseg synth``: make training clips from cut-outs, sounds and backgrounds; ``avseg synth fetch`` gets some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+synth_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(synth_app, name="synth")
+
+
+@synth_app.callback()
+def synth(
+    context: typer.Context,
+    media: Annotated[
+        Path | None, typer.Option(help="A folder filled by avseg synth fetch; stands for the five below.")
+    ] = None,
+    objects: Annotated[Path | None, typer.Option(help="Cut-outs with alpha, a subfolder per category.")] = None,
+    sounds: Annotated[Path | None, typer.Option(help="Recordings, a subfolder per category.")] = None,
+    backgrounds: Annotated[Path | None, typer.Option(help="Photographs to put the cut-outs on.")] = None,
+    distractors: Annotated[Path | None, typer.Option(help="Cut-outs of things that never sound.")] = None,
+    ambience: Annotated[Path | None, typer.Option(help="Background sounds that are nobody's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to make; it must not exist.")] = None,
+    clips: Annotated[int, typer.Option(help="How many clips in all.")] = 100,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 0,
+    layout: Annotated[str, typer.Option(help="ms3: sources come and go; s4: one source all along.")] = "ms3",
+    splits: Annotated[
+        str, typer.Option(help="Shares of train/val/test/test_unseen; the last has cut-outs never used in training.")
+    ] = "80/10/10",
+    size: Annotated[int, typer.Option(help="Side of the frames in pixels.")] = 224,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
+    mp4: Annotated[bool, typer.Option("--mp4", help="Also make real videos, and take the frames from them.")] = False,
+) -> None:
+    """Make 5-second clips with known masks in AVSBench's layout, from objects, sounds and backgrounds."""
+    if context.invoked_subcommand is not None:
+        return
+    import os
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from avseg_cli.synth.write import SynthOptions, synthesise
+
+    folders = _folders(media, objects, sounds, backgrounds, distractors, ambience)
+    if out is None:
+        raise typer.BadParameter("name the folder to make", param_hint="--out")
+    options = SynthOptions(
+        **folders, out=out, clips=clips, seed=seed, layout=layout, shares=_shares(splits), size=size,
+        workers=workers or os.cpu_count() or 1, video=mp4,
+    )
+    console = Console(stderr=True)
+    with Progress(console=console) as progress:
+        bar = progress.add_task("making clips", total=None)
+        counts = synthesise(options, lambda done, total: progress.update(bar, completed=done, total=total))
+    made = ", ".join(f"{count} {split}" for split, count in counts.items())
+    console.print(f"{out}: {made} clips; look at {out / 'contact_sheet.png'}")
+
+
+def _folders(
+    media: Path | None, objects: Path | None, sounds: Path | None, backgrounds: Path | None,
+    distractors: Path | None, ambience: Path | None,
+) -> dict[str, Path | None]:
+    """Each folder as named, or else its place under ``media``."""
+    named = {
+        "objects": objects, "sounds": sounds, "backgrounds": backgrounds, "distractors": distractors,
+        "ambience": ambience,
+    }
+    for name, folder in named.items():
+        is_needed = name in ("objects", "sounds", "backgrounds")
+        if folder is None and media is not None and (is_needed or (media / name).is_dir()):
+            named[name] = media / name
+        elif folder is None and is_needed:
+            raise typer.BadParameter("name this folder, or a whole one by --media", param_hint=f"--{name}")
+    return named
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split("/"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not numbers with / between, as in 80/10/10") from error
+
+
+@synth_app.command()
+def fetch(
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
+    debs: Annotated[
+        Path | None, typer.Option(help="Folder with the .deb files; without it apt-get downloads them.")
+    ] = None,
+) -> None:
+    """Get libre pictures, recordings and instruments from Debian packages (about 520 MB; needs fluidsynth)."""
+    from rich.console import Console
+
+    from avseg_cli.synth.fetch import fetch_media
+
+    console = Console(stderr=True)
+    counts = fetch_media(out, debs, console.print)
+    console.print(f"{out}: " + ", ".join(f"{count} {folder}" for folder, count in counts.items()))

@@ -1,0 +1,255 @@
+"""``avseg synth``: clips in the AVSBench layouts, object maps, a manifest and a contact sheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from avseg_cli.errors import DataError, OutputError
+from avseg_cli.synth.compose import SynthClip, compose_clip
+from avseg_cli.synth.contact_sheet import contact_sheet
+from avseg_cli.synth.library import SPLITS, Library
+from avseg_cli.synth.sound_files import wav_bytes
+
+_SHEET_CLIPS = 12
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SynthOptions:
+    """What to make from which media.
+
+    shares: weights of train, val, test and test_unseen; ``clips`` is divided by them. size: side of the frames
+    in pixels. layout: "ms3" or "s4". video: also make real mp4 files and take the frames from them.
+    """
+
+    objects: Path
+    sounds: Path
+    backgrounds: Path
+    out: Path
+    clips: int
+    seed: int = 0
+    distractors: Path | None = None
+    ambience: Path | None = None
+    layout: str = "ms3"
+    shares: tuple[float, ...] = (80, 10, 10, 0)
+    size: int = 224
+    workers: int = 1
+    video: bool = False
+
+    def __post_init__(self) -> None:
+        if self.clips < 1:
+            raise DataError(f"--clips {self.clips} makes nothing; ask for at least 1")
+        if self.layout not in LAYOUTS:
+            raise DataError(f"--layout {self.layout} is unknown; choose ms3 or s4")
+        if not 1 <= len(self.shares) <= len(SPLITS) or min(self.shares) < 0 or sum(self.shares) <= 0:
+            raise DataError("--splits needs one to four numbers from 0 up: train/val/test/test_unseen")
+        if not 32 <= self.size <= 2048:
+            raise DataError(f"--size {self.size} is out of range; choose 32 to 2048 pixels")
+        if self.workers < 1:
+            raise DataError(f"--workers {self.workers} does nothing; ask for at least 1")
+
+    def load(self, splits: tuple[str, ...]) -> Library:
+        return Library.load(
+            self.objects, self.sounds, self.backgrounds, self.distractors, self.ambience, self.seed, splits
+        )
+
+    def tasks(self) -> list[tuple[str, int]]:
+        """(split, index within the split) of every clip."""
+        bounds = np.rint(np.cumsum((0, *self.shares)) / sum(self.shares) * self.clips).astype(int)
+        counts = np.diff(bounds)
+        return [(split, index) for split, count in zip(SPLITS, counts, strict=False) for index in range(count)]
+
+
+def synthesise(options: SynthOptions, report: Report = lambda done, total: None) -> dict[str, int]:
+    """Make the whole data set under ``options.out``, which appears complete or not at all.
+
+    report: called with (clips done, clips in all). Returns the number of clips per split.
+    Raises OutputError when ``out`` exists and DataError when the media do not suffice.
+    """
+    if options.out.exists():
+        raise OutputError(f"{options.out} already exists; name a new folder or remove it")
+    tasks = options.tasks()
+    splits = tuple(split for split in SPLITS if any(task[0] == split for task in tasks))
+    library = options.load(splits)
+    _check(library)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}.") as scratch:
+        root = Path(scratch, options.out.name)
+        root.mkdir()
+        rows = []
+        for row in _made(options, library, root, tasks):
+            rows.append(row)
+            report(len(rows), len(tasks))
+        _write_record(options, library, root, rows)
+        _write_sheet(options, library, root, tasks)
+        os.replace(root, options.out)
+    return {split: sum(task[0] == split for task in tasks) for split in splits}
+
+
+def _check(library: Library) -> None:
+    for split, media in library.splits.items():
+        if not media.objects:
+            raise DataError(
+                f"no category has the three cut-outs it takes to keep one out for {split}; add cut-outs or "
+                "set that share to 0"
+            )
+
+
+_worker: tuple[SynthOptions, Library, Path]
+
+
+def _start_worker(options: SynthOptions, splits: tuple[str, ...], root: Path) -> None:
+    global _worker
+    _worker = (options, options.load(splits), root)
+
+
+def _work(task: tuple[str, int]) -> dict[str, object]:
+    options, library, root = _worker
+    return _make_clip(options, library, root, *task)
+
+
+def _made(
+    options: SynthOptions, library: Library, root: Path, tasks: list[tuple[str, int]]
+) -> Iterator[dict[str, object]]:
+    """Make every clip, over the processes asked for, and yield the manifest's rows in the order of the tasks."""
+    if options.workers == 1:
+        for task in tasks:
+            yield _make_clip(options, library, root, *task)
+        return
+    context = multiprocessing.get_context("spawn")
+    arguments = (options, tuple(library.splits), root)
+    with context.Pool(options.workers, initializer=_start_worker, initargs=arguments) as pool:
+        yield from pool.imap(_work, tasks, chunksize=4)
+
+
+def _make_clip(options: SynthOptions, library: Library, root: Path, split: str, index: int) -> dict[str, object]:
+    size = (options.size, options.size)
+    clip = compose_clip(library, split, options.seed, index, size, options.layout)
+    layout = LAYOUTS[options.layout](root, split, _clip_name(options.layout, split, index, clip))
+    layout.write(clip)
+    files = [source["file"].split(" ")[0] for kind in ("objects", "sources") for source in clip.parameters[kind]]
+    files += [clip.parameters["background"], clip.parameters["ambience"]]
+    licences = {name: library.licences[name] for name in files if name in library.licences}
+    return {
+        "name": layout.name, "split": split, "sounding": clip.sounding, "off_screen": clip.off_screen,
+        **clip.parameters, "licences": licences,
+    }
+
+
+def _clip_name(layout: str, split: str, index: int, clip: SynthClip) -> str:
+    if layout == "s4":
+        return f"{clip.parameters['category']}_{split}_{index:05d}"
+    return f"synth_{split}_{index:05d}"
+
+
+@dataclass(frozen=True)
+class MS3:
+    """Where the parts of one clip go in AVSBench's multi-source layout."""
+
+    root: Path
+    split: str
+    name: str
+
+    folder = Path("Multi-sources")
+    data = "ms3_data"
+    meta = "ms3_meta_data.csv"
+
+    def write(self, clip: SynthClip) -> None:
+        """Write frames, sound, masks and object maps of a clip."""
+        base = self.root / self.folder / self.data
+        frame_folder, mask_folder, wav = self._places(base)
+        maps = self.root / "object_maps" / self.split / self.name
+        for folder in (frame_folder, mask_folder, maps, wav.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        wav.write_bytes(wav_bytes(clip.waveform))
+        for number, (frame, mask, labels) in enumerate(
+            zip(clip.frames, clip.masks, clip.object_map, strict=True), start=1
+        ):
+            _save(frame_folder / self._frame_name(number), frame)
+            _save(maps / f"{self.name}_{number}.png", labels)
+            if self._is_annotated(number):
+                _save(mask_folder / f"{self.name}_{number}.png", mask.astype(np.uint8) * 255)
+
+    def _places(self, base: Path) -> tuple[Path, Path, Path]:
+        return (
+            base / "visual_frames" / self.name,
+            base / "gt_masks" / self.split / self.name,
+            base / "audio_wav" / self.split / f"{self.name}.wav",
+        )
+
+    def _frame_name(self, number: int) -> str:
+        return f"{self.name}.mp4_{number}.png"
+
+    def _is_annotated(self, number: int) -> bool:
+        return True
+
+    @staticmethod
+    def table(rows: list[dict[str, object]]) -> list[list[object]]:
+        return [["name", "split"], *([row["name"], row["split"]] for row in rows)]
+
+
+@dataclass(frozen=True)
+class S4(MS3):
+    """The single-source layout: a folder per category, and in train only the first frame's mask."""
+
+    folder = Path("Single-source")
+    data = "s4_data"
+    meta = "s4_meta_data.csv"
+
+    def _places(self, base: Path) -> tuple[Path, Path, Path]:
+        category = self.name.rsplit(f"_{self.split}_", 1)[0]
+        return (
+            base / "visual_frames" / self.split / category / self.name,
+            base / "gt_masks" / self.split / category / self.name,
+            base / "audio_wav" / self.split / category / f"{self.name}.wav",
+        )
+
+    def _frame_name(self, number: int) -> str:
+        return f"{self.name}_{number}.png"
+
+    def _is_annotated(self, number: int) -> bool:
+        return self.split != "train" or number == 1
+
+    @staticmethod
+    def table(rows: list[dict[str, object]]) -> list[list[object]]:
+        header = ["name", "start", "category", "split"]
+        return [header, *([row["name"], 0, row["category"], row["split"]] for row in rows)]
+
+
+LAYOUTS: dict[str, type[MS3]] = {"ms3": MS3, "s4": S4}
+
+
+def _save(path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(path, "PNG", compress_level=1)
+
+
+def _write_record(options: SynthOptions, library: Library, root: Path, rows: list[dict[str, object]]) -> None:
+    layout = LAYOUTS[options.layout]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(layout.table(rows))
+    (root / layout.folder / layout.meta).write_text(text.getvalue())
+    (root / "categories.json").write_text(json.dumps(list(library.categories), indent=1))
+    (root / "splits.json").write_text(json.dumps(library.record(), indent=1))
+    (root / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _write_sheet(options: SynthOptions, library: Library, root: Path, tasks: list[tuple[str, int]]) -> None:
+    chosen = [tasks[i] for i in np.linspace(0, len(tasks) - 1, min(_SHEET_CLIPS, len(tasks))).astype(int)]
+    clips = [
+        compose_clip(library, split, options.seed, index, (options.size, options.size), options.layout)
+        for split, index in chosen
+    ]
+    names = [_clip_name(options.layout, *task, clip) for task, clip in zip(chosen, clips, strict=True)]
+    contact_sheet(clips, names).save(root / "contact_sheet.png")
