@@ -20,7 +20,8 @@ from torch import Tensor
 from avseg_cli.errors import CheckpointError, DeviceError
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
-from avseg_cli.model.public_weights import load_public_weights, public_files
+from avseg_cli.model.public_weights import is_own, load_public_weights, public_files
+from avseg_cli.weights import weights_dir
 
 FORMAT = "avseg-1"
 DEFAULT = "default"
@@ -39,20 +40,6 @@ class CheckpointInfo:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
-def weights_dir() -> Path:
-    """The folder of embedded weights: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "weights"
-    return installed if installed.is_dir() else package.parent / "weights"
-
-
-def is_own(name: str, config: ModelConfig) -> bool:
-    """Whether a parameter is the checkpoint's own, rather than part of a public, frozen file."""
-    if config.backbone == "tiny" or name.startswith("image_encoder.adapters."):
-        return True
-    return not name.startswith(("image_encoder.", "vggish."))
-
-
 def save_checkpoint(
     path: str | Path,
     model: AvsegModel,
@@ -67,11 +54,12 @@ def save_checkpoint(
     """
     path = Path(path)
     config = model.config
-    own = {k: v.detach().contiguous().cpu() for k, v in model.state_dict().items() if is_own(k, config)}
+    base = public_files(config) if base is None else base
+    own = {k: v.detach().contiguous().cpu() for k, v in model.state_dict().items() if is_own(k, base)}
     about = {
         "format": FORMAT,
         "config": config.to_dict(),
-        "base": base if base is not None else public_files(config),
+        "base": base,
         "training": training or {},
         "metrics": metrics or {},
     }
@@ -99,6 +87,8 @@ def read_info(path: str | Path) -> CheckpointInfo:
         if about["format"] != FORMAT:
             raise CheckpointError(f"{path}: written in format {about['format']!r}; this avseg reads {FORMAT}")
         config = ModelConfig.from_dict(about["config"])
+        if not all(isinstance(about[key], dict) for key in ("base", "training", "metrics")):
+            raise ValueError("a record is not a dictionary")
         return CheckpointInfo(path, config, about["base"], about["training"], about["metrics"])
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
@@ -133,7 +123,7 @@ def load_checkpoint(path: str | Path) -> tuple[AvsegModel, CheckpointInfo]:
     info = read_info(path)
     with torch.device("meta"):
         model = AvsegModel(info.config)
-    expected = {name: tensor for name, tensor in model.state_dict().items() if is_own(name, info.config)}
+    expected = {name: tensor for name, tensor in model.state_dict().items() if is_own(name, info.base)}
     state = _read_tensors(info.path, expected)
     state.update(load_public_weights(info.config, info.base))
     model.load_state_dict(state, strict=True, assign=True)

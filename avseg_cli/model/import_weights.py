@@ -71,13 +71,14 @@ def import_checkpoint(path: str | Path) -> Imported:
     state = rename(read_state(path), path)
     _refuse_bases(path, state)
     config = infer_config(state, path)
-    expected = {n: t.shape for n, t in _empty_model(config).state_dict().items() if not n.startswith("vggish.")}
+    expected = {name: tensor.shape for name, tensor in _empty_model(config).state_dict().items()}
+    expected = {name: shape for name, shape in expected.items() if not name.startswith("vggish.")}
     kind = "SAM_STBAVA" if config.fusion == "stbava" else "SAMA-AVS"
     return Imported(kind, config, fit(state, expected, path))
 
 
 def rename(tensors: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
-    """``tensors`` under our names, by ``NAMES``; raises ``CheckpointError`` listing names not in the table."""
+    """``tensors`` under our names, by ``NAMES``; ``CheckpointError`` lists names not in the table."""
     renamed: dict[str, Tensor] = {}
     unexpected = []
     for name, tensor in tensors.items():

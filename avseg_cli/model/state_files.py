@@ -1,4 +1,4 @@
-"""Reading files of weights that somebody else wrote: untrusted input, opened without running anything in it."""
+"""Reading files of weights that somebody else wrote: untrusted input, opened without running code in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PREFIX = "module."         # nn.DataParallel
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` (or safetensors) file by name, on the CPU, memory-mapped where the format can.
+    """The tensors of a ``.pth`` (or safetensors) file by name, on the CPU, memory-mapped where possible.
 
     A wrapper such as ``{"state_dict": …, "epoch": …}`` is opened and DataParallel's ``module.`` taken off.
     Values and dtypes are as in the file. Raises ``CheckpointError`` for a file that is missing, damaged,
@@ -38,7 +38,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if is_zip:
         _refuse_bomb(path)
     elif path.stat().st_size > MAX_OLD_FILE:
-        raise CheckpointError(f"{path}: too large for PyTorch's old file format; save it again with a recent PyTorch")
+        raise CheckpointError(f"{path}: too large for PyTorch's old format; save it again with a new one")
     state = _unwrap(path, _load_tensors_only(path, is_zip))
     _refuse_odd_tensors(path, state)
     return state
@@ -57,7 +57,7 @@ def _refuse_bomb(path: Path) -> None:
         with ZipFile(path) as archive:
             entries = archive.infolist()
     except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise CheckpointError(f"{path}: a damaged or truncated PyTorch file ({error}); get it again") from error
+        raise CheckpointError(f"{path}: a damaged PyTorch file ({error}); get it again") from error
     if any(entry.compress_type != ZIP_STORED for entry in entries):
         raise CheckpointError(f"{path}: a compressed zip, which PyTorch does not write; not opened")
     if len(entries) > MAX_ENTRIES or sum(entry.file_size for entry in entries) > path.stat().st_size:
@@ -95,8 +95,9 @@ def _code_sentence(path: Path, is_zip: bool) -> str:
 def _unwrap(path: Path, content: object) -> dict[str, Tensor]:
     """The dictionary of tensors inside training-script wrappers, without DataParallel's prefix."""
     for _ in range(2):  # {"model": {"state_dict": …}} is the deepest met
-        inner = [content[key] for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
-        content = inner[0] if len(inner) == 1 else content
+        inside = content if isinstance(content, dict) else {}
+        wrapped = [inside[key] for key in WRAPPERS if isinstance(inside.get(key), dict)]
+        content = wrapped[0] if len(wrapped) == 1 else content
     if not isinstance(content, dict) or not content:
         raise CheckpointError(f"{path}: holds {type(content).__name__}, not a dictionary of tensors")
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()):
@@ -113,8 +114,9 @@ def _refuse_odd_tensors(path: Path, state: dict[str, Tensor]) -> None:
             raise CheckpointError(f"{path}: {name} is not a plain dense tensor")
         if tensor.dtype not in FLOATS:
             raise CheckpointError(f"{path}: {name} has type {tensor.dtype}; weights are floating-point")
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise CheckpointError(f"{path}: {name} claims more values than the file holds; not opened")
+    # a view can repeat a small storage; copied out, such tensors could fill any memory
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > path.stat().st_size:
+        raise CheckpointError(f"{path}: its tensors claim more values than the file holds; not opened")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
