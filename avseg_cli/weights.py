@@ -204,3 +204,11 @@ def _recorded(path: Path) -> str | None:
 
 def _record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.verified.json")
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people: ``"2.56 GB"``."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size} bytes"

@@ -1,7 +1,6 @@
-"""Other people's checkpoints in our names: the authors' code, SAMA-AVS, SAM itself, and VGGish.
+"""``avseg weights import``: a checkpoint of the authors' code or of SAMA-AVS becomes one of ours.
 
-``NAMES`` is the one table. A name that is not in it is an error, never ignored; what is known and not
-used (SAM's prompt encoder, which the model does not call) is in the table too, mapped to None.
+Nothing is asked of the user: every dimension is read off the tensors, every name is in ``names.NAMES``.
 """
 
 from __future__ import annotations
@@ -14,39 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avseg_cli.errors import CheckpointError
+from avseg_cli.errors import CheckpointError, OutputError
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.checkpoint import save_checkpoint
 from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.names import rename
+from avseg_cli.model.public_weights import SAM, VGGISH, is_own, read_public
 from avseg_cli.model.state_files import checked, read_state, some
-
-_FOURIER = "positional_encoding_gaussian_matrix"
-
-# (their name, ours); \1, \2 … are what the parentheses matched. The first line that fits counts.
-NAMES: tuple[tuple[str, str | None], ...] = (
-    (r"image_encoder\.prompt_generator\.shared_mlp\.(.+)", r"image_encoder.adapters.shared.\1"),
-    (r"image_encoder\.prompt_generator\.lightweight_mlp_(\d+)\.0\.(.+)", r"image_encoder.adapters.own.\1.\2"),
-    (r"(image_encoder\.(?:pos_embed|patch_embed|blocks|neck)(?:\..+)?)", r"\1"),
-    (r"(mask_decoder\..+)", r"\1"),
-    (rf"pe_layer\.({_FOURIER})", r"positions.\1"),
-    (r"prompt_encoder\..+", None),
-    (r"audio_embed_layer\.(.+)", r"audio_embed.\1"),
-    (r"layers\.(\d+)\.embed_audio\.(.+)", r"fusion.blocks.\1.audio_mlp.\2"),
-    (r"layers\.(\d+)\.embed_vis\.(.+)", r"fusion.blocks.\1.visual_mlp.\2"),
-    (r"layers\.(\d+)\.embed_audio2\.(.+)", r"fusion.blocks.\1.audio_out_mlp.\2"),
-    (r"layers\.(\d+)\.embed_av\.(.+)", r"fusion.blocks.\1.visual_out_mlp.\2"),
-    (r"layers\.(\d+)\.avt_attention\.(.+)", r"fusion.blocks.\1.temporal_attention.\2"),
-    (r"layers\.(\d+)\.avs_attention\.(.+)", r"fusion.blocks.\1.spatial_attention.\2"),
-    (r"layers\.(\d+)\.norm1\.(.+)", r"fusion.blocks.\1.norm_audio_mlp.\2"),
-    (r"layers\.(\d+)\.norm2\.(.+)", r"fusion.blocks.\1.norm_visual_mlp.\2"),
-    (r"layers\.(\d+)\.norm3_1\.(.+)", r"fusion.blocks.\1.norm_audio_temporal.\2"),
-    (r"layers\.(\d+)\.norm3_2\.(.+)", r"fusion.blocks.\1.norm_audio_spatial.\2"),
-    (r"layers\.(\d+)\.norm4\.(.+)", r"fusion.blocks.\1.norm_audio_out.\2"),
-    (r"layers\.(\d+)\.norm5_1\.(.+)", r"fusion.blocks.\1.norm_visual_temporal.\2"),
-    (r"layers\.(\d+)\.norm5_2\.(.+)", r"fusion.blocks.\1.norm_visual_spatial.\2"),
-    (r"layers\.(\d+)\.norm6\.(.+)", r"fusion.blocks.\1.norm_visual_out.\2"),
-    (r"((?:features|embeddings)\.\d+\.(?:weight|bias))", r"vggish.\1"),
-)
-_PATTERNS = tuple((re.compile(theirs), ours) for theirs, ours in NAMES)
+from avseg_cli.weights import checksum, hash_file, public_file, status
 
 # Not in the files and not readable off the tensors: as the authors set them.
 _FUSION_HEADS = 8
@@ -59,6 +33,7 @@ class Imported:
     kind: str  # "SAM_STBAVA" (the authors') or "SAMA-AVS"
     config: ModelConfig
     state: dict[str, Tensor]
+    base: dict[str, str]  # public files the model stands on -> SHA-256
 
 
 def import_checkpoint(path: str | Path) -> Imported:
@@ -74,28 +49,27 @@ def import_checkpoint(path: str | Path) -> Imported:
     expected = {name: tensor.shape for name, tensor in _empty_model(config).state_dict().items()}
     expected = {name: shape for name, shape in expected.items() if not name.startswith("vggish.")}
     kind = "SAM_STBAVA" if config.fusion == "stbava" else "SAMA-AVS"
-    return Imported(kind, config, fit(state, expected, path))
+    state = fit(state, expected, path)
+    return Imported(kind, config, state, _bases(config, state))
 
 
-def rename(tensors: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
-    """``tensors`` under our names, by ``NAMES``; ``CheckpointError`` lists names not in the table."""
-    renamed: dict[str, Tensor] = {}
-    unexpected = []
-    for name, tensor in tensors.items():
-        try:
-            ours = _our_name(name)
-        except KeyError:
-            unexpected.append(name)
-            continue
-        if ours is not None:
-            renamed[ours] = tensor
-    if unexpected:
-        raise CheckpointError(f"{path}: not a checkpoint avseg knows: unexpected {some(sorted(unexpected))}")
-    # SAM's own file keeps the Fourier matrix in the prompt encoder; the authors' pe_layer goes before it.
-    sams = tensors.get(f"prompt_encoder.pe_layer.{_FOURIER}")
-    if sams is not None:
-        renamed.setdefault(f"positions.{_FOURIER}", sams)
-    return renamed
+def convert(path: str | Path, out: str | Path, overwrite: bool = False) -> Imported:
+    """Write the checkpoint ``path`` of other code as ``out`` in our format, and return what it was.
+
+    The image encoder is left out of ``out`` when SAM's public file is in the cache and has the same
+    values; otherwise ``out`` carries it. VGGish always comes from its public file. Raises
+    ``CheckpointError`` as ``import_checkpoint``, and ``OutputError`` when ``out`` exists.
+    """
+    path, out = Path(path), Path(out)
+    if out.exists() and (not overwrite or (path.exists() and out.samefile(path))):
+        raise OutputError(f"{out} already exists; name another file with -o, or use --overwrite")
+    imported = import_checkpoint(path)
+    model = _empty_model(imported.config)
+    left = model.load_state_dict(imported.state, strict=False, assign=True)  # VGGish stays empty: see base
+    assert not left.unexpected_keys and all(name.startswith("vggish.") for name in left.missing_keys)
+    source = {"code": imported.kind, "file": path.name, "sha256": hash_file(path)}
+    save_checkpoint(out, model, training={"imported": source}, base=imported.base)
+    return imported
 
 
 def fit(state: dict[str, Tensor], expected: dict[str, torch.Size], path: str | Path) -> dict[str, Tensor]:
@@ -124,14 +98,6 @@ def infer_config(state: dict[str, Tensor], path: str | Path) -> ModelConfig:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _our_name(name: str) -> str | None:
-    for pattern, ours in _PATTERNS:
-        match = pattern.fullmatch(name)
-        if match:
-            return match.expand(ours) if ours is not None else None
-    raise KeyError(name)
-
-
 def _refuse_bases(path: Path, state: dict[str, Tensor]) -> None:
     has_sound = any(name.startswith("audio_embed.") for name in state)
     if any(name.startswith("image_encoder.") for name in state) and not has_sound:
@@ -144,6 +110,18 @@ def _refuse_bases(path: Path, state: dict[str, Tensor]) -> None:
             f"{path}: VGGish's weights, a base and not a model of sounding objects; "
             "put it in the cache with `avseg weights download vggish --from FOLDER`"
         )
+
+
+def _bases(config: ModelConfig, state: dict[str, Tensor]) -> dict[str, str]:
+    """VGGish, and SAM's file when it is at hand and the checkpoint's encoder has exactly its values."""
+    base = {VGGISH: checksum(VGGISH)}
+    sam = SAM.get(config.backbone)
+    if sam is None or status(public_file(sam)) == "missing":
+        return base
+    public = {name: tensor for name, tensor in read_public(sam).items() if not is_own(name, {sam: ""})}
+    if all(name in state and torch.equal(state[name], tensor.float()) for name, tensor in public.items()):
+        base[sam] = checksum(sam)
+    return base
 
 
 def _infer(state: dict[str, Tensor]) -> ModelConfig:

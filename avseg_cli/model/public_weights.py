@@ -6,7 +6,7 @@ from torch import Tensor
 
 from avseg_cli.errors import CheckpointError
 from avseg_cli.model.config import ModelConfig
-from avseg_cli.model.import_weights import rename
+from avseg_cli.model.names import rename
 from avseg_cli.model.state_files import read_state
 from avseg_cli.weights import checksum, find
 

@@ -1,0 +1,285 @@
+"""``avseg weights``: public weights in the cache, and checkpoints looked into and imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from avseg_cli.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from avseg_cli.weights import PublicFile
+
+weights = typer.Typer(
+    no_args_is_help=True,
+    help="Get SAM's and VGGish's public weights, check them, and import checkpoints of other code.",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(weights, name="weights")
+
+
+@weights.command("list")
+def list_weights(as_json: AsJson = False) -> None:
+    """Show the weights avseg knows by name: whether they are here, checked, and what they are for."""
+    from avseg_cli.weights import manifest, status
+
+    rows = [_public_row(entry, status(entry)) for entry in manifest().values()] + _embedded_rows()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    _print_table(rows)
+
+
+@weights.command()
+def download(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME…", help='Names from "avseg weights list", or "all".')
+    ],
+    mirror: Annotated[
+        str | None,
+        typer.Option(envvar="AVSEG_MIRROR", metavar="URL", help="Ask this address for the files instead."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="Take the files from a folder; no network is used."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", envvar="AVSEG_OFFLINE", help="Never use the network.")
+    ] = False,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Allow a mirror on plain http; checksums still pin what comes."),
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="Try again after so long without a byte.")
+    ] = 30.0,
+    tries: Annotated[
+        int, typer.Option(min=1, help="Give up after so many attempts in a row that bring nothing.")
+    ] = 6,
+    as_json: AsJson = False,
+) -> None:
+    """Download public weights into the cache folder, checked by SHA-256.
+
+    A download that was stopped goes on where it was. The folder is AVSEG_CACHE, or the system's usual one.
+    """
+    from avseg_cli.download import DownloadOptions
+    from avseg_cli.download import download as fetch
+    from avseg_cli.weights import manifest, public_file, status
+
+    options = DownloadOptions(mirror, folder, offline, insecure, timeout, tries)
+    entries = list(manifest().values()) if names == ["all"] else [public_file(name) for name in names]
+    console = _stderr()
+    try:
+        for entry in entries:
+            with _progress(console, f"downloading {entry.name}") as tell:
+                path = fetch(entry, options, tell, console.print)
+            console.print(f"{entry.name} is in [cyan]{path}[/], checked", highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on from here")
+        raise
+    if as_json:
+        typer.echo(json.dumps([_public_row(entry, status(entry)) for entry in entries], indent=2))
+
+
+@weights.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME…]", help="Only these; all that are here by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hash the weights in the cache and load the embedded ones; fails if any is damaged."""
+    from avseg_cli.weights import check, manifest, public_file
+
+    console = _stderr()
+    entries = [public_file(name) for name in names] if names else list(manifest().values())
+    rows = []
+    for entry in entries:
+        with _progress(console, f"hashing {entry.name}") as tell:
+            size = entry.path.stat().st_size if entry.path.is_file() else 0
+            rows.append(_public_row(entry, check(entry, _adding(tell, size), again=True)))
+    if not names:
+        rows += _embedded_rows(load=True)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print_table(rows)
+    wanted = ("damaged", "missing") if names else ("damaged",)
+    bad = [row for row in rows if row["state"] in wanted]
+    if bad:
+        listed = ", ".join(f"{row['name']} ({row['state']})" for row in bad)
+        raise CheckpointError(f"not sound: {listed}; get them with `avseg weights download`")
+
+
+@weights.command()
+def info(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint: a file, a name, or default.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a checkpoint is: configuration, origin, training, metrics, sizes, and what it stands on."""
+    from avseg_cli.model.describe import describe
+
+    about = describe(file)
+    if as_json:
+        typer.echo(json.dumps(about, indent=2))
+        return
+    from rich.table import Table
+
+    table = Table("", "", show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in _lines(about):
+        table.add_row(f"[bold]{name}[/]", value)
+    _stderr().print(table)
+
+
+@weights.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .pth of the authors' code or SAMA-AVS.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to; FILE with .safetensors by default.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Turn a checkpoint of the paper's published code (or of SAMA-AVS) into one avseg uses.
+
+    Backbone, depth and adapters are read off the tensors; a file that does not fit is refused.
+    """
+    from avseg_cli.model.import_weights import convert
+    from avseg_cli.weights import size_text
+
+    out = output or file.with_suffix(".safetensors")
+    imported = convert(file, out, overwrite)
+    config, size = imported.config, out.stat().st_size
+    if as_json:
+        about = {"file": str(out), "bytes": size, "code": imported.kind}
+        typer.echo(json.dumps(about | {"base": imported.base, "config": config.to_dict()}, indent=2))
+        return
+    fusion = f"fusion depth {config.fusion_depth}" if config.fusion != "none" else "no fusion"
+    adapters = "adapters" if config.adapters else "no adapters"
+    console = _stderr()
+    console.print(
+        f"{out}: {imported.kind}, {config.backbone}, {adapters}, {fusion}, {size_text(size)}; "
+        f"stands on {', '.join(imported.base)}",
+        markup=False, soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
+def _public_row(entry: PublicFile, state: str) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "kind": "public",
+        "bytes": entry.path.stat().st_size if state != "missing" else entry.size,
+        "present": state != "missing",
+        "state": state,
+        "path": str(entry.path),
+        "sha256": entry.sha256,
+        "purpose": entry.purpose,
+    }
+
+
+def _embedded_rows(load: bool = False) -> list[dict[str, Any]]:
+    """The checkpoints that ship with avseg; ``load`` tries them, strictly."""
+    from avseg_cli.weights import weights_dir
+
+    rows = []
+    for path in sorted(weights_dir().glob("*.safetensors")):
+        row = {
+            "name": path.stem,
+            "kind": "embedded",
+            "bytes": path.stat().st_size,
+            "present": True,
+            "state": _loaded_state(path) if load else "unverified",
+            "path": str(path),
+            "purpose": "a model to segment with; ships with avseg",
+        }
+        rows.append(row)
+    return rows
+
+
+def _loaded_state(path: Path) -> str:
+    from avseg_cli.model.checkpoint import load_checkpoint
+
+    try:
+        load_checkpoint(path)
+    except CheckpointError as error:
+        _stderr().print(str(error), markup=False, soft_wrap=True)
+        return "damaged"
+    return "verified"
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from avseg_cli.weights import cache_dir, size_text
+
+    table = Table("Name", "Size", "Present", "Verified", "What it is for")
+    colours = {"verified": "[green]yes", "damaged": "[red]damaged", "unverified": "not yet", "missing": ""}
+    for row in rows:
+        size = size_text(row["bytes"]) if row["bytes"] else "?"
+        table.add_row(
+            row["name"], size, "yes" if row["present"] else "no", colours[row["state"]], row["purpose"]
+        )
+    console = _stderr()
+    console.print(table)
+    console.print(f"cache folder: {cache_dir()}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _lines(about: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """A nested record as flat lines for people."""
+    for key, value in about.items():
+        name = f"{above}{key}".replace("_", " ")
+        if isinstance(value, dict) and value:
+            yield from _lines(value, f"{name} · ")
+        else:
+            yield name, _text(value)
+
+
+def _text(value: Any) -> str:
+    if value is None or value in ({}, []):
+        return "none"
+    return f"{value:,}" if type(value) is int and value > 9999 else str(value)
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextmanager
+def _progress(console: Console, title: str) -> Iterator[Any]:
+    """A bar for bytes on a terminal, nothing elsewhere; gives a function (done, total)."""
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _adding(tell: Any, total: int) -> Any:
+    done = 0
+
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        tell(done, total)
+
+    return more
