@@ -1,0 +1,141 @@
+"""Reading sound: any track as 16 kHz mono, a second at a time, and its packets as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import soxr
+from av.audio.frame import AudioFrame
+from av.packet import Packet
+from av.stream import Stream
+
+from avseg_cli.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
+from avseg_cli.media.container import Damage, decode, demux, open_input, seek
+from avseg_cli.media.video import Sound
+
+GAP = 0.05         # seconds between sound frames that count as a hole rather than rounding
+SET_BACK = 1.0     # seconds backwards that mean the file's clock was reset
+PREROLL = 0.5      # seconds decoded before the first sound wanted, for decoders to settle
+
+
+class SoundReader:
+    """Gives the 16 kHz mono sound of any second, going forward; holds little more than one second.
+
+    Times are seconds since the sound's own clock zero. What lies before the first sample, in holes and
+    after the end is silence. Channels are averaged, as AVSBench does.
+    """
+
+    def __init__(self, sound: Sound, start: float = 0.0) -> None:
+        self.damage = Damage()
+        self._pieces: list[tuple[int, np.ndarray]] = []   # (first sample, samples), in order of time
+        self._incoming = self._resampled(sound, start)
+        self._end: int | None = None                      # sample after the last one read; None before the first
+        self._finished = False
+
+    def second(self, end: float) -> np.ndarray:
+        """The (15600,) samples that make the log-mel of the second ending at ``end`` (non-decreasing)."""
+        first = round((end - 1.0) * SAMPLE_RATE)
+        while not self._finished and (self._end is None or self._end < first + EXAMPLE_SAMPLES):
+            self._read()
+        self._pieces = [(at, piece) for at, piece in self._pieces if at + len(piece) > first]
+        window = np.zeros(EXAMPLE_SAMPLES, np.float32)
+        for at, piece in self._pieces:
+            here = slice(max(0, at - first), max(0, min(EXAMPLE_SAMPLES, at + len(piece) - first)))
+            from_piece = max(0, first - at)
+            window[here] = piece[from_piece : from_piece + max(0, here.stop - here.start)]
+        return window
+
+    def close(self) -> None:
+        """Close the file."""
+        self._incoming.close()
+
+    def _read(self) -> None:
+        piece = next(self._incoming, None)
+        if piece is None:
+            self._finished = True
+            return
+        self._pieces.append(piece)
+        self._end = piece[0] + len(piece[1])
+
+    def _resampled(self, sound: Sound, start: float) -> Iterator[tuple[int, np.ndarray]]:
+        """Pieces of 16 kHz sound and where each starts; a hole or a new rate starts a new resampler."""
+        resampler, rate, at, expected = None, 0, 0, 0.0
+        for time, frame_rate, samples in self._mono(sound, start):
+            if resampler is None or frame_rate != rate or time > expected + GAP:
+                if resampler is not None:
+                    yield at, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+                resampler, rate = soxr.ResampleStream(frame_rate, SAMPLE_RATE, 1, dtype="float32"), frame_rate
+                at, expected = round(time * SAMPLE_RATE), time
+            out = resampler.resample_chunk(samples)
+            yield at, out
+            at += len(out)
+            expected += len(samples) / rate
+        if resampler is not None:
+            yield at, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def _mono(self, sound: Sound, start: float) -> Iterator[tuple[float, int, np.ndarray]]:
+        """(time in seconds, Hz, mono float32 samples) of each decoded frame; times never run back."""
+        with open_input(sound.path) as container:
+            stream = container.streams.audio[sound.track - 1]
+            if start > PREROLL:
+                seek(container, Fraction(start - PREROLL) + sound.zero)
+            expected, shift = None, 0.0
+            for frame in decode(container, stream, self.damage):
+                if not frame.samples or not frame.sample_rate:
+                    continue
+                time = _start(frame, stream, sound.zero, expected)
+                if expected is not None and time + shift < expected - SET_BACK:
+                    shift = expected - time
+                time += shift
+                yield time, frame.sample_rate, mono(frame)
+                expected = time + frame.samples / frame.sample_rate
+
+
+def _start(frame: AudioFrame, stream: Stream, zero: Fraction, expected: float | None) -> float:
+    if frame.pts is None:
+        return expected or 0.0
+    return float(frame.pts * (frame.time_base or stream.time_base) - zero)
+
+
+def mono(frame: AudioFrame) -> np.ndarray:
+    """The mean of the channels of a decoded frame, (samples,) float32 in [-1, 1]."""
+    values = frame.to_ndarray()
+    channels = values if frame.format.is_planar else values.reshape(-1, len(frame.layout.channels)).T
+    if values.dtype.kind == "f":
+        return channels.mean(0, dtype=np.float32)
+    if values.dtype == np.uint8:
+        return channels.mean(0, dtype=np.float32) / 128 - 1
+    return channels.mean(0, dtype=np.float64).astype(np.float32) / np.float32(-float(np.iinfo(values.dtype).min))
+
+
+class SoundPackets:
+    """The undecoded packets of a sound track between ``start`` and ``end`` seconds, timed from ``start``.
+
+    ``stream`` is the template a muxer needs; it lives until ``close``.
+    """
+
+    def __init__(self, sound: Sound, start: float = 0.0, end: float | None = None) -> None:
+        self.damage = Damage()
+        self._start, self._end = start, end
+        self._container = open_input(sound.path)
+        self.stream: Stream = self._container.streams.audio[sound.track - 1]
+        self._offset = round((sound.zero + Fraction(start)) / self.stream.time_base)
+        if start > 0:
+            seek(self._container, sound.zero + Fraction(start))
+
+    def __iter__(self) -> Iterator[Packet]:
+        for packet in demux(self._container, self.stream, self.damage):
+            pts = packet.dts if packet.pts is None else packet.pts
+            if pts is None or (self._start > 0 and pts < self._offset):
+                continue
+            if self._end is not None and (pts - self._offset) * self.stream.time_base >= self._end - self._start:
+                return
+            packet.pts = pts - self._offset
+            packet.dts = packet.pts if packet.dts is None else packet.dts - self._offset
+            yield packet
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()

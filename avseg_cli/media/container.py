@@ -1,0 +1,160 @@
+"""Opening media files: every container is opened here, and what goes wrong is said in one sentence."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError, InvalidDataError
+from av.stream import Disposition, Stream
+
+from avseg_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from av.packet import Packet
+
+MAX_DEMUX_ERRORS = 200  # in a row; beyond this nothing more can be read
+
+
+@dataclass
+class Damage:
+    """What could not be read as it should have been, counted while reading."""
+
+    packets: int = 0        # could not be decoded
+    frames: int = 0         # decoded with errors, shown as the decoder concealed them
+    timestamps: int = 0     # frames left out because their time repeated or ran backwards
+    notes: list[str] = field(default_factory=list)
+
+    def warnings(self) -> list[str]:
+        """One sentence for each kind of damage met."""
+        found = list(self.notes)
+        if self.packets:
+            found.append(f"{self.packets} damaged packets could not be decoded")
+        if self.frames:
+            found.append(f"{self.frames} frames were decoded with errors")
+        if self.timestamps:
+            found.append(f"{self.timestamps} frames with repeated or backward timestamps were left out")
+        return found
+
+
+def open_input(path: Path) -> InputContainer:
+    """Open ``path`` for reading; raises ``InputError`` saying why it cannot be read."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a video")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+    try:
+        # the absolute path cannot be mistaken for a protocol ("a:b.mp4") nor for an option
+        return av.open(os.path.abspath(path), metadata_errors="replace")
+    except InvalidDataError as error:
+        raise InputError(
+            f"{path}: not a video, or a file cut off before its index; get a whole copy of it"
+        ) from error
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read (permission denied)") from error
+    except (FFmpegError, OSError) as error:
+        raise InputError(f"{path}: cannot be opened ({error.strerror or error})") from error
+
+
+@contextmanager
+def spooled(source: str | Path) -> Iterator[Path]:
+    """A seekable file with the bytes of ``source``: itself, or a temporary copy of a pipe or of stdin (``-``).
+
+    A pipe cannot be read twice, nor an MP4 whose index is at its end from one.
+    """
+    path = Path(source)
+    if str(source) != "-" and (not path.exists() or path.is_file() or path.is_dir()):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="avseg-") as folder:
+        copy = Path(folder) / ("stdin" if str(source) == "-" else path.name or "pipe")
+        pipe = 0 if str(source) == "-" else str(path)
+        with open(pipe, "rb", closefd=pipe != 0) as reader, open(copy, "wb") as writer:
+            while block := reader.read(1 << 20):
+                writer.write(block)
+        yield copy
+
+
+def video_stream(container: InputContainer, path: Path) -> Stream:
+    """The main picture track, never the cover of a song. Raises ``InputError`` when there is none."""
+    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not moving:
+        raise InputError(f"{path}: has no video stream, so there is nothing to segment; give a video file")
+    best = container.streams.best("video")
+    return best if best in moving else moving[0]
+
+
+def audio_stream(container: InputContainer, path: Path, track: int | None, related: Stream | None) -> Stream:
+    """The sound track to use: number ``track`` (from 1), or the one that belongs to the picture.
+
+    Raises ``InputError`` when there is none, or not that many.
+    """
+    tracks = container.streams.audio
+    if not tracks:
+        raise InputError(f"{path}: has no sound; give it with --audio FILE (a recording, or another video)")
+    if track is None:
+        return container.streams.best("audio", related=related) or tracks[0]
+    if not 1 <= track <= len(tracks):
+        raise InputError(f"{path}: has {len(tracks)} sound track(s), so there is no --audio-track {track}")
+    return tracks[track - 1]
+
+
+def clock_zero(container: InputContainer) -> Fraction:
+    """The container's time, in seconds, that counts as 0: when its first picture or sound starts."""
+    streams = [s for s in (*container.streams.video, *container.streams.audio)
+               if s.start_time is not None and s.time_base]
+    streams = [s for s in streams if not s.disposition & Disposition.attached_pic]
+    starts = [s.start_time * s.time_base for s in streams]
+    if starts and min(starts) >= 0:
+        return min(starts)
+    # a sound encoder's priming comes before 0 without being heard: only pictures can move the clock there
+    return min([s.start_time * s.time_base for s in streams if s.type == "video"], default=Fraction(0))
+
+
+def demux(container: InputContainer, stream: Stream, damage: Damage) -> Iterator[Packet]:
+    """The packets of one stream, going on after damage where the container can; the last one is the flush."""
+    packets = container.demux(stream)
+    failures = 0
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except FFmpegError:
+            damage.packets += 1
+            failures += 1
+            if failures > MAX_DEMUX_ERRORS:
+                return
+            packets = container.demux(stream)
+            continue
+        failures = 0
+        yield packet
+
+
+def decode(container: InputContainer, stream: Stream, damage: Damage) -> Iterator:
+    """The frames of one stream; a packet that cannot be decoded is counted, and the next one is tried."""
+    for packet in demux(container, stream, damage):
+        try:
+            frames = packet.decode()
+        except (FFmpegError, ValueError):
+            damage.packets += 1
+            continue
+        yield from frames
+
+
+def seek(container: InputContainer, seconds: Fraction) -> None:
+    """Move to a key frame at or before ``seconds`` of the container's own time, where the format can."""
+    try:
+        container.seek(int(seconds * av.time_base), backward=True)
+    except FFmpegError:
+        container.seek(0)

@@ -1,0 +1,176 @@
+"""Writing a video file: drawn pictures at the source's timestamps, and the source's sound beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.audio.resampler import AudioResampler
+from av.error import ArgumentError, FFmpegError
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+
+from avseg_cli.errors import OutputError
+from avseg_cli.media.audio import SoundPackets
+from avseg_cli.media.overlay import even
+from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video
+
+AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A way to write pictures: FFmpeg's name of the encoder, its pixel format and options."""
+
+    name: str
+    pixel_format: str
+    options: dict[str, str]
+
+
+H264 = (
+    # veryfast at 18 looks like the source and keeps up with it on two cores
+    Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "18"}),
+    Codec("libopenh264", "yuv420p", {"b": "12M"}),
+    Codec("mpeg4", "yuv420p", {"qscale": "3"}),
+)
+PRORES_4444 = (Codec("prores_ks", "yuva444p10le", {"profile": "4", "alpha_bits": "16", "vendor": "apl0"}),)
+
+
+def available(codecs: tuple[Codec, ...]) -> Codec:
+    """The first of ``codecs`` this build of FFmpeg has; raises ``OutputError`` when it has none."""
+    for codec in codecs:
+        if codec.name in av.codec.codecs_available:
+            return codec
+    raise OutputError(f"this build of PyAV has none of {', '.join(c.name for c in codecs)}; install av from PyPI")
+
+
+class Movie:
+    """One video file being written to ``partial``.
+
+    Times: pictures and sound are given relative to the source's clock, and ``start`` seconds of it become 0.
+    The sound is copied packet by packet where the container takes its codec, and made AAC where it does not;
+    ``sound_action`` says which.
+    """
+
+    def __init__(
+        self, partial: Path, path: Path, video: Video, codecs: tuple[Codec, ...], span: tuple[float, float | None]
+    ) -> None:
+        self.partial, self.path, self.video, self.span = partial, path, video, span
+        self.codec = available(codecs)
+        self.frames = 0
+        self._offset = round(Fraction(span[0]) / video.time_base)
+        self._sound = SoundPackets(video.sound, *span) if video.sound else None
+        try:
+            self._open(copy=True)
+        except (ValueError, ArgumentError):
+            self._container.close()
+            self._open(copy=False)
+        self._waiting: Packet | None = None  # the next packet of sound, read but not yet written
+
+    def _open(self, copy: bool) -> None:
+        container_format = CONTAINERS[self.path.suffix.lower()]
+        options = {"movflags": "+faststart"} if container_format != "matroska" else {}
+        self._container = av.open(str(self.partial), "w", format=container_format, options=options)
+        self._pictures = self._add_pictures()
+        self._heard: Stream | None = None
+        self.sound_action = "none"
+        if self._sound:
+            self.sound_action = "copied" if copy else "re-encoded to AAC"
+            template = self._sound.stream
+            self._heard = self._container.add_stream_from_template(template) if copy else self._add_aac(template)
+        self._container.start_encoding()
+        self._packets = self._sound_packets(copy) if self._sound else iter(())
+
+    def _add_pictures(self) -> Stream:
+        video = self.video
+        stream = self._container.add_stream(self.codec.name, rate=video.rate, options=dict(self.codec.options))
+        context = stream.codec_context
+        stream.width, stream.height = even(video.width), even(video.height)
+        stream.pix_fmt = self.codec.pixel_format
+        context.time_base = stream.time_base = video.time_base
+        context.sample_aspect_ratio = video.aspect
+        context.colorspace, context.color_primaries = video.matrix, video.primaries
+        context.color_trc = video.transfer
+        context.color_range = FULL_RANGE if video.full_range else LIMITED_RANGE
+        context.thread_type = "AUTO"
+        return stream
+
+    def _add_aac(self, template: Stream) -> Stream:
+        rate = template.rate if template.rate in AAC_RATES else 48000
+        layout = "mono" if template.channels == 1 else "stereo"
+        return self._container.add_stream("aac", rate=rate, layout=layout, options={"b": "192k"})
+
+    def write(self, frame: VideoFrame) -> None:
+        """Encode one picture, and whatever sound comes before it."""
+        frame.pts -= self._offset
+        self._mux_sound(until=frame.pts * self.video.time_base)
+        for packet in self._pictures.encode(frame):
+            self._container.mux(packet)
+        self.frames += 1
+
+    def finish(self) -> None:
+        """Write what is left, close the file and check that it can be read. Raises ``OutputError`` if not."""
+        for packet in self._pictures.encode(None):
+            self._container.mux(packet)
+        self._mux_sound(until=None)
+        self.close()
+        self._check()
+
+    def close(self) -> None:
+        """Close the files, finished or not."""
+        self._packets = iter(())
+        self._container.close()
+        if self._sound:
+            self._sound.close()
+
+    def _mux_sound(self, until: Fraction | None) -> None:
+        while True:
+            packet = self._waiting or next(self._packets, None)
+            self._waiting = packet
+            if packet is None or (until is not None and packet.dts * packet.time_base > until):
+                return
+            self._waiting = None
+            self._container.mux(packet)
+
+    def _sound_packets(self, copy: bool) -> Iterator[Packet]:
+        if not copy:
+            yield from self._encoded_sound()
+            return
+        last = None
+        for packet in self._sound:
+            packet.stream = self._heard
+            if last is not None and packet.dts <= last:
+                continue  # muxers refuse times that do not grow: only damaged files have them
+            last = packet.dts
+            yield packet
+
+    def _encoded_sound(self) -> Iterator[Packet]:
+        resampler, shape = None, None
+        for packet in self._sound:
+            try:
+                frames = packet.decode()
+            except (FFmpegError, ValueError):
+                continue
+            for frame in frames:
+                if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)) or resampler is None:
+                    context = self._heard.codec_context
+                    resampler = AudioResampler(context.format, context.layout, context.rate)
+                for ready in resampler.resample(frame):
+                    yield from self._heard.encode(ready)
+        yield from self._heard.encode(None)
+
+    def _check(self) -> None:
+        try:
+            with av.open(str(self.partial)) as container:
+                stream = container.streams.video[0]
+                whole = stream.frames in (0, self.frames) and next(container.decode(stream), None) is not None
+                whole = whole and (self._heard is None or len(container.streams.audio) == 1)
+        except (FFmpegError, IndexError):
+            whole = False
+        if not whole:
+            raise OutputError(f"{self.path}: the file written cannot be read back; nothing was left behind; try again")

@@ -1,0 +1,312 @@
+"""Reading pictures: what a video is, and its frames one by one, with their times, upright."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.filter import Graph
+from av.stream import Stream
+from av.video.frame import VideoFrame
+
+from avseg_cli.errors import InputError
+from avseg_cli.media.container import (
+    Damage,
+    audio_stream,
+    clock_zero,
+    decode,
+    open_input,
+    seek,
+    video_stream,
+)
+
+DEFAULT_RATE = Fraction(25)       # frames a second, where a file says nothing
+UNSPECIFIED = 2                   # of matrix, primaries and transfer, in FFmpeg's numbering
+BT709, BT601 = 1, 5               # matrices, in swscale's numbering
+LIMITED_RANGE, FULL_RANGE = 1, 2
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+ENDS_EARLY = 1.0                  # seconds missing at the end before a file is called truncated
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound that goes with a video: its own track, or one of another file."""
+
+    path: Path
+    track: int                    # from 1, among the sound tracks of the file
+    codec: str
+    sample_rate: int              # Hz
+    channels: int
+    zero: Fraction                # container time, in seconds, that counts as 0
+
+
+@dataclass(frozen=True)
+class Video:
+    """What is known of a video before it is segmented. Sizes are upright: rotation is already applied."""
+
+    path: Path
+    width: int                    # pixels
+    height: int
+    rotation: int                 # degrees counter-clockwise that make the stored picture upright
+    rate: Fraction                # average frames a second
+    time_base: Fraction           # seconds
+    zero: Fraction                # container time, in seconds, that counts as 0
+    duration: float | None        # seconds from 0 to the end, None where the file does not say
+    codec: str
+    pixel_format: str
+    container: str
+    aspect: Fraction              # of a pixel: width over height
+    matrix: int                   # colour tags, FFmpeg's numbering
+    primaries: int
+    transfer: int
+    full_range: bool
+    sound: Sound | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+    @property
+    def frames(self) -> int | None:
+        """About how many frames there are; None where the file does not say."""
+        return None if self.duration is None else max(1, round(self.duration * self.rate))
+
+    @property
+    def guessed_matrix(self) -> int:
+        """The matrix players assume: the tagged one, or BT.709 for HD and BT.601 for the rest."""
+        if self.matrix not in (0, UNSPECIFIED):
+            return self.matrix
+        return BT709 if min(self.size) >= 720 else BT601
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts as JSON can hold them."""
+        facts = asdict(self)
+        for name in ("zero", "warnings"):
+            del facts[name]
+        facts["path"] = str(self.path)
+        facts["rate"], facts["aspect"] = float(self.rate), str(self.aspect)
+        facts["time_base"] = str(self.time_base)
+        if self.sound:
+            facts["sound"]["path"] = str(self.sound.path)
+            del facts["sound"]["zero"]
+        return facts
+
+
+def probe(path: str | Path, audio: str | Path | None = None, audio_track: int | None = None) -> Video:
+    """Look at a video: its first frame is decoded, nothing else.
+
+    audio: another file whose sound is used; audio_track: which of the sound tracks (from 1).
+    Raises ``InputError`` when the file is missing, is not a video, has no picture, no frame or no sound.
+    """
+    path = Path(path)
+    with open_input(path) as container:
+        stream = video_stream(container, path)
+        sound = None if audio is not None else _sound(container, path, audio_track, stream)
+        zero, duration = clock_zero(container), _duration(container, stream)
+        first = next(decode(container, stream, Damage()), None)
+        if first is None:
+            raise InputError(f"{path}: has no frame that can be decoded; the file is damaged or unfinished")
+        facts = _facts(path, container, stream, first, zero, duration)
+    if audio is not None:
+        with open_input(Path(audio)) as other:
+            sound = _sound(other, Path(audio), audio_track, None)
+    return Video(**facts, sound=sound)
+
+
+def _sound(container: InputContainer, path: Path, track: int | None, related: Stream | None) -> Sound:
+    stream = audio_stream(container, path, track, related)
+    context = stream.codec_context
+    if context is None:
+        raise InputError(f"{path}: its sound is in a codec that cannot be decoded; give it with --audio FILE")
+    number = list(container.streams.audio).index(stream) + 1
+    return Sound(path, number, context.name, stream.rate or 0, stream.channels or 0, clock_zero(container))
+
+
+def _duration(container: InputContainer, stream: Stream) -> float | None:
+    """Seconds from the clock's zero to the end of the pictures."""
+    if stream.duration and stream.time_base:
+        return float((stream.start_time or 0) * stream.time_base - clock_zero(container)
+                     + stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _facts(
+    path: Path, container: InputContainer, stream: Stream, first: VideoFrame, zero: Fraction, duration: float | None
+) -> dict[str, Any]:
+    context = stream.codec_context
+    rotation = round(first.rotation / 90) * 90 % 360
+    sideways = rotation % 180 == 90
+    rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    warnings = []
+    if first.color_trc in HDR_TRANSFERS:
+        warnings.append(
+            f"HDR video ({HDR_TRANSFERS[first.color_trc]}): it is not tone-mapped, so the model sees flat colours "
+            "and may find less; a standard-range copy works better"
+        )
+    return {
+        "path": path,
+        "width": first.height if sideways else first.width,
+        "height": first.width if sideways else first.height,
+        "rotation": rotation,
+        "rate": rate if 0 < rate <= 1000 else DEFAULT_RATE,
+        "time_base": stream.time_base,
+        "zero": zero,
+        "duration": duration,
+        "codec": context.name,
+        "pixel_format": first.format.name,
+        "container": container.format.name,
+        "aspect": 1 / aspect if sideways else aspect,
+        **_colours(first),
+        "warnings": tuple(warnings),
+    }
+
+
+def is_yuv(frame: VideoFrame) -> bool:
+    """Whether pixels are brightness and colour rather than red, green and blue (or a palette of them)."""
+    return not frame.format.is_rgb and not frame.format.name.startswith(("pal", "mono"))
+
+
+def _colours(frame: VideoFrame) -> dict[str, Any]:
+    """The tags that what we write carries: the source's own, or BT.709 where it is RGB."""
+    if not is_yuv(frame):
+        return {"matrix": BT709, "primaries": BT709, "transfer": BT709, "full_range": False}
+    full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+    return {
+        "matrix": frame.colorspace, "primaries": frame.color_primaries, "transfer": frame.color_trc, "full_range": full,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One frame of a video, as decoded (not yet upright), at its own time."""
+
+    frame: VideoFrame
+    pts: int                      # ticks of the video's time base since the clock's zero
+    time: float                   # seconds since the clock's zero
+    video: Video
+
+    def rgb(self) -> np.ndarray:
+        """The upright picture as uint8 RGB (H, W, 3)."""
+        known = self.frame.colorspace not in (0, UNSPECIFIED)
+        matrix = None if known else self.video.guessed_matrix
+        source_range = FULL_RANGE if self.video.full_range else None
+        frame = self.frame.reformat(
+            width=self._stored_size[0], height=self._stored_size[1], format="rgb24",
+            src_colorspace=matrix, src_color_range=source_range,
+        )  # fmt: skip
+        return np.ascontiguousarray(np.rot90(frame.to_ndarray(), self.video.rotation // 90))
+
+    @property
+    def _stored_size(self) -> tuple[int, int]:
+        """(width, height) of the first frame as stored; a later change of size is scaled to it."""
+        width, height = self.video.width, self.video.height
+        return (height, width) if self.video.rotation % 180 == 90 else (width, height)
+
+
+class VideoReader:
+    """Iterates over the pictures of a video without ever holding more than the decoder does.
+
+    Only pictures at ``start`` seconds and later, and before ``end``, are given. ``damage`` counts what
+    was lost. Each iteration opens the file anew and gives the same pictures.
+    """
+
+    def __init__(self, video: Video, start: float = 0.0, end: float | None = None) -> None:
+        self.video, self.start, self.end = video, start, end
+        self.damage = Damage()
+
+    def __iter__(self) -> Iterator[Picture]:
+        with open_input(self.video.path) as container:
+            stream = video_stream(container, self.video.path)
+            stream.thread_type = "AUTO"
+            if self.start > 0 and stream.start_time is not None:
+                seek(container, Fraction(self.start) + self.video.zero)
+            yield from self._within(_timed(self._decoded(container, stream), self.video, self.damage))
+
+    def _decoded(self, container: InputContainer, stream: Stream) -> Iterator[VideoFrame]:
+        for frame in _deinterlaced(decode(container, stream, self.damage), stream.time_base):
+            self.damage.frames += frame.is_corrupt
+            yield frame
+
+    def _within(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        last = None
+        for picture in pictures:
+            if self.end is not None and picture.time >= self.end - 1e-6:
+                return
+            last = picture.time
+            if picture.time >= self.start - 1e-6:
+                yield picture
+        self._note_early_end(last)
+
+    def _note_early_end(self, last: float | None) -> None:
+        expected = self.video.duration
+        if last is not None and expected and last + 1 / float(self.video.rate) < expected - ENDS_EARLY:
+            self.damage.notes.append(f"pictures end at {last:.1f} s of {expected:.1f} s: the file is cut off or damaged")
+
+
+def _timed(frames: Iterator[VideoFrame], video: Video, damage: Damage) -> Iterator[Picture]:
+    """Give each frame its time since the clock's zero; times grow strictly, as encoders demand."""
+    step = max(1, round(1 / (video.rate * video.time_base)))  # ticks, where a frame has no time of its own
+    last: int | None = None
+    jump = 0  # ticks added after the file's own clock was set back
+    for frame in frames:
+        if frame.pts is None:
+            pts = 0 if last is None else last + step
+        else:
+            pts = round(frame.pts - video.zero / video.time_base) + jump
+            if last is not None and (last - pts) * video.time_base > 1:
+                jump += last + step - pts
+                pts = last + step
+        if last is not None and pts <= last:
+            damage.timestamps += 1
+            continue
+        last = pts
+        yield Picture(frame, pts, float(pts * video.time_base), video)
+
+
+def _deinterlaced(frames: Iterator[VideoFrame], time_base: Fraction) -> Iterator[VideoFrame]:
+    """Interlaced frames pass through FFmpeg's bwdif, progressive ones as they are, one out for each in."""
+    graph: Graph | None = None
+    shape: tuple | None = None
+    for frame in frames:
+        if graph is None and not frame.interlaced_frame:
+            yield frame
+            continue
+        if (frame.width, frame.height, frame.format.name) != shape:
+            if graph is not None:
+                yield from _drain(graph, None, time_base)
+            shape = (frame.width, frame.height, frame.format.name)
+            graph = _bwdif(frame, time_base)
+        yield from _drain(graph, frame, time_base)
+    if graph is not None:
+        yield from _drain(graph, None, time_base)
+
+
+def _bwdif(frame: VideoFrame, time_base: Fraction) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+    bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
+    return graph
+
+
+def _drain(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> Iterator[VideoFrame]:
+    graph.vpush(frame)
+    while True:
+        try:
+            out = graph.vpull()
+        except (BlockingIOError, EOFError, FFmpegError):
+            return
+        if out.pts is not None:
+            out.pts = round(out.pts * out.time_base / time_base)
+            out.time_base = time_base
+        yield out

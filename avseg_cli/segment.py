@@ -1,0 +1,216 @@
+"""The main job: a video in, a mask of what sounds for every instant of a grid out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avseg_cli.clips import ClipSequence, Grid, GridFrame, sample
+from avseg_cli.errors import DeviceError, InputError
+from avseg_cli.log_mel import log_mel_examples
+from avseg_cli.media.audio import SoundReader
+from avseg_cli.media.video import Video, VideoReader, probe
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.results import MaskResult, logit
+from avseg_cli.transforms import prepare_frames
+
+DEFAULT_STRIDE = 1       # clips overlap as much as they can: only the cheap part of the model runs once per clip
+BATCH_SIZE = {"cpu": 4, "cuda": 16}   # frames encoded together
+
+
+class Segmentation(Iterator[MaskResult]):
+    """The masks of one video in order of time, made while they are asked for.
+
+    ``video`` holds the facts of the input; ``warnings`` what was found wrong with it, complete at the end.
+    """
+
+    def __init__(
+        self, video: Video, model: AvsegModel, grid: Grid, stride: int, span: tuple[float, float | None],
+        threshold: float, batch_size: int,
+    ) -> None:  # fmt: skip
+        self.video = video
+        self._reader = VideoReader(video, *span)
+        self._sound = SoundReader(video.sound, span[0])
+        self._results = _results(self._reader, self._sound, _Runner(model, batch_size), grid, stride, threshold)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was found wrong with the input so far, a sentence each."""
+        heard = [f"sound: {warning}" for warning in self._sound.damage.warnings()]
+        return [*self.video.warnings, *self._reader.damage.warnings(), *heard]
+
+    def __next__(self) -> MaskResult:
+        return next(self._results)
+
+    def close(self) -> None:
+        """Close the files; an unfinished segmentation needs it."""
+        self._results.close()
+        self._sound.close()
+
+
+def segment_video(
+    path: str | Path | Video,
+    model: AvsegModel,
+    *,
+    fps: float = 1.0,
+    consecutive: bool = False,
+    stride: int = DEFAULT_STRIDE,
+    start: float = 0.0,
+    duration: float | None = None,
+    audio: str | Path | None = None,
+    audio_track: int | None = None,
+    threshold: float = 0.5,
+    batch_size: int | None = None,
+) -> Segmentation:
+    """Find what sounds in a video: an iterator over its masks, holding a few seconds at a time.
+
+    path: a video file (or what ``probe`` said of one). fps: masks a second; consecutive: clips of neighbouring
+    grid frames rather than of frames one second apart. stride: frames between the starts of clips; logits are
+    averaged where clips overlap. start, duration: the part to segment, in seconds. audio: a file whose sound is
+    used; audio_track: which of its tracks, from 1. threshold: probability above which a pixel sounds.
+    batch_size: frames encoded together. Raises ``InputError`` for unusable inputs at once, ``DeviceError`` when
+    memory runs out.
+    """
+    grid = Grid(fps, consecutive)
+    logit(threshold)
+    if not 1 <= stride <= model.config.clip_frames:
+        raise InputError(f"--stride {stride} is out of range; clips have {model.config.clip_frames} frames: give 1 to that")
+    video = path if isinstance(path, Video) else probe(path, audio, audio_track)
+    span = check_span(video, start, duration)
+    if batch_size is None:
+        batch_size = BATCH_SIZE.get(_device(model).type, 4)
+    return Segmentation(video, model, grid, stride, span, threshold, batch_size)
+
+
+def check_span(video: Video, start: float, duration: float | None) -> tuple[float, float | None]:
+    """(start, end) in seconds; raises ``InputError`` when nothing of the video lies between."""
+    if start < 0 or (duration is not None and duration <= 0):
+        raise InputError("--start must not be negative, and --duration must be more than 0 seconds")
+    if video.duration is not None and start >= video.duration:
+        raise InputError(f"{video.path}: lasts {video.duration:.2f} s, so nothing is left after --start {start:g}")
+    return start, None if duration is None else start + duration
+
+
+def _device(model: AvsegModel) -> torch.device:
+    return next(model.parameters()).device
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A grid frame after the encoders: all that clips need of it."""
+
+    index: int
+    time: float
+    end: float
+    embedding: Tensor   # (C, g, g)
+    sound: Tensor       # (128,)
+
+
+class _Runner:
+    """Runs the two halves of the model: each frame is encoded once, each clip decoded once."""
+
+    def __init__(self, model: AvsegModel, batch_size: int) -> None:
+        self.model, self.batch_size, self.device = model, max(1, batch_size), _device(model)
+
+    def encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[_Encoded]:
+        size = self.model.config.image_size
+        with _inference(self.device):
+            pictures = [torch.from_numpy(f.picture.rgb())[None].to(self.device) for f in frames]
+            ready = torch.cat([prepare_frames(picture, size) for picture in pictures])          # (N, 3, S, S)
+            log_mel = torch.cat([log_mel_examples(wave) for wave in waves]).to(self.device)     # (N, 1, 96, 64)
+            sound = self.model.embed_sound(log_mel)                                             # (N, 128)
+            embeddings = self.model.embed_frames(ready, sound)                                  # (N, C, g, g)
+        return [
+            _Encoded(frame.index, frame.picture.time, frame.end, *vectors)
+            for frame, *vectors in zip(frames, embeddings, sound, strict=True)
+        ]
+
+    def decode(self, clips: list[list[_Encoded]]) -> list[np.ndarray]:
+        """The logits of each clip, (T, h, w) float32."""
+        logits: list[np.ndarray] = []
+        with _inference(self.device):
+            for first in range(0, len(clips), self.batch_size):
+                batch = clips[first : first + self.batch_size]
+                embeddings = torch.stack([torch.stack([item.embedding for item in clip]) for clip in batch])
+                sound = torch.stack([torch.stack([item.sound for item in clip]) for clip in batch])
+                logits.extend(self.model.decode(embeddings, sound).float().cpu().numpy())   # (B, T, h, w)
+        return logits
+
+
+@contextmanager
+def _inference(device: torch.device) -> Iterator[None]:
+    """No gradients, and running out of memory said with its cure."""
+    try:
+        with torch.inference_mode():
+            yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(device) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+            raise _out_of_memory(device) from error
+        raise
+
+
+def _out_of_memory(device: torch.device) -> DeviceError:
+    other = "--device cpu" if device.type != "cpu" else "closing other programs"
+    return DeviceError(f"out of memory on {device}; try --batch-size 1, --precision bf16, a smaller checkpoint, or {other}")
+
+
+def _results(
+    reader: VideoReader, sound: SoundReader, runner: _Runner, grid: Grid, stride: int, threshold: float
+) -> Iterator[MaskResult]:
+    """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
+    config = runner.model.config
+    sequences = [ClipSequence[_Encoded](config.clip_frames, stride) for _ in range(grid.phases)]
+    waiting: deque[tuple[int, float, float]] = deque()             # (index, time, end), mean logits not yet known
+    means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
+
+    def finished() -> Iterator[MaskResult]:
+        while waiting and means[waiting[0][0] % grid.phases]:
+            index, time, end = waiting.popleft()
+            logits = means[index % grid.phases].popleft()
+            yield MaskResult(index, time, end, logits, reader.video.size, config.image_size, threshold)
+
+    frames = sample(reader, grid)
+    try:
+        while batch := list(islice(frames, runner.batch_size)):
+            encoded = runner.encode(batch, [sound.second(frame.end) for frame in batch])
+            waiting.extend((item.index, item.time, item.end) for item in encoded)
+            _advance(sequences, means, runner, encoded)
+            yield from finished()
+    finally:
+        sound.close()
+    _finish(sequences, means, runner)
+    yield from finished()
+
+
+def _advance(
+    sequences: list[ClipSequence[_Encoded]], means: list[deque[np.ndarray]], runner: _Runner, encoded: list[_Encoded]
+) -> None:
+    """Give new frames to their sequences, decode the clips they complete, and collect what is settled."""
+    clips = []
+    for item in encoded:
+        sequence = sequences[item.index % len(sequences)]
+        clips += [(sequence, *clip) for clip in sequence.push(item)]
+    _decode(runner, clips)
+    for sequence, ready in zip(sequences, means, strict=True):
+        ready.extend(sequence.release())
+
+
+def _finish(sequences: list[ClipSequence[_Encoded]], means: list[deque[np.ndarray]], runner: _Runner) -> None:
+    _decode(runner, [(sequence, *clip) for sequence in sequences for clip in sequence.finish()])
+    for sequence, ready in zip(sequences, means, strict=True):
+        ready.extend(sequence.release(finished=True))
+
+
+def _decode(runner: _Runner, clips: list[tuple[ClipSequence[_Encoded], int, list[_Encoded]]]) -> None:
+    for (sequence, start, _), logits in zip(clips, runner.decode([clip for *_, clip in clips]), strict=True):
+        sequence.add(start, logits)
