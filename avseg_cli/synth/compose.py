@@ -277,7 +277,8 @@ def draw(scene: Scene, time: float, size: tuple[int, int]) -> tuple[np.ndarray, 
 
 def _draw_background(photo: Image.Image, zoom: float, shift: np.ndarray, size: tuple[int, int]) -> Image.Image:
     height, width = size
-    scale = 0.88 * min(photo.width / width, photo.height / height) / zoom  # photo pixels per frame pixel
+    # photo pixels per frame pixel; zoomed out as far as the photo goes and no further
+    scale = min(0.88 / zoom, 0.999) * min(photo.width / width, photo.height / height)
     centre = np.array([photo.width, photo.height]) / 2 - shift * height * scale * 0.6
     left, top = centre[0] - scale * width / 2, centre[1] - scale * height / 2
     left = float(np.clip(left, 0, photo.width - scale * width))

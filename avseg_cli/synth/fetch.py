@@ -21,7 +21,7 @@ from avseg_cli.synth.midi import render_instrument
 from avseg_cli.synth.rcc import read_rcc
 from avseg_cli.synth.sound_files import SAMPLE_RATE, decode_sound, wav_bytes
 
-RENDERINGS = 20  # melodies per instrument
+RENDERINGS = 32  # melodies per instrument
 _BACKGROUND_SIDE = 640  # pixels, the longer side
 _CUTOUT_SIDE = 512
 _SEED = 20  # the melodies are part of the data set: the same fetch makes the same files
