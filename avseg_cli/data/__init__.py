@@ -1,0 +1,1 @@
+"""AVSBench, and data laid out like it: what is on disk, as clips, tensors and caches."""

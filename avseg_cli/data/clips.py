@@ -1,0 +1,141 @@
+"""From a subset's csv to clips: names and paths, nothing read yet."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from avseg_cli.data.subsets import SPLITS, Subset, subset_folder
+from avseg_cli.errors import DataError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Where one clip's files are. ``masks`` holds the annotated frames only, from the first on."""
+
+    name: str
+    split: str
+    category: str                    # "" where the subset has no single category (MS3)
+    frames: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    wav: Path
+    log_mel: Path | None             # AVSBench's pickled log-mel, the second choice
+    object_maps: tuple[Path, ...]    # of ``avseg synth``: the category of every pixel; empty elsewhere
+
+
+def read_clips(data_root: str | Path, subset: Subset, split: str, limit: int | None = None) -> list[Clip]:
+    """The clips of one split in the csv's order, at most ``limit``.
+
+    Raises ``DataError`` for a wrong root, a malformed csv, or a split without clips.
+    """
+    folder = subset_folder(data_root, subset)
+    rows = read_metadata(folder / subset.metadata)
+    known = sorted({row["split"] for row in rows})
+    make = {"s4": _s4_clip, "ms3": _ms3_clip, "avss": _avss_clip}[subset.layout]
+    rows = [row for row in rows if row["split"] == split and _belongs(row, subset)]
+    if not rows:
+        raise DataError(
+            f"{folder / subset.metadata}: no clip of {subset.name} in split {split!r}; "
+            f"it has the splits {', '.join(known) or 'none at all'}"
+        )
+    return [make(folder, subset, row) for row in rows[:limit]]
+
+
+def read_metadata(path: Path) -> list[dict[str, str]]:
+    """The rows of a subset's csv; "name" is its first column. Raises ``DataError`` when it is malformed."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            header = reader.fieldnames or []
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a csv file ({error})") from error
+    if "split" not in header:
+        raise DataError(f"{path}: the csv has no column 'split' (it has {', '.join(header) or 'no header'})")
+    for number, row in enumerate(rows, start=2):
+        row["name"] = row[header[0]]
+        if not row["name"] or None in row.values():
+            raise DataError(f"{path}: line {number} is incomplete; get the csv of the data set again")
+        if any(part in ("", "..") for part in row["name"].replace("\\", "/").split("/")):
+            raise DataError(f"{path}: line {number}: {row['name']!r} is not the name of a clip")
+    return rows
+
+
+def read_categories(data_root: str | Path, subset: Subset) -> list[str]:
+    """The categories that the object maps of ``avseg synth`` number, 1-based. Raises ``DataError`` when there are none."""
+    import json
+
+    folder = subset_folder(data_root, subset)
+    for path in (folder / "categories.json", folder.parent / "categories.json"):
+        if path.is_file():
+            content = json.loads(path.read_text())
+            names = content["categories"] if isinstance(content, dict) else content
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise DataError(f"{path}: not a list of category names")
+            return names
+    raise DataError(f"{folder}: no categories.json; this needs data made by `avseg synth`, which writes it")
+
+
+def _belongs(row: dict[str, str], subset: Subset) -> bool:
+    return subset.layout != "avss" or row.get("label", subset.name) == subset.name
+
+
+def _s4_clip(folder: Path, subset: Subset, row: dict[str, str]) -> Clip:
+    split, name, category = row["split"], row["name"], row["category"]
+    files, inside = folder / subset.files, Path(split) / category
+    numbers = range(1, subset.frames + 1)
+    return Clip(
+        name, split, category,
+        frames=tuple(files / "visual_frames" / inside / name / f"{name}_{k}.png" for k in numbers),
+        masks=tuple(
+            files / "gt_masks" / inside / name / f"{name}_{k}.png" for k in numbers[: subset.annotated(split)]
+        ),
+        wav=files / "audio_wav" / inside / f"{name}.wav",
+        log_mel=files / "audio_log_mel" / inside / f"{name}.pkl",
+        object_maps=_object_maps(folder, split, name, subset.frames),
+    )  # fmt: skip
+
+
+def _ms3_clip(folder: Path, subset: Subset, row: dict[str, str]) -> Clip:
+    split, name = row["split"], row["name"]
+    files, numbers = folder / subset.files, range(1, subset.frames + 1)
+    return Clip(
+        name, split, row.get("category") or "",
+        frames=tuple(files / "visual_frames" / name / f"{name}.mp4_{k}.png" for k in numbers),
+        masks=tuple(files / "gt_masks" / split / name / f"{name}_{k}.png" for k in numbers[: subset.annotated(split)]),
+        wav=files / "audio_wav" / split / f"{name}.wav",
+        log_mel=files / "audio_log_mel" / split / f"{name}.pkl",
+        object_maps=_object_maps(folder, split, name, subset.frames),
+    )  # fmt: skip
+
+
+def _avss_clip(folder: Path, subset: Subset, row: dict[str, str]) -> Clip:
+    uid = row.get("uid") or row["name"]
+    clip = folder / subset.name / uid
+    numbers = range(subset.frames)
+    annotated = numbers[: subset.annotated(row["split"])]
+    return Clip(
+        uid, row["split"], row.get("a_obj") or "",
+        frames=tuple(clip / "frames" / f"{k}.jpg" for k in numbers),
+        masks=tuple(clip / "labels_rgb" / f"{k}.png" for k in annotated),
+        wav=clip / "audio.wav",
+        log_mel=None,
+        object_maps=(),
+    )  # fmt: skip
+
+
+def _object_maps(folder: Path, split: str, name: str, frames: int) -> tuple[Path, ...]:
+    """``avseg synth`` puts them beside the subset's folder; only looked for, never required."""
+    for root in (folder.parent, folder):
+        maps = root / "object_maps" / split / name
+        if maps.is_dir():
+            return tuple(maps / f"{name}_{k}.png" for k in range(1, frames + 1))
+    return ()
+
+
+def all_clips(data_root: str | Path, subset: Subset) -> list[Clip]:
+    """Every clip of the three splits that the csv has."""
+    rows = read_metadata(subset_folder(data_root, subset) / subset.metadata)
+    present = {row["split"] for row in rows if _belongs(row, subset)}
+    return [clip for split in SPLITS if split in present for clip in read_clips(data_root, subset, split)]

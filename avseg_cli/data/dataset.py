@@ -1,0 +1,195 @@
+"""Clips as tensors, batch after batch: the same order and the same augmentation for the same seed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from avseg_cli.data.clips import Clip
+from avseg_cli.data.files import read_frames, read_log_mel, read_masks, read_object_maps, read_waveform
+from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
+from avseg_cli.errors import DataError
+from avseg_cli.log_mel import SAMPLE_RATE
+
+
+@dataclass
+class Sample:
+    """One clip. frames: uint8 (T, H, W, 3); log_mel: (T, 1, 96, 64); masks: bool (A, 224, 224), A <= T.
+
+    index: its place in the data set. frames or masks are None where the job does not ask for them.
+    """
+
+    index: int
+    name: str
+    log_mel: Tensor | None = None
+    frames: Tensor | None = None
+    masks: Tensor | None = None
+    object_maps: Tensor | None = None   # uint8 (T, H, W)
+
+
+class MemoryCache:
+    """Decoded arrays in memory shared by all loader workers, as long as they fit.
+
+    Training reads each picture hundreds of times; AVSBench's frames are small (750 kB a clip).
+    """
+
+    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
+        self._rows = torch.empty((count, *shape), dtype=torch.uint8).share_memory_()
+        self._filled = torch.zeros(count, dtype=torch.bool).share_memory_()
+
+    @classmethod
+    def if_it_fits(cls, count: int, shape: tuple[int, ...], share: float = 0.2) -> MemoryCache | None:
+        """A cache, or None when it would take more than ``share`` of the free memory."""
+        try:
+            free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, ValueError):  # no such figure on this system
+            return None
+        return cls(count, shape) if count * int(np.prod(shape)) < share * free else None
+
+    def get(self, index: int, read: Callable[[], np.ndarray]) -> Tensor:
+        """The row, read once. An array of another shape is passed through."""
+        if self._filled[index]:
+            return self._rows[index]
+        array = torch.from_numpy(np.ascontiguousarray(read()))
+        if array.shape == self._rows.shape[1:]:
+            self._rows[index] = array
+            self._filled[index] = True
+        return array
+
+
+class ClipDataset(Dataset[Sample]):
+    """The clips of a split. ``wanted`` names what a sample holds: frames, log_mel, masks, object_maps."""
+
+    def __init__(self, clips: Sequence[Clip], wanted: Sequence[str], cache: bool = True) -> None:
+        self.clips = list(clips)
+        self.wanted = frozenset(wanted)
+        frames, masks = len(clips[0].frames), len(clips[0].masks)
+        shapes = {
+            "frames": (frames, MASK_SIZE, MASK_SIZE, 3),
+            "masks": (masks, MASK_SIZE, MASK_SIZE),
+            "object_maps": (frames, MASK_SIZE, MASK_SIZE),
+        }
+        self._caches = {
+            name: MemoryCache.if_it_fits(len(clips), shape) if cache else None
+            for name, shape in shapes.items() if name in self.wanted
+        }  # fmt: skip
+        self._log_mel: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Sample:
+        clip = self.clips[index]
+        sample = Sample(index, clip.name)
+        if "frames" in self.wanted:
+            sample.frames = self._read("frames", index, lambda: read_frames(clip))
+        if "masks" in self.wanted:
+            sample.masks = self._read("masks", index, lambda: read_masks(clip).view(np.uint8)).bool()
+        if "object_maps" in self.wanted:
+            sample.object_maps = self._read("object_maps", index, lambda: read_object_maps(clip))
+        if "log_mel" in self.wanted:
+            if index not in self._log_mel:  # 120 kB a clip: kept by every worker
+                self._log_mel[index] = read_log_mel(clip)
+            sample.log_mel = self._log_mel[index]
+        return sample
+
+    def _read(self, name: str, index: int, read: Callable[[], np.ndarray]) -> Tensor:
+        cache = self._caches[name]
+        return cache.get(index, read) if cache else torch.from_numpy(np.ascontiguousarray(read()))
+
+
+Transform = Callable[[Sample, torch.Generator], Sample]
+
+
+class _Augmented(Dataset[Sample]):
+    """Applies a transform whose randomness depends on seed, epoch and clip alone, not on workers or order."""
+
+    def __init__(self, data: Dataset[Sample], transform: Transform, seed: int, epoch: int) -> None:
+        self.data, self.transform, self.seed, self.epoch = data, transform, seed, epoch
+
+    def __getitem__(self, index: int) -> Sample:
+        key = ((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index) % 2**62
+        generator = torch.Generator().manual_seed(key)
+        return self.transform(self.data[index], generator)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Which process of how many this is: each takes its slice of every global batch."""
+
+    rank: int = 0
+    world: int = 1
+
+
+def batch_indices(count: int, batch_size: int, seed: int, epoch: int, sharing: Sharing) -> list[list[int]]:
+    """This process's part of every batch of an epoch: a permutation that seed and epoch decide.
+
+    ``batch_size`` is per process; the last batch may be smaller, and is left out when it does not reach all processes.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
+    step = batch_size * sharing.world
+    batches = [order[i : i + step] for i in range(0, count, step)]
+    return [batch[sharing.rank :: sharing.world] for batch in batches if len(batch) >= sharing.world]
+
+
+def load_batches(
+    data: Dataset[Sample], batches: list[list[int]], workers: int = 0,
+    transform: Transform | None = None, seed: int = 0, epoch: int = 0,
+) -> Iterator[list[Sample]]:  # fmt: skip
+    """The samples of each batch in order; ``workers`` processes read ahead."""
+    source = _Augmented(data, transform, seed, epoch) if transform else data
+    loader = DataLoader(
+        source, batch_sampler=batches, num_workers=workers, collate_fn=list,
+        generator=torch.Generator().manual_seed(0),  # else the loader draws from, and so moves, the global one
+    )  # fmt: skip
+    return iter(loader)
+
+
+def read_labels(data_root: str | Path, subset: Subset, clips: Sequence[Clip], categories: list[str]) -> Tensor:
+    """Which category sounds in which second, seen or not: float (clips, T, categories), from ``manifest.jsonl``.
+
+    Raises ``DataError`` when the manifest is missing or does not have a clip.
+    """
+    folder = subset_folder(data_root, subset)
+    paths = [path for path in (folder / "manifest.jsonl", folder.parent / "manifest.jsonl") if path.is_file()]
+    if not paths:
+        raise DataError(f"{folder}: no manifest.jsonl; this needs data made by `avseg synth`, which writes it")
+    rows = {}
+    for line in paths[0].read_text().splitlines():
+        row = json.loads(line)
+        rows[row["split"], row["name"]] = row
+    number = {name: i for i, name in enumerate(categories)}
+    labels = torch.zeros(len(clips), len(clips[0].frames), len(categories))
+    for i, clip in enumerate(clips):
+        row = rows.get((clip.split, clip.name))
+        if row is None:
+            raise DataError(f"{paths[0]}: has no clip {clip.name} of split {clip.split}; make the data again")
+        for k in range(labels.shape[1]):
+            for category in (*row["sounding"][k], *row["off_screen"][k]):
+                labels[i, k, number[category]] = 1.0
+    return labels
+
+
+class SoundDataset(Dataset[Tensor]):
+    """The waveforms of clips in memory as int16, (clips, seconds * 16000): a few hundred MB for thousands."""
+
+    def __init__(self, clips: Sequence[Clip]) -> None:
+        samples = len(clips[0].frames) * SAMPLE_RATE
+        self.waveforms = torch.zeros(len(clips), samples, dtype=torch.int16)
+        for i, clip in enumerate(clips):
+            wave = torch.from_numpy(read_waveform(clip.wav))[:samples]
+            self.waveforms[i, : len(wave)] = (wave.clamp(-1, 1) * 32767).round().short()
+
+    def __len__(self) -> int:
+        return len(self.waveforms)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.waveforms[index].float() / 32767

@@ -1,0 +1,95 @@
+"""Reading a clip's files: frames, masks in every stored mode, sound, log-mel, object maps."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from avseg_cli.data.clips import Clip
+from avseg_cli.data.subsets import MASK_SIZE
+from avseg_cli.errors import DataError
+from avseg_cli.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, clip_log_mel
+
+
+def read_image(path: Path, mode: str | None = None) -> np.ndarray:
+    """A picture as an array in the given PIL mode (None: as stored). Raises ``DataError``."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode) if mode and image.mode != mode else image)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: missing; `avseg prepare --check` lists what a data root lacks") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: not a readable picture ({error})") from error
+
+
+def read_frames(clip: Clip) -> np.ndarray:
+    """The frames of a clip, uint8 (T, H, W, 3) RGB."""
+    frames = [read_image(path, "RGB") for path in clip.frames]
+    if len({frame.shape for frame in frames}) > 1:
+        raise DataError(f"{clip.frames[0].parent}: the frames of this clip differ in size")
+    return np.stack(frames)
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """A ground-truth mask as bool (224, 224): gray 0/255, one bit, palette index or colour, true where > 0."""
+    mask = read_image(path)
+    if mask.ndim == 3:
+        mask = mask[..., :3].any(-1)  # colour: any channel > 0; alpha is not part of the label
+    mask = mask > 0
+    if mask.shape != (MASK_SIZE, MASK_SIZE):
+        resized = Image.fromarray(mask).resize((MASK_SIZE, MASK_SIZE), Image.Resampling.NEAREST)
+        mask = np.asarray(resized)
+    return mask
+
+
+def read_masks(clip: Clip) -> np.ndarray:
+    """The annotated frames' masks, bool (A, 224, 224)."""
+    return np.stack([read_mask(path) for path in clip.masks])
+
+
+def read_object_maps(clip: Clip) -> np.ndarray:
+    """The category of every pixel, uint8 (T, H, W): 0 background, 1-based category, 255 an object without one."""
+    if not clip.object_maps:
+        raise DataError(f"{clip.name}: no object map; this needs data made by `avseg synth`")
+    return np.stack([read_image(path) for path in clip.object_maps])
+
+
+def read_waveform(path: Path) -> np.ndarray:
+    """A wav file as mono float32 at 16 kHz, the mean of its channels. Raises ``DataError``."""
+    import soundfile
+
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        cause = "missing" if not path.exists() else f"not a readable wav file ({error})"
+        raise DataError(f"{path}: {cause}; `avseg prepare` makes it from the raw video") from error
+    mono = samples.mean(axis=1)
+    if rate == SAMPLE_RATE:
+        return mono
+    import soxr
+
+    return soxr.resample(mono, rate, SAMPLE_RATE)
+
+
+def read_log_mel(clip: Clip) -> Tensor:
+    """A clip's log-mel examples (T, 1, 96, 64): from its wav, else from AVSBench's pickled tensor."""
+    if clip.wav.exists() or clip.log_mel is None or not clip.log_mel.exists():
+        return clip_log_mel(read_waveform(clip.wav), len(clip.frames))
+    return _read_pickled_log_mel(clip.log_mel, len(clip.frames))
+
+
+def _read_pickled_log_mel(path: Path, frames: int) -> Tensor:
+    """The pickle holds one tensor; only a loader that runs no code may open it."""
+    try:
+        tensor = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise DataError(f"{path}: not a pickled tensor ({str(error).splitlines()[0]}); use the wav instead") from error
+    shape = (frames, 1, EXAMPLE_FRAMES, MEL_BANDS)
+    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
+        raise DataError(f"{path}: expected a tensor of shape {shape}; make it again with `avseg prepare`")
+    return tensor.detach().float()

@@ -1,0 +1,59 @@
+"""Several processes as one: torchrun starts them, gradients are averaged by DistributedDataParallel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import distributed
+
+from avseg_cli.data.dataset import Sharing
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[Sharing]:
+    """Join the processes that torchrun started (NCCL on CUDA, gloo else); alone when there are none."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Sharing()
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Sharing(distributed.get_rank(), world)
+    finally:
+        distributed.destroy_process_group()
+
+
+def local_device(device: torch.device) -> torch.device:
+    """This process's own GPU when torchrun started several."""
+    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    return device
+
+
+def barrier(sharing: Sharing) -> None:
+    """Wait for the other processes."""
+    if sharing.world > 1:
+        distributed.barrier()
+
+
+def mean_over_processes(values: list[float], weights: list[float], sharing: Sharing, device: torch.device) -> list[float]:
+    """Weighted means over all processes, one for each value."""
+    pairs = torch.tensor([[v * w for v, w in zip(values, weights, strict=True)], weights], dtype=torch.float64)
+    if sharing.world > 1:
+        pairs = pairs.float().to(device) if device.type == "mps" else pairs.to(device)
+        distributed.all_reduce(pairs)
+    total, weight = pairs.cpu()
+    return (total / weight.clamp(min=1e-12)).tolist()
+
+
+def from_first(flag: bool, sharing: Sharing, device: torch.device) -> bool:
+    """The first process's decision, told to all."""
+    if sharing.world == 1:
+        return flag
+    told = torch.tensor([int(flag)], device=device)
+    distributed.broadcast(told, 0)
+    return bool(told.item())

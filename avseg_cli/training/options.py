@@ -1,0 +1,152 @@
+"""What a training run is told, and what each stage does unless told otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from avseg_cli.errors import DataError, InputError
+from avseg_cli.model.config import ModelConfig
+
+STAGES = ("pretrain-sound", "pretrain-image", "1a", "1b", "2")
+OPTIMIZERS = ("adam", "adamw")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one stage is trained. batch_size: clips per process and step; clip_gradient: largest norm, None for any."""
+
+    epochs: int
+    batch_size: int = 1
+    learning_rate: float = 1e-4
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup: float = 0.0              # share of all steps with a rising learning rate
+    clip_gradient: float | None = None
+    loss: str = "bce"
+    augment: bool = False
+    patience: int | None = None      # validations without a better score before stopping
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name.replace('_', ' ')} must be more than 0, not {getattr(self, name)}")
+        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES or self.loss not in ("bce", "bce+iou"):
+            raise InputError(
+                f"optimizer {self.optimizer!r} must be one of {OPTIMIZERS}, schedule {self.schedule!r} one of "
+                f"{SCHEDULES}, loss {self.loss!r} one of ('bce', 'bce+iou')"
+            )
+
+
+# Paper section 5.3: Adam, 1e-4, no decay, no schedule, 250 epochs apart and 15 together; batch 1 as its authors.
+_PAPER = {"1a": Recipe(250), "1b": Recipe(250), "2": Recipe(15)}
+
+_SMALL = Recipe(
+    10, batch_size=8, learning_rate=5e-4, optimizer="adamw", weight_decay=0.01, schedule="cosine", warmup=0.05,
+    clip_gradient=1.0, loss="bce+iou",
+)  # fmt: skip
+_TINY = {
+    "pretrain-sound": replace(_SMALL, epochs=15, batch_size=16, learning_rate=1e-3, augment=True),
+    "pretrain-image": replace(_SMALL, epochs=40, batch_size=16, learning_rate=1e-3, weight_decay=0.05, augment=True),
+    "1a": replace(_SMALL, epochs=15),
+    "1b": replace(_SMALL, epochs=3, augment=True),
+    "2": replace(_SMALL, epochs=6, learning_rate=2e-4, augment=True),
+}
+
+
+def default_recipe(backbone: str, stage: str) -> Recipe:
+    """The recipe of a stage: the paper's for SAM backbones, one for training from nothing for tiny."""
+    recipes = _TINY if backbone == "tiny" else _PAPER
+    if stage not in recipes:
+        raise InputError(f"stage {stage!r} is for backbones without public weights; choose one of {', '.join(_PAPER)}")
+    return recipes[stage]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything a run is told; stored in its folder, so that it can be resumed and repeated.
+
+    None stands for the recipe's or the subset's own value.
+    """
+
+    data: str
+    subset: str
+    out: str
+    stages: tuple[str, ...] = ()      # empty: the whole recipe of the backbone
+    backbone: str = "vit_h"
+    init: str | None = None           # checkpoint to start from
+    init_adapters: str | None = None  # checkpoint whose adapters stage 2 starts from
+    # recipe
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    optimizer: str | None = None
+    weight_decay: float | None = None
+    schedule: str | None = None
+    warmup: float | None = None
+    loss: str | None = None
+    augment: bool | None = None
+    patience: int | None = None
+    accumulate: int = 1               # steps whose gradients are summed into one
+    dropout: float = 0.1              # on ST-BAVA's attention weights
+    unfreeze: tuple[str, ...] = ()    # parts trained besides the paper's in stage 2: "image", "sound"
+    # model
+    depth: int | None = None
+    fusion: str | None = None
+    temporal: bool = True
+    bidirectional: bool = True
+    adapters: bool = True
+    image_size: int | None = None
+    # run
+    limit_clips: int | None = None
+    seed: int = 0
+    workers: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    validate_every: int = 1           # epochs
+    save_minutes: float = 5.0
+    cache: str | None = None          # folder of the embedding cache
+    command: str = ""                 # as typed
+
+    def __post_init__(self) -> None:
+        for name in ("stages", "unfreeze"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for stage in self.stages:
+            if stage not in STAGES:
+                raise InputError(f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all")
+        unknown = set(self.unfreeze) - {"image", "sound"}
+        if unknown:
+            raise InputError(f"--unfreeze knows image and sound, not {', '.join(sorted(unknown))}")
+        for name in ("accumulate", "validate_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"--dropout must be in [0, 1), not {self.dropout}")
+
+    def recipe(self, stage: str) -> Recipe:
+        """The stage's recipe with what was asked for explicitly."""
+        asked = {f.name: getattr(self, f.name, None) for f in fields(Recipe)}
+        return replace(default_recipe(self.backbone, stage), **{k: v for k, v in asked.items() if v is not None})
+
+    def ablated(self, config: ModelConfig) -> ModelConfig:
+        """``config`` with the ablation switches of this run."""
+        changes: dict[str, Any] = {"adapters": self.adapters}
+        if self.depth is not None:
+            changes["fusion_depth"] = self.depth
+        if self.fusion is not None:
+            changes["fusion"] = self.fusion
+        if self.image_size is not None:
+            changes["image_size"] = self.image_size
+        return replace(config, temporal=self.temporal, bidirectional=self.bidirectional, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainOptions:
+        """Inverse of ``to_dict``; raises ``DataError`` when the fields are not those of this version."""
+        if set(values) != {field.name for field in fields(cls)}:
+            raise DataError("the run was started by another version of avseg; start it anew with --out elsewhere")
+        return cls(**values)

@@ -1,0 +1,68 @@
+"""What trains in each stage: a named list, not a pattern over names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from avseg_cli.errors import InputError
+from avseg_cli.model.avseg import AvsegModel
+
+# Paper section 5.3. VGGish and SAM's encoder stay frozen; the pretraining stages are for backbones without public weights.
+TRAINED: dict[str, tuple[str, ...]] = {
+    "pretrain-sound": ("vggish",),
+    "pretrain-image": ("image_encoder", "mask_decoder.output_upscaling"),
+    "1a": ("audio_embed", "fusion", "mask_decoder"),
+    "1b": ("image_encoder.adapters", "audio_embed", "mask_decoder"),
+    "2": ("image_encoder.adapters", "audio_embed", "fusion", "mask_decoder"),
+}
+UNFROZEN = {"image": "image_encoder", "sound": "vggish"}
+# SAM's decoder carries them; the summed three-mask output never reads them.
+NEVER_READ = ("mask_decoder.iou_prediction_head", "mask_decoder.output_hypernetworks_mlps.0")
+SAM_VIT_H_PARAMETERS = 641_090_608  # what "under 4 % of SAM" is measured against
+
+
+def trained_parts(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ()) -> list[str]:
+    """Names of the modules of ``model`` that train in ``stage``; parts that an ablation removed are left out."""
+    names = TRAINED[stage] + (tuple(UNFROZEN[part] for part in unfreeze) if stage == "2" else ())
+    modules = dict(model.named_modules())
+    return [name for name in names if name in modules]
+
+
+def set_trainable(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ()) -> dict[str, nn.Parameter]:
+    """Freeze everything but the stage's parts, which go into train mode; returns their parameters by name."""
+    model.eval().requires_grad_(False)
+    for name in trained_parts(model, stage, unfreeze):
+        model.get_submodule(name).train().requires_grad_(True)
+    for name in NEVER_READ:
+        model.get_submodule(name).requires_grad_(False)
+    if stage == "pretrain-image" and model.image_encoder.adapters is not None:
+        model.image_encoder.adapters.requires_grad_(False)  # no sound yet
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def set_dropout(model: AvsegModel, probability: float) -> None:
+    """Dropout on the attention weights of the fusion module."""
+    for module in model.modules():
+        if hasattr(module, "dropout") and isinstance(module.dropout, float):
+            module.dropout = probability
+
+
+def transfer(model: AvsegModel, state: Mapping[str, Tensor], parts: tuple[str, ...] = ("",)) -> list[str]:
+    """Copy the tensors of ``state`` below ``parts`` into ``model``; returns the model's names that had no counterpart.
+
+    A warm start may lack whole modules (new fusion blocks, adapters); it never differs in shape: that raises
+    ``InputError``.
+    """
+    own = model.state_dict()
+    chosen = {k: v for k, v in own.items() if k.startswith(parts)}
+    fresh = [name for name in chosen if name not in state]
+    for name in chosen.keys() & state.keys():
+        if chosen[name].shape != state[name].shape:
+            raise InputError(
+                f"the starting checkpoint has {name} of shape {tuple(state[name].shape)}, this model needs "
+                f"{tuple(chosen[name].shape)}; start from a checkpoint of the same backbone and size"
+            )
+        chosen[name].copy_(state[name])
+    return sorted(fresh)

@@ -1,0 +1,185 @@
+"""The folder of one stage of a run: what it was told, what happened, and what it takes to go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from avseg_cli.errors import AvsegError, DataError, OutputError
+from avseg_cli.training.options import STAGES, TrainOptions
+
+RESUME = "resume.safetensors"
+PLOT_EVERY = 60.0  # seconds between pictures of the curves
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then put it in place: whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    try:
+        write(partial)
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_whole(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n"))
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    from avseg_cli import __version__
+
+    return {
+        "avseg": __version__, "torch": torch.__version__, "python": platform.python_version(),
+        "platform": platform.platform(), "cuda": torch.version.cuda or "none",
+    }  # fmt: skip
+
+
+class StageFolder:
+    """``run/<stage>``: config.json, command.txt, metrics.jsonl, tensorboard/, curves.png, checkpoints, resume state."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer: Any = None
+        self._plotted = 0.0
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.safetensors"
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "done.json").is_file()
+
+    @property
+    def started(self) -> bool:
+        return (self.path / "config.json").is_file()
+
+    def start(self, options: TrainOptions, facts: dict[str, Any]) -> None:
+        """Make the folder and write what the run was told. Raises ``AvsegError`` without the packages of avseg[train]."""
+        try:
+            import matplotlib  # noqa: F401
+            import tensorboard  # noqa: F401
+        except ImportError as error:
+            raise AvsegError(
+                f"training writes curves with {error.name}, which is not installed: pip install 'avseg[train]'"
+            ) from error
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "command.txt").write_text(options.command + "\n")
+        write_json(self.path / "versions.json", versions())
+        write_json(self.path / "config.json", {"options": options.to_dict(), **facts})
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append a line to metrics.jsonl, and its numbers to TensorBoard."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        writer = self._tensorboard()
+        for name, value in record.items():
+            if isinstance(value, float):
+                writer.add_scalar(name, value, record["step"])
+        writer.flush()
+
+    def _tensorboard(self) -> Any:
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            steps = [record["step"] for record in self.records()]
+            self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=max(steps, default=0) + 1)
+        return self._writer
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        path = self.path / "metrics.jsonl"
+        records = []
+        for line in path.read_text().splitlines() if path.is_file() else []:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return records
+
+    def rewind(self, step: int) -> None:
+        """Drop what was logged after ``step``: a resumed run logs it again."""
+        kept = [record for record in self.records() if record["step"] <= step]
+        text = "".join(json.dumps(record) + "\n" for record in kept)
+        write_whole(self.path / "metrics.jsonl", lambda partial: partial.write_text(text))
+
+    def save_state(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        """Everything a killed run needs to go on, in one file."""
+        clones = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        write_whole(
+            self.path / RESUME, lambda partial: save_file(clones, partial, metadata={"state": json.dumps(about)})
+        )
+
+    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What ``save_state`` wrote last, or None. Raises ``DataError`` when the file is damaged."""
+        path = self.path / RESUME
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: damaged ({error}); delete it to start the stage anew") from error
+
+    def plot(self, final: bool = False) -> None:
+        """curves.png: the loss and the validation score over the epochs; at most once a minute."""
+        records = self.records()
+        if not records or (not final and time.monotonic() - self._plotted < PLOT_EVERY):
+            return
+        self._plotted = time.monotonic()
+        write_whole(self.path / "curves.png", lambda partial: _draw(records, partial))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Mark the stage as done; its resume state has served."""
+        self.plot(final=True)
+        if self._writer is not None:
+            self._writer.close()
+        write_json(self.path / "done.json", summary)
+        (self.path / RESUME).unlink(missing_ok=True)
+
+
+def _draw(records: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    loss, score = figure.subplots(1, 2)
+    for axis, name, title in ((loss, "loss", "training loss"), (score, "score", "validation score")):
+        points = [(record["epoch"], record[name]) for record in records if name in record]
+        if points:
+            axis.plot(*zip(*points, strict=True), marker="." if len(points) < 50 else None)
+        axis.set(title=title, xlabel="epoch")
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)
+
+
+def unfinished(run: Path) -> list[TrainOptions]:
+    """The options of every command of a run that has stages left. Raises ``OutputError`` if there is no run."""
+    found: list[TrainOptions] = []
+    for stage in STAGES:
+        config = run / stage / "config.json"
+        if config.is_file():
+            options = TrainOptions.from_dict(json.loads(config.read_text())["options"])
+            left = [name for name in options.stages if not StageFolder(run / name).done]
+            if left and options not in found:
+                found.append(options)
+    if not found and not any((run / stage / "config.json").is_file() for stage in STAGES):
+        raise OutputError(f"{run}: not the folder of a training run; --resume takes the --out of one")
+    return found
