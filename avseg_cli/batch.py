@@ -1,0 +1,113 @@
+"""Many videos, one model: each is tried, whatever became of the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from avseg_cli.errors import AvsegError
+from avseg_cli.inputs import Source, check_outputs
+from avseg_cli.media.container import spooled
+from avseg_cli.media.video import Video, probe
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.render import Progress, Rendered, Settings, render
+from avseg_cli.segment import check_span
+
+
+@dataclass
+class Outcome:
+    """What became of one input: done, skipped, planned (dry run) or failed."""
+
+    source: Path
+    status: str
+    outputs: dict[str, Path]
+    video: Video | None = None
+    rendered: Rendered | None = None
+    error: AvsegError | None = None
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as one JSON object."""
+        values: dict[str, Any] = {"input": str(self.source), "status": self.status}
+        values["outputs"] = {name: str(path) for name, path in self.outputs.items()}
+        if self.video:
+            values |= {"duration": self.video.duration, "size": [self.video.width, self.video.height]}
+        if self.rendered:
+            values |= {"masks": self.rendered.masks, "frames": self.rendered.frames, "sound": self.rendered.sound,
+                       "warnings": self.rendered.warnings}
+        if self.error:
+            values |= {"error": str(self.error), "exit_code": self.error.exit_code}
+        return values | {"seconds": round(self.seconds, 3)}
+
+
+class Listener(Protocol):
+    """Told how a batch goes on; the command line shows it."""
+
+    def started(self, source: Path, video: Video) -> Progress:
+        """A video is about to be segmented; gives what is to be called with its progress."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """A video is done with, one way or another."""
+
+
+@dataclass
+class Batch:
+    """The options shared by all inputs of a run. ``load`` makes the model when the first input needs it."""
+
+    load: Callable[[], AvsegModel]
+    settings: Settings = field(default_factory=Settings)
+    checkpoint: str = "default"
+    audio: Path | None = None
+    audio_track: int | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+    dry_run: bool = False
+
+    def run(self, work: list[tuple[Source, dict[str, Path]]], listener: Listener) -> Iterator[Outcome]:
+        """Segment each source into its outputs; an ``AvsegError`` ends only the input it concerns."""
+        model: AvsegModel | None = None
+
+        def loaded() -> AvsegModel:
+            nonlocal model
+            model = model or self.load()
+            return model
+
+        for source, outputs in work:
+            began = time.perf_counter()
+            outcome = Outcome(source.path, "failed", outputs)
+            try:
+                self._one(source, outcome, loaded, listener)
+            except AvsegError as error:
+                outcome.error = error
+            outcome.seconds = time.perf_counter() - began
+            listener.ended(outcome)
+            yield outcome
+
+    def _one(
+        self, source: Source, outcome: Outcome, loaded: Callable[[], AvsegModel], listener: Listener
+    ) -> None:
+        if self.skip_existing and all(path.exists() for path in outcome.outputs.values()):
+            outcome.status = "skipped"
+            return
+        check_outputs(source, outcome.outputs, self.overwrite or self.skip_existing)
+        with spooled(source.path) as path:
+            video = outcome.video = probe(path, self.audio, self.audio_track)
+            check_span(video, *self._start_duration())
+            if self.dry_run:
+                outcome.status = "planned"
+                return
+            progress = listener.started(source.path, video)
+            outcome.rendered = render(video, loaded(), outcome.outputs, self.settings, self.checkpoint, progress)
+        outcome.status = "done"
+
+    def _start_duration(self) -> tuple[float, float | None]:
+        return self.settings.start, self.settings.duration
+
+
+def exit_code(outcomes: list[Outcome]) -> int:
+    """0 when nothing failed; the failures' own code when they share one, else 1."""
+    codes = {outcome.error.exit_code for outcome in outcomes if outcome.error}
+    return 0 if not codes else codes.pop() if len(codes) == 1 else 1

@@ -1,0 +1,185 @@
+"""``avseg segment``: any video in, its sounding objects out."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from avseg_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from avseg_cli.batch import Batch
+    from avseg_cli.media.overlay import Style
+
+FORMATS = ("overlay", "masks", "cutout", "json")
+
+WHAT = "What to segment"
+HOW = "How the model looks"
+LOOK = "How the overlay looks"
+OUT = "What is written"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("segment")(segment)
+
+
+def segment(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUTS…", help="Videos, folders of videos, patterns, or - for a video on stdin."),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="PATH", rich_help_panel=OUT, help=(
+            "A folder (the tree of the inputs is kept), or, for one input and one format, a file. "
+            "Default: beside each input."
+        )),
+    ] = None,
+    formats: Annotated[
+        str,
+        typer.Option("--format", metavar="LIST", rich_help_panel=OUT, help=(
+            "One or more of: overlay (clip.avseg.mp4, the video with what sounds highlighted), "
+            "masks (clip.avseg.masks/, PNGs of 0 and 255), cutout (clip.avseg.cutout.mov, ProRes 4444 with "
+            "a transparent ground), json (clip.avseg.json, times, areas, confidence and COCO RLE). "
+            "Several, with commas, cost one pass of the model."
+        )),
+    ] = "overlay",
+    checkpoint: Annotated[
+        str, typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, help="The model: a name or a file of weights.")
+    ] = "default",
+    fps: Annotated[
+        float, typer.Option(rich_help_panel=HOW, help="Masks a second; between them the overlay's mask moves smoothly.")
+    ] = 1.0,
+    consecutive: Annotated[
+        bool,
+        typer.Option("--consecutive", rich_help_panel=HOW, help=(
+            "With --fps above 1: clips of neighbouring frames, rather than of frames one second apart as in training."
+        )),
+    ] = False,
+    stride: Annotated[
+        int,
+        typer.Option(rich_help_panel=HOW, help=(
+            "Frames from one clip to the next. Overlapping clips are averaged: 1 is steadiest, 5 (no overlap) is "
+            "a little faster. Frames are encoded once either way."
+        )),
+    ] = 1,
+    threshold: Annotated[
+        float, typer.Option(rich_help_panel=HOW, help="Probability from which a pixel counts as sounding.")
+    ] = 0.5,
+    device: Annotated[
+        str, typer.Option(rich_help_panel=HOW, help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
+    ] = "auto",
+    precision: Annotated[str, typer.Option(rich_help_panel=HOW, help="auto, fp32 or bf16.")] = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; less needs less memory."),
+    ] = None,
+    start: Annotated[float, typer.Option(rich_help_panel=WHAT, help="Begin at this second.")] = 0.0,
+    duration: Annotated[
+        float | None, typer.Option(rich_help_panel=WHAT, help="Segment this many seconds only.")
+    ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", rich_help_panel=WHAT, help="Look into subfolders too.")
+    ] = False,
+    audio: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", rich_help_panel=WHAT, help="Take the sound from this file, for a video without any."),
+    ] = None,
+    audio_track: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=WHAT, help="Which sound track to use, from 1.")
+    ] = None,
+    color: Annotated[
+        str, typer.Option(metavar="RRGGBB", rich_help_panel=LOOK, help="Colour of the highlight.")
+    ] = "ff2d78",
+    opacity: Annotated[
+        float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="Of the colour, 0 to 1.")
+    ] = 0.5,
+    dim: Annotated[
+        float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="How much to darken what does not sound, 0 to 1.")
+    ] = 0.4,
+    contour: Annotated[bool, typer.Option(rich_help_panel=LOOK, help="Draw a line around what sounds.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", rich_help_panel=OUT, help="Leave out inputs whose outputs all exist.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", rich_help_panel=OUT, help="Look at the inputs and say what would be written.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=OUT, help="Print one JSON object for each input on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="Say nothing but errors.")] = False,
+) -> None:
+    """Highlight, cut out or mask what is making the sound in videos.
+
+    Outputs appear when they are finished, never half-written. Existing ones are kept unless you say
+    [bold]--overwrite[/bold] or [bold]--skip-existing[/bold]. The exit code is 0 only if every input came out.
+
+    [dim]avseg segment clip.mp4[/dim]                        writes clip.avseg.mp4
+    [dim]avseg segment talks/ -r -o out --format masks,json[/dim]
+    [dim]cat clip.mp4 | avseg segment - -o clip.avseg.mp4[/dim]
+    """
+    # drawing multiplies small matrices beside busy encoder threads: more threads of its own only get in their way
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from avseg_cli.batch import Batch, exit_code
+    from avseg_cli.cli.report import Report
+    from avseg_cli.clips import Grid
+    from avseg_cli.inputs import find_sources, plan_outputs
+    from avseg_cli.render import Settings
+    from avseg_cli.results import logit
+
+    if overwrite and skip_existing:
+        raise InputError("--overwrite and --skip-existing contradict each other; give one of them")
+    Grid(fps, consecutive)
+    logit(threshold)
+    wanted = _formats(formats)
+    sources = find_sources(inputs, recursive)
+    outputs = plan_outputs(sources, output, wanted)
+    settings = Settings(fps, consecutive, stride, start, duration, threshold, batch_size,
+                        _style(color, opacity, dim, contour))
+    batch = Batch(lambda: _load(checkpoint, device, precision), settings, checkpoint, audio, audio_track,
+                  overwrite, skip_existing, dry_run)
+    signal.signal(signal.SIGTERM, _terminated)  # so that stopping a job cleans up as Ctrl-C does
+    with Report(len(sources), quiet, as_json) as report:
+        outcomes = list(batch.run(list(zip(sources, outputs, strict=True)), report))
+    if len(outcomes) == 1 and outcomes[0].error:
+        raise outcomes[0].error
+    report.summary(outcomes)
+    if code := exit_code(outcomes):
+        raise typer.Exit(code)
+
+
+def _formats(listed: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise InputError(f"--format {listed}: not a list of {', '.join(FORMATS)}")
+    return names
+
+
+def _style(color: str, opacity: float, dim: float, contour: bool) -> Style:
+    from avseg_cli.media.overlay import Style
+
+    digits = color.removeprefix("#")
+    try:
+        red, green, blue = bytes.fromhex(digits)
+    except ValueError as error:
+        raise InputError(f"--color {color}: not a colour; give six hexadecimal digits, as in ff2d78") from error
+    return Style((red, green, blue), opacity, dim, contour)
+
+
+def _load(checkpoint: str, device: str, precision: str):
+    from avseg_cli.model.checkpoint import load_model
+
+    return load_model(checkpoint, device, precision)
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

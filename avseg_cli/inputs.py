@@ -1,0 +1,143 @@
+"""From what a user names on the command line to the videos meant, and where their outputs go."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from avseg_cli.errors import InputError, OutputError
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .wmv .asf .flv .ogv .3gp .3g2 .mxf .vob .h264 .264 "
+    ".h265 .hevc .y4m".split()
+)
+OWN = ".avseg."       # in the names of our outputs; folders are searched without them
+STDIN = "-"
+SUFFIXES = {"overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json"}
+FILE_SUFFIXES = {"overlay": (".mp4", ".m4v", ".mov", ".mkv"), "cutout": (".mov", ".mkv"), "json": (".json",)}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One video to segment, and its path relative to what was named (the tree that outputs keep)."""
+
+    path: Path            # "-" is stdin
+    relative: Path
+
+    @property
+    def is_stdin(self) -> bool:
+        return str(self.path) == STDIN
+
+
+def find_sources(inputs: list[str], recursive: bool) -> list[Source]:
+    """The videos that files, folders, patterns and ``-`` (stdin) stand for, each once, in order.
+
+    Raises ``InputError`` for a name that stands for nothing.
+    """
+    found: dict[str, Source] = {}
+    for name in inputs:
+        for source in _sources_of(name, recursive):
+            found.setdefault(STDIN if source.is_stdin else os.path.realpath(source.path), source)
+    return list(found.values())
+
+
+def _sources_of(name: str, recursive: bool) -> list[Source]:
+    path = Path(name)
+    if name == STDIN:
+        return [Source(path, Path("stdin"))]
+    if path.is_dir():
+        return _in_folder(path, recursive)
+    if path.exists() or not glob.has_magic(name):
+        return [Source(path, Path(path.name))]  # one that is missing fails in its turn, beside the others
+    matches = [match for match in sorted(glob.glob(name, recursive=True)) if OWN not in Path(match).name]
+    if not matches:
+        raise InputError(f"{name}: no file matches this pattern")
+    return [source for match in matches for source in _sources_of(match, recursive)]
+
+
+def _in_folder(folder: Path, recursive: bool) -> list[Source]:
+    candidates = sorted(folder.rglob("*") if recursive else folder.glob("*"))
+    videos = [path for path in candidates if _is_video(path, folder)]
+    if not videos:
+        cure = "" if recursive else "; add --recursive to look into its subfolders"
+        raise InputError(f"{folder}: a folder without videos{cure}")
+    return [Source(path, path.relative_to(folder)) for path in videos]
+
+
+def _is_video(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix.lower() in VIDEO_SUFFIXES and OWN not in path.name and not hidden and path.is_file()
+
+
+def plan_outputs(sources: list[Source], output: str | None, formats: list[str]) -> list[dict[str, Path]]:
+    """Where the outputs of each source go: format -> path, no two alike.
+
+    Without ``output`` they lie beside their source (stdin's in the current folder); a folder as ``output``
+    keeps the tree; a file is for one source and one format. Raises ``OutputError`` where that does not work out.
+    """
+    if output is not None and _names_a_file(output, formats):
+        if len(sources) > 1 or len(formats) > 1:
+            raise OutputError(f"{output}: one file cannot take several outputs; give -o a folder")
+        return [{formats[0]: Path(output)}]
+    if output is not None and Path(output).is_file():
+        raise OutputError(f"{output}: is a file of a kind that --format {','.join(formats)} does not write; give -o a folder")
+    stems = _stems(sources, None if output is None else Path(output))
+    return [{name: stem.with_name(stem.name + SUFFIXES[name]) for name in formats} for stem in stems]
+
+
+def _names_a_file(output: str, formats: list[str]) -> bool:
+    if output.endswith(("/", os.sep)) or Path(output).is_dir():
+        return False
+    return any(Path(output).suffix.lower() in FILE_SUFFIXES.get(name, ()) for name in formats)
+
+
+def _stems(sources: list[Source], folder: Path | None) -> list[Path]:
+    """The outputs' paths without what each format adds."""
+    if folder is None:
+        places = [Path("stdin") if source.is_stdin else source.path for source in sources]
+    else:
+        places = [folder / relative for relative in _relatives(sources)]
+    without = [place.with_suffix("") if _suffix_known(place) else place for place in places]
+    shared = Counter(without)
+    return [
+        place if shared[stem] > 1 or _has_twin(source) else stem
+        for source, place, stem in zip(sources, places, without, strict=True)
+    ]
+
+
+def _suffix_known(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _has_twin(source: Source) -> bool:
+    """Whether clip.mkv lies beside clip.mp4: then names keep the suffix, whichever of them is asked for today."""
+    if source.is_stdin or not source.path.parent.is_dir():
+        return False
+    stem = source.path.with_suffix("").name
+    beside = (path for path in source.path.parent.glob(f"{glob.escape(stem)}.*") if path.stem == stem)
+    return any(path.name != source.path.name and _suffix_known(path) for path in beside)
+
+
+def _relatives(sources: list[Source]) -> list[Path]:
+    """Paths below the output folder; sources that would collide keep their path from a common folder."""
+    count = Counter(source.relative for source in sources)
+    if max(count.values(), default=0) == 1:
+        return [source.relative for source in sources]
+    absolute = [Path(os.path.abspath(source.path)) for source in sources]
+    common = os.path.commonpath([path.parent for path in absolute])
+    return [
+        source.relative if count[source.relative] == 1 else path.relative_to(common)
+        for source, path in zip(sources, absolute, strict=True)
+    ]
+
+
+def check_outputs(source: Source, outputs: dict[str, Path], overwrite: bool) -> None:
+    """Refuse outputs that exist (unless ``overwrite``) or that are the input itself; raises ``OutputError``."""
+    for path in outputs.values():
+        if path.exists() and source.path.exists() and path.samefile(source.path):
+            raise OutputError(f"{path}: is the input itself; give -o another name")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path}: exists; use --overwrite to replace it, or --skip-existing to keep it")
