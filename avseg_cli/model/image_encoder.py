@@ -32,27 +32,37 @@ class LayerNorm2d(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
+class GeluLinear(nn.Linear):
+    """Linear, then GELU: one layer, because packed weights can do both in one pass (see inference.py)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(super().forward(x))
+
+
 class MLP(nn.Module):
     """Linear, GELU, Linear."""
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(dim, hidden_dim)
+        self.lin1 = GeluLinear(dim, hidden_dim)
         self.lin2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lin2(F.gelu(self.lin1(x)))
+        return self.lin2(self.lin1(x))
 
 
 class PatchEmbed(nn.Module):
-    """SAM's patch embedding: one convolution whose stride is its kernel."""
+    """SAM's patch embedding: a convolution whose stride is its kernel is a matrix product."""
 
     def __init__(self, patch_size: int, embed_dim: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, embed_dim, patch_size, stride=patch_size)
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.proj(frames).permute(0, 2, 3, 1)  # (B, g, g, C)
+        side = self.proj.kernel_size[0]
+        patches = frames.unflatten(2, (-1, side)).unflatten(4, (-1, side))  # (B, 3, g, p, g, p)
+        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (B, g, g, 3*p*p)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)  # (B, g, g, C)
 
 
 class ConvStem(nn.Module):
@@ -71,7 +81,7 @@ class ConvStem(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         x = self.down2(self.down1(frames))
         x = F.gelu(x + self.residual(x))
-        return self.down3(x).permute(0, 2, 3, 1)  # (B, g, g, C)
+        return self.down3(x).permute(0, 2, 3, 1).contiguous()  # (B, g, g, C)
 
 
 def pairwise(rel_pos: Tensor) -> Tensor:
@@ -113,8 +123,9 @@ class Attention(nn.Module):
         batch, grid, _, channels = qkv.shape
         w, n = self.window, -(-grid // self.window)
         if n * w != grid:
-            padded = self.qkv.bias.to(qkv.dtype).expand(batch, n * w, n * w, channels).clone()
+            padded = qkv.new_empty(batch, n * w, n * w, channels)
             padded[:, :grid, :grid] = qkv
+            padded[:, grid:] = padded[:, :grid, grid:] = self.qkv.bias.to(qkv.dtype)
             qkv = padded
         qkv = qkv.view(batch, n, w, n, w, channels).transpose(2, 3)
         return qkv.reshape(batch * n * n, w, w, channels)

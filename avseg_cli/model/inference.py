@@ -1,0 +1,104 @@
+"""What a loaded model gets before it only predicts: packed linear layers, and memory that is kept.
+
+Both change speed alone; the tests hold every prepared model against the plain one. A prepared model
+cannot be trained, copied or saved: packed weights are opaque.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from avseg_cli.model.image_encoder import GeluLinear
+
+# glibc's mallopt parameters (malloc.h)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_ROWS = 4096  # the number of tokens packed weights are laid out for; others work too
+
+
+def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module:
+    """Make ``model`` (on its device, in its precision) ready to predict fast; returns it.
+
+    compiled: also compile the image encoder. It costs a minute or so when first called, then is kept on
+    disk; it pays for jobs of thousands of frames on a GPU.
+    """
+    parameter = next(model.image_encoder.parameters())
+    if parameter.device.type == "cpu":
+        keep_freed_memory()
+        if packing_pays(parameter.dtype):
+            pack_linears(model.image_encoder.blocks)
+    if compiled:
+        model.image_encoder.compile()
+    return model
+
+
+class PackedLinear(nn.Module):
+    """A linear layer, and GELU if asked, in oneDNN's own weight layout: (..., in) -> (..., out)."""
+
+    def __init__(self, linear: nn.Linear, gelu: bool) -> None:
+        super().__init__()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
+        self.bias = None if linear.bias is None else linear.bias.detach()
+        self.activation = ("gelu", [], "none") if gelu else ("none", [], "")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, *self.activation)
+
+
+def pack_linears(module: nn.Module) -> None:
+    """Replace every linear layer inside ``module``; each original is freed as soon as it is packed."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Linear):
+            setattr(module, name, PackedLinear(child, isinstance(child, GeluLinear)))
+        else:
+            pack_linears(child)
+
+
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this build of torch has oneDNN's packed linear layers for ``dtype`` on this CPU."""
+    if not torch.backends.mkldnn.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def packing_pays(dtype: torch.dtype) -> bool:
+    """In fp32 only where MKL, which plain linear layers use, is slow: on other makers' CPUs than Intel's."""
+    return can_pack(dtype) and (dtype != torch.float32 or _cpu_maker() != "GenuineIntel")
+
+
+@lru_cache(maxsize=1)
+def _cpu_maker() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            makers = [line.split(":")[1].strip() for line in file if line.startswith("vendor_id")]
+    except OSError:  # not Linux
+        makers = []
+    return makers[0] if makers else platform.processor()
+
+
+def keep_freed_memory() -> None:
+    """Have malloc keep what is freed: fresh pages for every large tensor cost more than the arithmetic on it.
+
+    Only glibc can; elsewhere nothing happens. It holds for the whole process, whose memory then stays at
+    its peak.
+    """
+    _mallopt((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def return_freed_memory() -> None:
+    """As malloc behaves by itself once it has seen large blocks: those over 32 MiB go back when freed."""
+    _mallopt((_M_MMAP_MAX, 65536), (_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, 64 << 20))
+
+
+def _mallopt(*settings: tuple[int, int]) -> None:
+    if not sys.platform.startswith("linux"):
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "gnu_get_libc_version"):  # other C libraries may have a mallopt that does nothing
+        for name, value in settings:
+            libc.mallopt(name, value)
