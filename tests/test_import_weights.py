@@ -1,0 +1,346 @@
+"""Checkpoints of other code: imported through the command line, they give the other code's logits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from reference_model import ReferenceModel, relative_error, shake
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torchvggish import torchvggish as their_vggish
+from weights_helpers import Ran, manifest_entry, run_avseg, sha256, use_weights
+
+from avseg_cli.errors import CheckpointError
+from avseg_cli.model.checkpoint import load_checkpoint
+from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.import_weights import infer_config
+from avseg_cli.model.names import rename
+from avseg_cli.transforms import upsample_logits
+
+SMALL = ModelConfig(
+    backbone="custom", image_size=96, embed_dim=48, depth=4, num_heads=4, window_size=3,
+    global_blocks=(1, 3), out_chans=64, decoder_mlp_dim=96, adapter_dim=40, fusion_depth=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sound_encoder() -> nn.Module:
+    """VGGish as published, with weights whose output differs from sound to sound."""
+    torch.manual_seed(3)
+    vggish = their_vggish.VGG(their_vggish.make_layers(), postprocess=False).eval()
+    with torch.no_grad():
+        for name, parameter in vggish.named_parameters():
+            parameter.mul_(2.5 if name.endswith("weight") else 0.1)
+    return vggish
+
+
+@pytest.fixture(scope="module")
+def vggish_cache(sound_encoder: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder with a VGGish file in PyTorch's old format, as the published one is."""
+    folder = tmp_path_factory.mktemp("cache")
+    torch.save(sound_encoder.state_dict(), folder / "vggish.pth", _use_new_zipfile_serialization=False)
+    yield folder
+    shutil.rmtree(folder)  # 290 MB
+
+
+@pytest.fixture(scope="module")
+def vggish_entry(vggish_cache: Path) -> dict:
+    return manifest_entry("vggish", vggish_cache / "vggish.pth")
+
+
+@pytest.fixture
+def cache(
+    vggish_cache: Path, vggish_entry: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    return use_weights(monkeypatch, tmp_path, [vggish_entry], vggish_cache)
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No public file in the cache."""
+    return use_weights(monkeypatch, tmp_path, [manifest_entry("vggish", b"absent")])
+
+
+@pytest.fixture
+def importing(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    def run(*args: object) -> Ran:
+        return run_avseg(capsys, monkeypatch, "weights", "import", *args)
+
+    return run
+
+
+def reference(config: ModelConfig = SMALL) -> ReferenceModel:
+    torch.manual_seed(1)
+    return shake(ReferenceModel(config)).eval()
+
+
+def save(model: nn.Module, path: Path) -> Path:
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def assert_same_model(got: ModelConfig, wanted: ModelConfig) -> None:
+    """Equal but for what describes parts that are not there."""
+    if wanted.fusion == "none":
+        wanted = replace(wanted, fusion_depth=got.fusion_depth)
+    if not wanted.adapters:
+        wanted = replace(wanted, adapter_dim=got.adapter_dim)
+    assert got == wanted
+
+
+# --- the imported model is the other code's model ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"fusion": "none"}, {"adapters": False}, {"fusion_depth": 5, "window_size": 4, "num_heads": 6}],
+    ids=["SAM_STBAVA", "SAMA-AVS", "no adapters", "other dimensions"],
+)
+@torch.no_grad()
+def test_imported_logits_equal_the_original(
+    changes: dict, cache: Path, sound_encoder: nn.Module, importing, tmp_path: Path
+) -> None:
+    theirs = reference(replace(SMALL, **changes))
+    file = save(theirs, tmp_path / "theirs.pth")
+    ran = importing(file, "-o", tmp_path / "ours.safetensors")
+    assert ran.code == 0 and ran.out == ""
+    ours, info = load_checkpoint(tmp_path / "ours.safetensors")
+    assert_same_model(ours.config, replace(SMALL, **changes))
+    frames, log_mel = torch.randn(3, 3, 96, 96), torch.randn(3, 1, 96, 64) * 2 - 2
+    sound = sound_encoder(log_mel)
+    expected = theirs(frames, sound, (70, 90))
+    assert relative_error(theirs(frames, sound.roll(1, 0), (70, 90)), expected) > 1e-2  # it listens
+    got = upsample_logits(ours(frames, log_mel), 96, (70, 90))
+    error = relative_error(got, expected)
+    print(f"relative error of the imported model's logits: {error:.1e}")
+    assert error < 1e-4
+    kind = "SAMA-AVS" if ours.config.fusion == "none" else "SAM_STBAVA"
+    source = {"code": kind, "file": "theirs.pth", "sha256": sha256(file.read_bytes())}
+    assert info.training["imported"] == source
+
+
+def test_wrapped_and_half_precision_checkpoints(bare: Path, importing, tmp_path: Path) -> None:
+    theirs = reference()
+    state = theirs.state_dict()
+    plain, wrapped, tensors = (tmp_path / name for name in ("plain.pth", "wrapped.pth", "half.safetensors"))
+    torch.save(state, plain)
+    parallel = OrderedDict((f"module.{name}", tensor) for name, tensor in state.items())
+    torch.save({"epoch": 3, "best": 0.5, "optimizer": {"lr": 1e-4}, "state_dict": parallel}, wrapped)
+    save_file({name: tensor.half() for name, tensor in state.items()}, tensors)
+    for file in (plain, wrapped, tensors):
+        assert importing(file, "-o", tmp_path / f"{file.stem}.out").code == 0
+    whole = load_file(tmp_path / "plain.out")
+    same, half = load_file(tmp_path / "wrapped.out"), load_file(tmp_path / "half.out")
+    assert all(torch.equal(whole[name], same[name]) for name in whole)
+    assert all(half[name].dtype == torch.float32 for name in half)
+    assert all(torch.equal(whole[name].half().float(), half[name]) for name in whole)
+
+
+@pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
+def test_sam_backbones_are_recognised(name: str) -> None:
+    """At full size, on tensors without memory."""
+    config = preset(name, fusion_depth=5)
+    with torch.device("meta"):
+        state = ReferenceModel(config).state_dict()
+    assert infer_config(rename(state, "meta"), "meta") == config
+
+
+def test_an_encoder_equal_to_the_public_one_is_left_out(
+    importing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a small stand-in for SAM's ViT-B: the imported file names its base instead of carrying it."""
+    monkeypatch.setitem(preset.__globals__["_PRESETS"], "vit_b", replace(SMALL, backbone="vit_b"))
+    theirs = reference()
+    parts = ("image_encoder.", "mask_decoder.", "pe_layer.")
+    sam = {
+        name.replace("pe_layer", "prompt_encoder.pe_layer"): tensor
+        for name, tensor in theirs.state_dict().items()
+        if name.startswith(parts) and "prompt_generator" not in name
+    }
+    torch.save(sam, tmp_path / "sam_vit_b.pth")
+    entries = [manifest_entry("sam_vit_b", tmp_path / "sam_vit_b.pth"), manifest_entry("vggish", b"absent")]
+    cache = use_weights(monkeypatch, tmp_path, entries)
+    file = save(theirs, tmp_path / "theirs.pth")
+    assert importing(file, "-o", tmp_path / "whole.safetensors").code == 0  # no SAM at hand
+    cache.mkdir()
+    shutil.copy(tmp_path / "sam_vit_b.pth", cache)
+    ran = importing(file, "-o", tmp_path / "light.safetensors", "--json")
+    assert set(json.loads(ran.out)["base"]) == {"sam_vit_b", "vggish"}
+    whole, light = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "light"))
+    left_out = {name for name in whole if name.startswith("image_encoder.") and ".adapters." not in name}
+    assert left_out and set(whole) - set(light) == left_out
+    with torch.no_grad():
+        theirs.image_encoder.pos_embed[0, 0, 0, 0] += 1e-3  # no longer SAM's
+    ran = importing(save(theirs, tmp_path / "tuned.pth"), "-o", tmp_path / "tuned.safetensors", "--json")
+    assert set(json.loads(ran.out)["base"]) == {"vggish"}
+
+
+# --- what is refused, in one sentence and without output ---------------------------------------------
+
+
+class Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def refused(importing, file: Path, *words: str) -> None:
+    out = file.parent / "refused.safetensors"
+    before = sorted(file.parent.iterdir())
+    ran = importing(file, "-o", out)
+    assert ran.code == CheckpointError.exit_code, ran
+    assert ran.err.startswith(f"avseg: {file}") and ran.err.count("\n") == 1
+    assert all(word in ran.err for word in words), ran.err
+    assert sorted(file.parent.iterdir()) == before  # nothing written, nothing left
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+def test_code_in_a_pickle_is_refused_and_not_run(
+    old_format: bool, bare: Path, importing, tmp_path: Path
+) -> None:
+    touched = tmp_path / "touched"
+    state = {**reference().state_dict(), "extra": Evil(touched)}
+    torch.save(state, tmp_path / "evil.pth", _use_new_zipfile_serialization=not old_format)
+    refused(importing, tmp_path / "evil.pth", "code")
+    assert not touched.exists()
+
+
+def test_a_compressed_bomb_is_refused(bare: Path, importing, tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data.pkl", b"\0" * (64 << 20))
+    refused(importing, tmp_path / "bomb.pth", "compressed")
+
+
+def test_a_bomb_of_overlapping_entries_is_refused(bare: Path, importing, tmp_path: Path) -> None:
+    """Many names in the directory for one stored part: together larger than the file."""
+    import zipfile
+
+    file = tmp_path / "overlap.pth"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x/data/0", b"\0" * 100_000)
+        first = archive.infolist()[0]
+        for k in range(1, 50):
+            copy = zipfile.ZipInfo(f"x/data/{k}")
+            copy.file_size = copy.compress_size = first.file_size
+            copy.CRC, copy.header_offset = first.CRC, first.header_offset
+            archive.filelist.append(copy)
+            archive.NameToInfo[copy.filename] = copy
+        archive._didModify = True
+    refused(importing, file, "bomb")
+
+
+def test_tensors_that_repeat_a_small_storage_are_refused(bare: Path, importing, tmp_path: Path) -> None:
+    state = reference().state_dict()
+    state["audio_embed_layer.weight"] = torch.zeros(1).expand(1 << 20, 1 << 20)
+    torch.save(state, tmp_path / "huge.pth")
+    refused(importing, tmp_path / "huge.pth", "more values than the file holds")
+
+
+def test_an_oversized_safetensors_header_is_refused(bare: Path, importing, tmp_path: Path) -> None:
+    file = tmp_path / "header.safetensors"
+    file.write_bytes((1 << 40).to_bytes(8, "little") + b"{" + b" " * 100)
+    refused(importing, file, "safetensors")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(bad: float, bare: Path, importing, tmp_path: Path) -> None:
+    state = reference().state_dict()
+    state["layers.1.norm4.bias"][3] = bad
+    torch.save(state, tmp_path / "bad.pth")
+    refused(importing, tmp_path / "bad.pth", "fusion.blocks.1.norm_audio_out.bias", "not finite")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.bool])
+def test_wrong_types_are_refused(dtype: torch.dtype, bare: Path, importing, tmp_path: Path) -> None:
+    state = reference().state_dict()
+    state["layers.0.norm1.weight"] = state["layers.0.norm1.weight"].to(dtype)
+    torch.save(state, tmp_path / "bad.pth")
+    refused(importing, tmp_path / "bad.pth", "layers.0.norm1.weight", str(dtype))
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+def test_sparse_tensors_are_refused(bare: Path, importing, tmp_path: Path) -> None:
+    state = reference().state_dict()
+    state["audio_embed_layer.weight"] = torch.eye(64, 128).to_sparse()
+    torch.save(state, tmp_path / "sparse.pth")
+    refused(importing, tmp_path / "sparse.pth", "audio_embed_layer.weight")
+
+
+def test_wrong_shapes_missing_and_unexpected_names_are_told(bare: Path, importing, tmp_path: Path) -> None:
+    whole = reference().state_dict()
+
+    def saved(state: dict) -> Path:
+        torch.save(state, tmp_path / "state.pth")
+        return tmp_path / "state.pth"
+
+    misshapen = {**whole, "layers.0.embed_av.lin1.weight": torch.zeros(64, 63)}
+    refused(importing, saved(misshapen), "visual_out_mlp.lin1.weight", "(64, 63)", "(64, 64)")
+    missing = {k: v for k, v in whole.items() if ".norm4." not in k and ".norm6.bias" not in k}
+    words = ("missing fusion.blocks.0.norm_audio_out.bias", "and 6 more; unexpected nothing")
+    refused(importing, saved(missing), *words)
+    more = {**whole, "layers.0.norm7.weight": torch.zeros(64)}
+    refused(importing, saved(more), "unexpected layers.0.norm7")
+    gap = {k.replace("layers.1.", "layers.7."): v for k, v in whole.items() if not k.startswith("mask")}
+    gap |= {k: v for k, v in whole.items() if k.startswith("mask")}
+    refused(importing, saved(gap), "gaps")
+    headless = {k: v for k, v in whole.items() if k != "image_encoder.pos_embed"}
+    refused(importing, saved(headless), "missing image_encoder.pos_embed")
+    flat = {**whole, "image_encoder.pos_embed": torch.zeros(1, 6, 48)}
+    refused(importing, saved(flat), "do not describe a model")
+
+
+def test_files_that_are_not_checkpoints(bare: Path, importing, tmp_path: Path) -> None:
+    contents = {"empty": b"", "text": b"hello, I am a text", "zip": b"PK\x03\x04" + b"\0" * 50}
+    for name, content in contents.items():
+        (tmp_path / f"{name}.pth").write_bytes(content)
+        refused(importing, tmp_path / f"{name}.pth")
+    torch.save([torch.zeros(3)], tmp_path / "list.pth")
+    refused(importing, tmp_path / "list.pth", "dictionary")
+    torch.save({"weight": 3}, tmp_path / "number.pth")
+    refused(importing, tmp_path / "number.pth", "dictionary of tensors")
+    refused(importing, tmp_path / "absent.pth", "no such file")
+
+
+@pytest.mark.parametrize("part", range(1, 10))
+def test_truncated_checkpoints_are_refused(part: int, bare: Path, importing, tmp_path: Path) -> None:
+    whole = save(reference(), tmp_path / "whole.pth").read_bytes()
+    (tmp_path / "whole.pth").write_bytes(whole[: len(whole) * part // 10])
+    refused(importing, tmp_path / "whole.pth")
+
+
+def test_public_bases_are_told_apart(bare: Path, importing, tmp_path: Path, sound_encoder: nn.Module) -> None:
+    state = reference().state_dict()
+    torch.save({k: v for k, v in state.items() if k.split(".")[0].endswith("coder")}, tmp_path / "sam.pth")
+    torch.save({"features.0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "vggish.pth")
+    refused(importing, tmp_path / "sam.pth", "SAM's own weights", "--from")
+    refused(importing, tmp_path / "vggish.pth", "VGGish's weights", "--from")
+
+
+def test_an_existing_output_is_kept(bare: Path, importing, tmp_path: Path) -> None:
+    file = save(reference(), tmp_path / "theirs.pth")
+    out = tmp_path / "theirs.safetensors"  # the name it takes by default
+    out.write_text("mine")
+    ran = importing(file)
+    assert ran.code == 5 and "--overwrite" in ran.err and out.read_text() == "mine"
+    assert importing(file, "--overwrite").code == 0
+    before = out.read_bytes()
+    assert importing(out, "--overwrite").code == 5  # itself
+    assert out.read_bytes() == before
+
+
+def test_loading_without_vggish_names_the_command(bare: Path, importing, tmp_path: Path) -> None:
+    file = save(reference(), tmp_path / "theirs.pth")
+    assert importing(file).code == 0
+    with pytest.raises(CheckpointError, match="avseg weights download vggish"):
+        load_checkpoint(tmp_path / "theirs.safetensors")
