@@ -1,4 +1,4 @@
-"""``avseg synth``: make training clips from cut-outs, sounds and backgrounds; ``avseg synth fetch`` gets some."""
+"""``avseg synth`` makes training clips from cut-outs, sounds and backgrounds; ``synth fetch`` gets some."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def synth(
     media: Annotated[
         Path | None, typer.Option(help="A folder filled by avseg synth fetch; stands for the five below.")
     ] = None,
-    objects: Annotated[Path | None, typer.Option(help="Cut-outs with alpha, a subfolder per category.")] = None,
+    objects: Annotated[
+        Path | None, typer.Option(help="Cut-outs with alpha, a subfolder per category.")
+    ] = None,
     sounds: Annotated[Path | None, typer.Option(help="Recordings, a subfolder per category.")] = None,
     backgrounds: Annotated[Path | None, typer.Option(help="Photographs to put the cut-outs on.")] = None,
     distractors: Annotated[Path | None, typer.Option(help="Cut-outs of things that never sound.")] = None,
@@ -30,11 +32,14 @@ def synth(
     seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 0,
     layout: Annotated[str, typer.Option(help="ms3: sources come and go; s4: one source all along.")] = "ms3",
     splits: Annotated[
-        str, typer.Option(help="Shares of train/val/test/test_unseen; the last has cut-outs never used in training.")
+        str, typer.Option(help="Shares of train/val/test/test_unseen (cut-outs never used in training).")
     ] = "80/10/10",
     size: Annotated[int, typer.Option(help="Side of the frames in pixels.")] = 224,
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
-    mp4: Annotated[bool, typer.Option("--mp4", help="Also make real videos, and take the frames from them.")] = False,
+    mp4: Annotated[
+        bool, typer.Option("--mp4", help="Also make real videos, and take the frames from them.")
+    ] = False,
+    mp4_size: Annotated[str, typer.Option(help="Width and height of those videos in pixels.")] = "480x360",
 ) -> None:
     """Make 5-second clips with known masks in AVSBench's layout, from objects, sounds and backgrounds."""
     if context.invoked_subcommand is not None:
@@ -50,8 +55,15 @@ def synth(
     if out is None:
         raise typer.BadParameter("name the folder to make", param_hint="--out")
     options = SynthOptions(
-        **folders, out=out, clips=clips, seed=seed, layout=layout, shares=_shares(splits), size=size,
-        workers=workers or os.cpu_count() or 1, video=mp4,
+        **folders,
+        out=out,
+        clips=clips,
+        seed=seed,
+        layout=layout,
+        shares=_shares(splits),
+        size=size,
+        workers=workers or os.cpu_count() or 1,
+        video=_sides(mp4_size) if mp4 else None,
     )
     console = Console(stderr=True)
     with Progress(console=console) as progress:
@@ -62,12 +74,19 @@ def synth(
 
 
 def _folders(
-    media: Path | None, objects: Path | None, sounds: Path | None, backgrounds: Path | None,
-    distractors: Path | None, ambience: Path | None,
+    media: Path | None,
+    objects: Path | None,
+    sounds: Path | None,
+    backgrounds: Path | None,
+    distractors: Path | None,
+    ambience: Path | None,
 ) -> dict[str, Path | None]:
     """Each folder as named, or else its place under ``media``."""
     named = {
-        "objects": objects, "sounds": sounds, "backgrounds": backgrounds, "distractors": distractors,
+        "objects": objects,
+        "sounds": sounds,
+        "backgrounds": backgrounds,
+        "distractors": distractors,
         "ambience": ambience,
     }
     for name, folder in named.items():
@@ -77,6 +96,14 @@ def _folders(
         elif folder is None and is_needed:
             raise typer.BadParameter("name this folder, or a whole one by --media", param_hint=f"--{name}")
     return named
+
+
+def _sides(text: str) -> tuple[int, int]:
+    try:
+        width, height = (int(part) for part in text.lower().split("x"))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a width and a height, as in 480x360") from error
+    return width, height
 
 
 def _shares(text: str) -> tuple[float, ...]:
@@ -93,7 +120,7 @@ def fetch(
         Path | None, typer.Option(help="Folder with the .deb files; without it apt-get downloads them.")
     ] = None,
 ) -> None:
-    """Get libre pictures, recordings and instruments from Debian packages (about 520 MB; needs fluidsynth)."""
+    """Get libre pictures, recordings and instruments from Debian packages (520 MB; needs fluidsynth)."""
     from rich.console import Console
 
     from avseg_cli.synth.fetch import fetch_media

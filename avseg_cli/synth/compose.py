@@ -94,7 +94,7 @@ def compose_clip(
 ) -> SynthClip:
     """Make clip ``index`` of a split; the same library, split, seed and index give the same clip.
 
-    size: (height, width) in pixels. layout: "ms3" (several sources that come and go) or "s4" (one, all along).
+    size: (height, width) in pixels. layout: "ms3" (sources that come and go) or "s4" (one, all along).
     """
     key = (seed, SPLITS.index(split), index)
     rng = np.random.default_rng(key)
@@ -114,14 +114,23 @@ def compose_clip(
     object_map = np.stack([labels for _, labels in drawn])
     sounding = _by_second(sources, on_screen=True)
     masks = np.stack(
-        [np.isin(labels, [library.categories.index(name) + 1 for name in names]) for labels, names in
-         zip(object_map, sounding, strict=True)]
+        [
+            np.isin(labels, [library.categories.index(name) + 1 for name in names])
+            for labels, names in zip(object_map, sounding, strict=True)
+        ]
     )
     parameters = {
-        "seed": seed, "index": index, "split": split, "layout": layout, "category": visible[0], "background": scene.background_name,
+        "seed": seed,
+        "index": index,
+        "split": split,
+        "layout": layout,
+        "category": visible[0],
+        "background": scene.background_name,
         "objects": [_layer_record(layer) for layer in scene.layers],
         "sources": [_source_record(source) for source in sources],
-        "jpeg_quality": scene.jpeg_quality, "noise": round(scene.noise, 2), **sound_parameters,
+        "jpeg_quality": scene.jpeg_quality,
+        "noise": round(scene.noise, 2),
+        **sound_parameters,
     }
     frames = np.stack([frame for frame, _ in drawn])
     off_screen = _by_second(sources, on_screen=False)
@@ -130,7 +139,9 @@ def compose_clip(
 
 def _by_second(sources: list[Source], on_screen: bool) -> list[list[str]]:
     chosen = [source for source in sources if source.on_screen == on_screen]
-    return [sorted(source.category for source in chosen if source.sounding[second]) for second in range(SECONDS)]
+    return [
+        sorted(source.category for source in chosen if source.sounding[second]) for second in range(SECONDS)
+    ]
 
 
 def _layer_record(layer: Layer) -> dict[str, object]:
@@ -139,13 +150,22 @@ def _layer_record(layer: Layer) -> dict[str, object]:
 
 def _source_record(source: Source) -> dict[str, object]:
     return {
-        "file": source.recording, "category": source.category, "on_screen": source.on_screen,
-        "sounding": source.sounding.astype(int).tolist(), "speed": source.speed, "gain_db": source.gain_db,
+        "file": source.recording,
+        "category": source.category,
+        "on_screen": source.on_screen,
+        "sounding": source.sounding.astype(int).tolist(),
+        "speed": source.speed,
+        "gain_db": source.gain_db,
     }
 
 
 def _make_scene(
-    library: Library, media: Media, visible: list[str], aspect: float, rng: np.random.Generator, key: tuple[int, ...]
+    library: Library,
+    media: Media,
+    visible: list[str],
+    aspect: float,
+    rng: np.random.Generator,
+    key: tuple[int, ...],
 ) -> Scene:
     background_name, background = media.backgrounds[rng.integers(len(media.backgrounds))]
     if rng.random() < 0.5:
@@ -164,9 +184,13 @@ def _make_scene(
         layers.append(_patch(media, layers, aspect, rng))
     order = rng.permutation(len(layers))
     return Scene(
-        background, background_name, [layers[i] for i in order],
-        (Motion(0, *rng.normal(0, (0.008, 0.012)), 1.3, rng.uniform(0, 6)),
-         Motion(0, *rng.normal(0, (0.006, 0.01)), 1.1, rng.uniform(0, 6))),
+        background,
+        background_name,
+        [layers[i] for i in order],
+        (
+            Motion(0, *rng.normal(0, (0.008, 0.012)), 1.3, rng.uniform(0, 6)),
+            Motion(0, *rng.normal(0, (0.006, 0.01)), 1.1, rng.uniform(0, 6)),
+        ),
         Motion(rng.uniform(1.0, 1.12), rng.normal(0, 0.012)),
         (rng.uniform(0.75, 1.2), rng.normal(0, 12), 1 + rng.normal(0, 0.05, 3)),
         noise=float(max(0.0, rng.normal(2, 3))),
@@ -202,7 +226,11 @@ def _places(count: int, aspect: float, rng: np.random.Generator) -> list[tuple[f
 
 
 def _make_layer(
-    cutout: Cutout, label: int, place: tuple[float, float, float], ambient: np.ndarray, rng: np.random.Generator
+    cutout: Cutout,
+    label: int,
+    place: tuple[float, float, float],
+    ambient: np.ndarray,
+    rng: np.random.Generator,
 ) -> Layer:
     x, y, size = place
     # a long thin object of a given length is hardly there: let it be longer
@@ -213,18 +241,27 @@ def _make_layer(
         shadow = (float(rng.normal(0, 0.02)), float(rng.uniform(0.005, 0.035)), float(rng.uniform(0.2, 0.6)))
     picture = _dressed(cutout.pixels, ambient, rng)
     return Layer(
-        cutout.name, label, picture,
-        _path(x, speed, rng), _path(y, 0.6 * speed, rng),
-        Motion(size, rng.normal(0, 0.025 * size), 0.03 * size * rng.random(), rng.uniform(0.5, 3), rng.uniform(0, 6)),
-        Motion(rng.normal(0, 14), rng.normal(0, 3), abs(rng.normal(0, 4)), rng.uniform(0.5, 4), rng.uniform(0, 6)),
-        (float(rng.normal(0, 0.12)), float(rng.normal(0, 0.12))), shadow,
+        cutout.name,
+        label,
+        picture,
+        _path(x, speed, rng),
+        _path(y, 0.6 * speed, rng),
+        Motion(size, rng.normal(0, 0.025 * size), 0.03 * size * rng.random(), *_rhythm(rng, 3)),
+        Motion(rng.normal(0, 14), rng.normal(0, 3), abs(rng.normal(0, 4)), *_rhythm(rng, 4)),
+        (float(rng.normal(0, 0.12)), float(rng.normal(0, 0.12))),
+        shadow,
     )
 
 
 def _path(start: float, speed: float, rng: np.random.Generator) -> Motion:
     drift = rng.normal(0, speed)
     # the middle of the way is at the chosen place, so that nobody walks out of the picture
-    return Motion(start - 2.5 * drift, drift, abs(rng.normal(0, speed)), rng.uniform(0.5, 4), rng.uniform(0, 6))
+    return Motion(start - 2.5 * drift, drift, abs(rng.normal(0, speed)), *_rhythm(rng, 4))
+
+
+def _rhythm(rng: np.random.Generator, fastest: float) -> tuple[float, float]:
+    """Rate, in radians a second, and phase of a sway."""
+    return rng.uniform(0.5, fastest), rng.uniform(0, 6)
 
 
 def _dressed(picture: Image.Image, ambient: np.ndarray, rng: np.random.Generator) -> Image.Image:
@@ -252,12 +289,20 @@ def _dressed(picture: Image.Image, ambient: np.ndarray, rng: np.random.Generator
 def _patch(media: Media, layers: list[Layer], aspect: float, rng: np.random.Generator) -> Layer:
     """A piece of another photograph in some object's outline: a pasted edge that is no object."""
     _, photo = media.backgrounds[rng.integers(len(media.backgrounds))]
-    outline = layers[rng.integers(len(layers))].picture.getchannel("a").transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    shape = layers[rng.integers(len(layers))].picture.getchannel("a")
+    outline = shape.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     width, height = outline.size
-    left, top = int(rng.integers(0, max(1, photo.width - width))), int(rng.integers(0, max(1, photo.height - height)))
+    left, top = (
+        int(rng.integers(0, max(1, photo.width - width))),
+        int(rng.integers(0, max(1, photo.height - height))),
+    )
     piece = photo.crop((left, top, left + width, top + height)).convert("RGBA")
     piece.putalpha(outline)
-    place = (float(rng.uniform(0.1, aspect - 0.1)), float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.12, 0.28)))
+    place = (
+        float(rng.uniform(0.1, aspect - 0.1)),
+        float(rng.uniform(0.1, 0.9)),
+        float(rng.uniform(0.12, 0.28)),
+    )
     return _make_layer(Cutout("patch", "", piece), DISTRACTOR, place, np.full(3, 128.0), rng)
 
 
@@ -275,7 +320,9 @@ def draw(scene: Scene, time: float, size: tuple[int, int]) -> tuple[np.ndarray, 
     return _developed(canvas, scene, time), np.asarray(labels)
 
 
-def _draw_background(photo: Image.Image, zoom: float, shift: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def _draw_background(
+    photo: Image.Image, zoom: float, shift: np.ndarray, size: tuple[int, int]
+) -> Image.Image:
     height, width = size
     # photo pixels per frame pixel; zoomed out as far as the photo goes and no further
     scale = min(0.88 / zoom, 0.999) * min(photo.width / width, photo.height / height)
@@ -299,7 +346,9 @@ def _draw_layer(
     alpha = piece.getchannel("a")
     if layer.shadow is not None:
         dx, dy, darkness = layer.shadow
-        veil = alpha.filter(ImageFilter.GaussianBlur(0.02 * height)).point(lambda value: int(value * darkness))
+        veil = alpha.filter(ImageFilter.GaussianBlur(0.02 * height)).point(
+            lambda value: int(value * darkness)
+        )
         canvas.paste((0, 0, 0), (corner[0] + int(dx * height), corner[1] + int(dy * height)), veil)
     _over(canvas, piece, alpha, corner)
     solid = alpha.point(lambda value: 255 * (value > 127))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import io
 import json
-import shutil
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def fetch_media(out: Path, debs: Path | None = None, say: Say = lambda message: 
         _add_backgrounds(media, packages, archives)
         _add_renderings(media, packages, say)
         (media.root / "LICENCES.json").write_text(json.dumps(media.licences, indent=1, sort_keys=True))
-        shutil.move(media.root, out)
+        os.replace(media.root, out)
     return _counts(media.licences)
 
 
@@ -101,12 +101,16 @@ def _deb(package: str, debs: Path | None, scratch: Path) -> Path:
             raise DataError(f"{debs} has no {package}_*.deb; put it there or leave --debs out to download it")
         return found[-1]
     try:
-        subprocess.run(["apt-get", "download", package], cwd=scratch, check=True, capture_output=True, text=True)
+        subprocess.run(
+            ["apt-get", "download", package], cwd=scratch, check=True, capture_output=True, text=True
+        )
     except FileNotFoundError as error:
-        raise DownloadError("apt-get is not here; download the .deb files elsewhere and name them by --debs") from error
+        raise DownloadError("apt-get is not here; name a folder with the .deb files by --debs") from error
     except subprocess.CalledProcessError as error:
         cause = error.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise DownloadError(f"apt-get download {package} failed ({cause[0]}); run apt-get update first") from error
+        raise DownloadError(
+            f"apt-get download {package} failed ({cause[0]}); run apt-get update first"
+        ) from error
     return next(scratch.glob(f"{package}_*.deb"))
 
 
@@ -140,7 +144,9 @@ def _licence(packages: Path, package: str, path: str) -> dict[str, str]:
 
 
 def _add_pictures(media: MediaFolder, packages: Path) -> None:
-    wanted = {picture: f"objects/{category.name}" for category in table.CATEGORIES for picture in category.pictures}
+    wanted = {
+        picture: f"objects/{category.name}" for category in table.CATEGORIES for picture in category.pictures
+    }
     wanted |= dict.fromkeys(table.DISTRACTORS, "distractors")
     for picture, folder in wanted.items():
         source = f"{table.STAMPS_ROOT}/{picture}"
@@ -228,7 +234,7 @@ def _photographs(packages: Path, archives: Archives) -> list[tuple[str, str, byt
     for wanted in table.WALLPAPER_PHOTOS:
         for package in table.WALLPAPERS:
             source = packages / package / wanted
-            if source.is_dir():  # one picture in many sizes: the smallest that is large enough
+            if source.is_dir():  # one picture in many sizes: the least that is large enough
                 sizes = sorted(source.glob("[0-9]*x[0-9]*.*"), key=lambda path: int(path.stem.split("x")[0]))
                 source = next((path for path in sizes if int(path.stem.split("x")[0]) >= 1280), sizes[-1])
             if source.is_file():
@@ -237,9 +243,9 @@ def _photographs(packages: Path, archives: Archives) -> list[tuple[str, str, byt
         for path, content in sorted(archives.files(archive).items()):
             stem = Path(path).stem.lower()
             is_part = archive == "details.rcc" and not stem.endswith("_background")
-            if folder in path and path.endswith(".webp") and not is_part:
-                if not any(word in stem for word in table.NOT_PHOTOS):
-                    found.append((table.GCOMPRIS, f"{archive}:{path}", content))
+            is_other = is_part or any(word in stem for word in table.NOT_PHOTOS)
+            if folder in path and path.endswith(".webp") and not is_other:
+                found.append((table.GCOMPRIS, f"{archive}:{path}", content))
     return found
 
 
@@ -254,7 +260,9 @@ def _is_known(photo: Image.Image, seen: list[np.ndarray]) -> bool:
 
 def _add_renderings(media: MediaFolder, packages: Path, say: Say) -> None:
     soundfont = packages / table.SOUNDFONT / table.SOUNDFONT_PATH
-    jobs = [(f"sounds/{c.name}", c.instrument, RENDERINGS) for c in table.CATEGORIES if c.instrument is not None]
+    jobs = [
+        (f"sounds/{c.name}", c.instrument, RENDERINGS) for c in table.CATEGORIES if c.instrument is not None
+    ]
     pads = table.Instrument(table.AMBIENCE_PROGRAMS, (40, 76))
     for number, (folder, instrument, count) in enumerate([*jobs, ("ambience", pads, RENDERINGS)]):
         say(f"rendering {folder}")

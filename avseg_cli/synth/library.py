@@ -88,17 +88,17 @@ class Library:
         seed: int = 0,
         splits: Sequence[str] = SPLITS,
     ) -> Library:
-        """Read folders of cut-outs ``objects/{category}/*.png``, sounds ``sounds/{category}/*.wav`` and pictures.
+        """Read ``objects/{category}/*.png``, ``sounds/{category}/*.wav`` and a folder of backgrounds.
 
         seed: decides which file goes to which split. splits: which of them to read.
         Raises DataError when a folder is missing or empty, or when no category has both pictures and sounds.
         """
         categories = tuple(sorted(_subfolders(objects) & _subfolders(sounds)))
         if not categories:
-            raise DataError(
-                f"{objects} and {sounds} share no category; give both a subfolder of the same name per category"
-            )
-        library = cls(categories, {split: Media() for split in splits}, _licences(objects, sounds, backgrounds))
+            raise DataError(f"{objects} and {sounds} share no category; give both a subfolder of its name")
+        library = cls(
+            categories, {split: Media() for split in splits}, _licences(objects, sounds, backgrounds)
+        )
         for category in categories:
             cutouts = split_cutouts(_files(objects / category, _PICTURES), seed)
             spans = split_sounds(_files(sounds / category, _SOUNDS), seed)
@@ -106,7 +106,9 @@ class Library:
                 names = cutouts["test_unseen" if split == "test_unseen" else "train"]
                 if names:
                     media.objects[category] = [_cutout(path, category) for path in names]
-                media.sounds[category] = [_sound(path, category, parts) for path, parts in spans[_heard(split)]]
+                media.sounds[category] = [
+                    _sound(path, category, parts) for path, parts in spans[_heard(split)]
+                ]
         shared = {
             "backgrounds": split_files(_files(backgrounds, _PICTURES), seed),
             "distractors": split_files(_files(distractors, _PICTURES), seed) if distractors else None,
@@ -124,7 +126,9 @@ class Library:
     @classmethod
     def load_root(cls, root: Path, seed: int = 0, splits: Sequence[str] = SPLITS) -> Library:
         """Load the folder that ``avseg synth fetch`` filled."""
-        optional = {name: root / name if (root / name).is_dir() else None for name in ("distractors", "ambience")}
+        optional = {
+            name: root / name if (root / name).is_dir() else None for name in ("distractors", "ambience")
+        }
         return cls.load(
             root / "objects", root / "sounds", root / "backgrounds", **optional, seed=seed, splits=splits
         )
@@ -164,7 +168,11 @@ def split_files(files: Sequence[Path], seed: int) -> dict[str, list[Path]]:
     if len(order) < 3:
         return {"train": order, "val": order, "test": order}
     held = max(1, round(0.15 * len(order)))
-    return {"val": sorted(order[:held]), "test": sorted(order[held : 2 * held]), "train": sorted(order[2 * held :])}
+    return {
+        "val": sorted(order[:held]),
+        "test": sorted(order[held : 2 * held]),
+        "train": sorted(order[2 * held :]),
+    }
 
 
 def split_sounds(files: Sequence[Path], seed: int) -> dict[str, list[tuple[Path, Spans]]]:
@@ -186,8 +194,8 @@ def _heard(split: str) -> str:
 
 
 def _shuffled(files: Sequence[Path], seed: int) -> list[Path]:
-    """An order that depends on names and seed only, so that a new file moves no other file's split by much."""
-    return sorted(files, key=lambda path: hashlib.sha256(f"{seed}:{path.parent.name}/{path.name}".encode()).digest())
+    """An order that depends on names and seed only: a new file hardly moves the others."""
+    return sorted(files, key=lambda path: hashlib.sha256(f"{seed}:{_name(path)}".encode()).digest())
 
 
 def _subfolders(folder: Path) -> set[str]:

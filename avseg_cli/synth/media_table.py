@@ -13,7 +13,10 @@ STAMPS = "tuxpaint-stamps-default"
 GCOMPRIS = "gcompris-qt-data"
 SOUNDFONT = "fluid-soundfont-gm"
 WALLPAPERS = (
-    "plasma-workspace-wallpapers", "gnome-backgrounds", "mate-backgrounds", "lomiri-wallpapers",
+    "plasma-workspace-wallpapers",
+    "gnome-backgrounds",
+    "mate-backgrounds",
+    "lomiri-wallpapers",
     "ukui-wallpapers",
 )
 PACKAGES = (STAMPS, GCOMPRIS, SOUNDFONT, *WALLPAPERS)
@@ -65,7 +68,8 @@ def _animal(
         name,
         tuple(f"{locate(stem)}.png" for stem in pictures.split()),
         tuple(f"{locate(stem)}.ogg" for stem in sounds.split()),
-        tuple(_FARM.format(stem) for stem in farm.split()) + tuple(_NOISE.format(stem) for stem in noise.split()),
+        tuple(_FARM.format(stem) for stem in farm.split())
+        + tuple(_NOISE.format(stem) for stem in noise.split()),
     )
 
 
@@ -100,17 +104,48 @@ CATEGORIES: tuple[Category, ...] = (
     _animal("horse", "mammals/equines", "horse", "horse", farm="horse"),
     _animal("pig", "mammals", "pig pig_golden pig_golden2 wildboar", "pig", farm="pig"),
     # a violin and a cello of unknown size look the same: one category
-    _music("bowed_strings", "string", "violin cello", Instrument((40, 42), (36, 88)), "violin cello", "violin cello"),
-    _music("acoustic_guitar", "string", "guitar_classical", Instrument((24, 25), (40, 76), sustained=False), "",
-           "guitar"),
-    _music("electric_guitar", "string", "guitar2 guitar_electric guitar_electric_bass",
-           Instrument((29, 30), (36, 74)), "", "electric_guitar"),
+    _music(
+        "bowed_strings",
+        "string",
+        "violin cello",
+        Instrument((40, 42), (36, 88)),
+        "violin cello",
+        "violin cello",
+    ),
+    _music(
+        "acoustic_guitar",
+        "string",
+        "guitar_classical",
+        Instrument((24, 25), (40, 76), sustained=False),
+        "",
+        "guitar",
+    ),
+    _music(
+        "electric_guitar",
+        "string",
+        "guitar2 guitar_electric guitar_electric_bass",
+        Instrument((29, 30), (36, 74)),
+        "",
+        "electric_guitar",
+    ),
     _music("trumpet", "brass", "trumpet", Instrument((56,), (58, 84)), "", "trumpet"),
     _music("bassoon", "wind", "bassoon", Instrument((70,), (34, 60)), "bassoon"),
-    _music("drum", "percussion", "drum_tomtom_floor drumkit",
-           Instrument(percussion=(35, 36, 38, 40, 41, 43, 45, 47, 48, 50)), "drum_tomtom_floor", "snare_drum"),
-    _music("cymbal", "percussion", "cymbal_crash", Instrument(percussion=(49, 57, 51, 59, 55)), "cymbal_crash",
-           "cymbal"),
+    _music(
+        "drum",
+        "percussion",
+        "drum_tomtom_floor drumkit",
+        Instrument(percussion=(35, 36, 38, 40, 41, 43, 45, 47, 48, 50)),
+        "drum_tomtom_floor",
+        "snare_drum",
+    ),
+    _music(
+        "cymbal",
+        "percussion",
+        "cymbal_crash",
+        Instrument(percussion=(49, 57, 51, 59, 55)),
+        "cymbal_crash",
+        "cymbal",
+    ),
     Category("fire_engine", ("vehicles/emergency/firetruck.png",), ("vehicles/emergency/firetruck.ogg",)),
     Category(
         "car",
@@ -124,8 +159,8 @@ CATEGORIES: tuple[Category, ...] = (
 DISTRACTORS: tuple[str, ...] = tuple(
     f"{folder}/{stem}.png"
     for folder, stems in {
-        "food/fruit": "Apricot_whole Strawberry2 apple_fuji apple_granny_smith apple_red avocado banana grapes "
-        "kiwi lemon mango orange pear pineapple pomegranate raspberry strawberry sliced_orange",
+        "food/fruit": "Apricot_whole Strawberry2 apple_fuji apple_granny_smith apple_red avocado banana "
+        "grapes kiwi lemon mango orange pear pineapple pomegranate raspberry strawberry sliced_orange",
         "food/vegetables": "broccoli carrot corn eggplant garlic lettuce mushroom onion pepper potato tomato "
         "pumpkin_small yellowpepper",
         "food": "pizza",
@@ -153,8 +188,12 @@ DISTRACTORS: tuple[str, ...] = tuple(
 AMBIENCE_RECORDINGS: tuple[str, ...] = tuple(
     _NOISE.format(stem)
     for stem in (
-        "LRRain_in_garden_01_LA_cut", "LRApplauses_1_LA_cut", "LRFireballs_01_LA", "LRTrain_slowing_down_01_LA_cut",
-        "LRObject_falling_02_LA", "LRWeird_3_LA",
+        "LRRain_in_garden_01_LA_cut",
+        "LRApplauses_1_LA_cut",
+        "LRFireballs_01_LA",
+        "LRTrain_slowing_down_01_LA_cut",
+        "LRObject_falling_02_LA",
+        "LRWeird_3_LA",
     )
 )
 # Synthesiser pads, choir, piano, organ: music that belongs to nobody in the picture.
@@ -163,14 +202,35 @@ AMBIENCE_PROGRAMS: tuple[int, ...] = (0, 4, 19, 52, 88, 89, 91, 94, 95, 122)
 WALLPAPER_PHOTOS: tuple[str, ...] = tuple(
     f"usr/share/wallpapers/{name}/contents/images/"
     for name in (
-        "Autumn", "BytheWater", "ColdRipple", "ColorfulCups", "DarkestHour", "EveningGlow", "FallenLeaf", "Grey",
-        "Kite", "OneStandsOut", "Path", "Volna", "summer_1am",
+        "Autumn",
+        "BytheWater",
+        "ColdRipple",
+        "ColorfulCups",
+        "DarkestHour",
+        "EveningGlow",
+        "FallenLeaf",
+        "Grey",
+        "Kite",
+        "OneStandsOut",
+        "Path",
+        "Volna",
+        "summer_1am",
     )
 ) + tuple(
     f"usr/share/backgrounds/mate/nature/{name}.jpg"
     for name in (
-        "Aqua", "Blinds", "Dune", "FreshFlower", "Garden", "GreenMeadow", "LadyBird", "RainDrops", "Storm",
-        "TwoWings", "Wood", "YellowFlower",
+        "Aqua",
+        "Blinds",
+        "Dune",
+        "FreshFlower",
+        "Garden",
+        "GreenMeadow",
+        "LadyBird",
+        "RainDrops",
+        "Storm",
+        "TwoWings",
+        "Wood",
+        "YellowFlower",
     )
 )
 # Archive and the folder inside it whose photographs serve as backgrounds.

@@ -25,7 +25,7 @@ def render_instrument(
 ) -> list[np.ndarray]:
     """Render ``count`` different melodies; each is float32 mono at 16 kHz, about 6 s.
 
-    All melodies go through one run of fluidsynth, one after another: loading the sound font is what takes time.
+    All melodies go through one run of fluidsynth, one after another: loading the sound font takes longest.
     Raises DataError when fluidsynth is not installed or fails.
     """
     events: list[tuple[float, bytes]] = []
@@ -75,7 +75,10 @@ def _beat(instrument: Instrument, start: float, rng: np.random.Generator) -> lis
         for voice, plays in zip(voices, bar[index % 8], strict=True):
             if plays:
                 velocity = int(rng.integers(60, 125))
-                events += [(time, bytes((0x99, voice, velocity))), (time + 0.9 * step, bytes((0x89, voice, 0)))]
+                events += [
+                    (time, bytes((0x99, voice, velocity))),
+                    (time + 0.9 * step, bytes((0x89, voice, 0))),
+                ]
     return events
 
 
@@ -104,7 +107,21 @@ def _run_fluidsynth(midi: bytes, soundfont: Path) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         score, rendered = Path(folder, "score.mid"), Path(folder, "rendered.wav")
         score.write_bytes(midi)
-        command = ["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-g", "0.6", "-r", "32000", "-F", str(rendered)]
+        command = [
+            "fluidsynth",
+            "-ni",
+            "-q",
+            "-R",
+            "0",
+            "-C",
+            "0",
+            "-g",
+            "0.6",
+            "-r",
+            "32000",
+            "-F",
+            str(rendered),
+        ]
         try:
             subprocess.run([*command, str(soundfont), str(score)], check=True, capture_output=True, text=True)
         except FileNotFoundError as error:

@@ -76,7 +76,11 @@ def _swap(plan: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def make_waveform(
-    media: Media, categories: list[str], plan: np.ndarray, rng: np.random.Generator, off_screen: str | None = None
+    media: Media,
+    categories: list[str],
+    plan: np.ndarray,
+    rng: np.random.Generator,
+    off_screen: str | None = None,
 ) -> tuple[np.ndarray, list[Source], dict[str, object]]:
     """Mix the clip's sound.
 
@@ -94,7 +98,9 @@ def make_waveform(
         gain_db = float(rng.uniform(-9, 4))
         track = _play(sound, row, speed, rng) * 10 ** (gain_db / 20)
         tracks.append(_coloured(track, rng))
-        sources.append(Source(category, on_screen, row.copy(), sound_record(sound), round(speed, 4), round(gain_db, 2)))
+        sources.append(
+            Source(category, on_screen, row.copy(), sound_record(sound), round(speed, 4), round(gain_db, 2))
+        )
     ambience, parameters = _ambience(media, rng)
     audible = _audible(tracks, [source.sounding for source in sources], ambience)
     mix = ambience
@@ -186,7 +192,9 @@ def _audible(tracks: list[np.ndarray], wanted: list[np.ndarray], ambience: np.nd
     if not tracks:
         return []
     loud = np.stack([_rms_by_second(track) for track in tracks]) * np.stack(wanted)
-    floor = np.maximum(_AUDIBLE_UNDER_LOUDEST * loud.max(axis=0), _AUDIBLE_OVER_AMBIENCE * _rms_by_second(ambience))
+    floor = np.maximum(
+        _AUDIBLE_UNDER_LOUDEST * loud.max(axis=0), _AUDIBLE_OVER_AMBIENCE * _rms_by_second(ambience)
+    )
     return list(loud > np.maximum(floor, _AUDIBLE))
 
 

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,8 @@ Report = Callable[[int, int], None]
 class SynthOptions:
     """What to make from which media.
 
-    shares: weights of train, val, test and test_unseen; ``clips`` is divided by them. size: side of the frames
-    in pixels. layout: "ms3" or "s4". video: also make real mp4 files and take the frames from them.
+    shares: weights of train, val, test and test_unseen; ``clips`` is divided by them. size: side of the
+    frames in pixels. layout: "ms3" or "s4". video: also make real mp4 files and take the frames from them.
     """
 
     objects: Path
@@ -46,7 +46,7 @@ class SynthOptions:
     shares: tuple[float, ...] = (80, 10, 10, 0)
     size: int = 224
     workers: int = 1
-    video: bool = False
+    video: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.clips < 1:
@@ -57,6 +57,10 @@ class SynthOptions:
             raise DataError("--splits needs one to four numbers from 0 up: train/val/test/test_unseen")
         if not 32 <= self.size <= 2048:
             raise DataError(f"--size {self.size} is out of range; choose 32 to 2048 pixels")
+        if self.video and (
+            min(self.video) < 64 or max(self.video) > 4096 or any(side % 2 for side in self.video)
+        ):
+            raise DataError("--mp4-size needs even sides of 64 to 4096 pixels, as in 480x360")
         if self.workers < 1:
             raise DataError(f"--workers {self.workers} does nothing; ask for at least 1")
 
@@ -69,7 +73,9 @@ class SynthOptions:
         """(split, index within the split) of every clip."""
         bounds = np.rint(np.cumsum((0, *self.shares)) / sum(self.shares) * self.clips).astype(int)
         counts = np.diff(bounds)
-        return [(split, index) for split, count in zip(SPLITS, counts, strict=False) for index in range(count)]
+        return [
+            (split, index) for split, count in zip(SPLITS, counts, strict=False) for index in range(count)
+        ]
 
 
 def synthesise(options: SynthOptions, report: Report = lambda done, total: None) -> dict[str, int]:
@@ -123,7 +129,7 @@ def _work(task: tuple[str, int]) -> dict[str, object]:
 def _made(
     options: SynthOptions, library: Library, root: Path, tasks: list[tuple[str, int]]
 ) -> Iterator[dict[str, object]]:
-    """Make every clip, over the processes asked for, and yield the manifest's rows in the order of the tasks."""
+    """Make every clip, over the processes asked for, and yield the manifest's rows in the tasks' order."""
     if options.workers == 1:
         for task in tasks:
             yield _make_clip(options, library, root, *task)
@@ -134,18 +140,46 @@ def _made(
         yield from pool.imap(_work, tasks, chunksize=4)
 
 
-def _make_clip(options: SynthOptions, library: Library, root: Path, split: str, index: int) -> dict[str, object]:
-    size = (options.size, options.size)
-    clip = compose_clip(library, split, options.seed, index, size, options.layout)
+def _make_clip(
+    options: SynthOptions, library: Library, root: Path, split: str, index: int
+) -> dict[str, object]:
+    clip = _compose(options, library, split, index)
     layout = LAYOUTS[options.layout](root, split, _clip_name(options.layout, split, index, clip))
+    if options.video:
+        clip = _filmed(options, clip, layout.video_path())
     layout.write(clip)
-    files = [source["file"].split(" ")[0] for kind in ("objects", "sources") for source in clip.parameters[kind]]
+    files = [
+        source["file"].split(" ")[0] for kind in ("objects", "sources") for source in clip.parameters[kind]
+    ]
     files += [clip.parameters["background"], clip.parameters["ambience"]]
     licences = {name: library.licences[name] for name in files if name in library.licences}
     return {
-        "name": layout.name, "split": split, "sounding": clip.sounding, "off_screen": clip.off_screen,
-        **clip.parameters, "licences": licences,
+        "name": layout.name,
+        "split": split,
+        "sounding": clip.sounding,
+        "off_screen": clip.off_screen,
+        **clip.parameters,
+        "licences": licences,
     }
+
+
+def _compose(options: SynthOptions, library: Library, split: str, index: int) -> SynthClip:
+    size = options.video[::-1] if options.video else (options.size, options.size)
+    return compose_clip(library, split, options.seed, index, size, options.layout)
+
+
+def _filmed(options: SynthOptions, clip: SynthClip, path: Path) -> SynthClip:
+    """Write the clip's video and return the clip as AVSBench would cut it from that file."""
+    from avseg_cli.synth.video_file import read_frames, squashed, write_video
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_video(clip, path)
+    return replace(
+        clip,
+        frames=read_frames(path, options.size),
+        masks=squashed(clip.masks, options.size),
+        object_map=squashed(clip.object_map, options.size),
+    )
 
 
 def _clip_name(layout: str, split: str, index: int, clip: SynthClip) -> str:
@@ -182,6 +216,10 @@ class MS3:
             if self._is_annotated(number):
                 _save(mask_folder / f"{self.name}_{number}.png", mask.astype(np.uint8) * 255)
 
+    def video_path(self) -> Path:
+        """Where the clip's video goes, if one is made."""
+        return self.root / self.folder / self.data / "raw_videos" / f"{self.name}.mp4"
+
     def _places(self, base: Path) -> tuple[Path, Path, Path]:
         return (
             base / "visual_frames" / self.name,
@@ -208,13 +246,21 @@ class S4(MS3):
     data = "s4_data"
     meta = "s4_meta_data.csv"
 
+    def video_path(self) -> Path:
+        """Where the clip's video goes, if one is made."""
+        base = self.root / self.folder / self.data / "raw_videos"
+        return base / self.split / self._category() / f"{self.name}.mp4"
+
     def _places(self, base: Path) -> tuple[Path, Path, Path]:
-        category = self.name.rsplit(f"_{self.split}_", 1)[0]
+        below = Path(self.split, self._category())
         return (
-            base / "visual_frames" / self.split / category / self.name,
-            base / "gt_masks" / self.split / category / self.name,
-            base / "audio_wav" / self.split / category / f"{self.name}.wav",
+            base / "visual_frames" / below / self.name,
+            base / "gt_masks" / below / self.name,
+            base / "audio_wav" / below / f"{self.name}.wav",
         )
+
+    def _category(self) -> str:
+        return self.name.rsplit(f"_{self.split}_", 1)[0]
 
     def _frame_name(self, number: int) -> str:
         return f"{self.name}_{number}.png"
@@ -247,9 +293,6 @@ def _write_record(options: SynthOptions, library: Library, root: Path, rows: lis
 
 def _write_sheet(options: SynthOptions, library: Library, root: Path, tasks: list[tuple[str, int]]) -> None:
     chosen = [tasks[i] for i in np.linspace(0, len(tasks) - 1, min(_SHEET_CLIPS, len(tasks))).astype(int)]
-    clips = [
-        compose_clip(library, split, options.seed, index, (options.size, options.size), options.layout)
-        for split, index in chosen
-    ]
+    clips = [_compose(options, library, split, index) for split, index in chosen]
     names = [_clip_name(options.layout, *task, clip) for task, clip in zip(chosen, clips, strict=True)]
     contact_sheet(clips, names).save(root / "contact_sheet.png")
