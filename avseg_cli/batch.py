@@ -89,10 +89,13 @@ class Batch:
     def _one(
         self, source: Source, outcome: Outcome, loaded: Callable[[], AvsegModel], listener: Listener
     ) -> None:
-        if self.skip_existing and all(path.exists() for path in outcome.outputs.values()):
+        missing = {name: path for name, path in outcome.outputs.items() if not path.exists()}
+        if self.skip_existing and not missing:
             outcome.status = "skipped"
             return
-        check_outputs(source, outcome.outputs, self.overwrite or self.skip_existing)
+        if self.skip_existing:
+            outcome.outputs = missing
+        check_outputs(source, outcome.outputs, self.overwrite)
         with spooled(source.path) as path:
             video = outcome.video = probe(path, self.audio, self.audio_track)
             check_span(video, *self._start_duration())

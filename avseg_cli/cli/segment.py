@@ -98,7 +98,7 @@ def segment(
     ] = "ff2d78",
     opacity: Annotated[
         float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="Of the colour, 0 to 1.")
-    ] = 0.5,
+    ] = 0.45,
     dim: Annotated[
         float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="How much to darken what does not sound, 0 to 1.")
     ] = 0.4,

@@ -27,7 +27,7 @@ class Style:
     """How the overlay looks: a wash of colour over what sounds, a contour around it, the rest dimmed."""
 
     color: tuple[int, int, int] = (255, 45, 120)   # RGB
-    opacity: float = 0.5       # of the colour over the mask, 0 to 1
+    opacity: float = 0.45      # of the colour over the mask, 0 to 1
     dim: float = 0.4           # how much darker the rest becomes while something sounds, 0 to 1
     contour: bool = True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -225,12 +226,22 @@ class VideoReader:
         self.damage = Damage()
 
     def __iter__(self) -> Iterator[Picture]:
-        with open_input(self.video.path) as container:
-            stream = video_stream(container, self.video.path)
-            stream.thread_type = "AUTO"
-            if self.start > 0 and stream.start_time is not None:
-                seek(container, Fraction(self.start) + self.video.zero)
-            yield from self._within(_timed(self._decoded(container, stream), self.video, self.damage))
+        # some formats land after the time they were asked for: then from further back, then from the beginning
+        for back in (0.0, 10.0, None):
+            with open_input(self.video.path) as container:
+                pictures = self._pictures(container, back)
+                first = next(pictures, None)
+                early = first is not None and first.time <= self.start + 1e-6
+                if early or back is None or self.start <= 0:
+                    yield from self._within(chain([] if first is None else [first], pictures))
+                    return
+
+    def _pictures(self, container: InputContainer, back: float | None) -> Iterator[Picture]:
+        stream = video_stream(container, self.video.path)
+        stream.thread_type = "AUTO"
+        if back is not None and self.start > back and stream.start_time is not None:
+            seek(container, Fraction(self.start - back) + self.video.zero)
+        return _timed(self._decoded(container, stream), self.video, self.damage)
 
     def _decoded(self, container: InputContainer, stream: Stream) -> Iterator[VideoFrame]:
         for frame in _deinterlaced(decode(container, stream, self.damage), stream.time_base):
