@@ -291,14 +291,15 @@ def _ask(job: _Job, part: _Part) -> HTTPResponse:
 def _refusal(url: str, error: HTTPError, part: _Part) -> Exception:
     """What an HTTP error means: try later, start over, or give up."""
     error.close()
+    said = " ".join([str(error.code), *str(error.reason).splitlines()[:1]])
     if error.code == 416:  # what we have is not a beginning of what is there now
         part.restart(None)
         return _Broken("the server could not go on from there; starting over")
     if error.code in OVERLOADED or error.code >= 500:
         asked = error.headers.get("Retry-After", "")
         wait = float(asked) if asked.isdigit() else 0.0
-        return _Broken(f"the server says {error.code} {error.reason}", wait)
-    return DownloadError(f"{url}: the server says {error.code} {error.reason}; try --mirror or --from")
+        return _Broken(f"the server says {said}", wait)
+    return DownloadError(f"{url}: the server says {said}; try --mirror or --from")
 
 
 def _agree(job: _Job, response: HTTPResponse, part: _Part) -> int:
