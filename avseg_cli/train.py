@@ -28,7 +28,13 @@ from avseg_cli.model.config import ModelConfig, preset
 from avseg_cli.training.distributed import barrier, local_device, process_group
 from avseg_cli.training.loop import Setup, fit
 from avseg_cli.training.options import STAGES, TrainOptions
-from avseg_cli.training.parameters import SAM_VIT_H_PARAMETERS, set_dropout, set_trainable, transfer
+from avseg_cli.training.parameters import (
+    SAM_VIT_H_PARAMETERS,
+    set_dropout,
+    set_trainable,
+    start_sound_from_nothing,
+    transfer,
+)
 from avseg_cli.training.progress import console
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
 from avseg_cli.training.tasks import ImagePretraining, SegmentationTask, SoundPretraining, Task
@@ -176,6 +182,8 @@ def initial_model(
     origin: dict[str, Any] = {"init": options.init or f"{options.backbone}, public weights or seed {options.seed}"}
     if start:
         origin["fresh"] = transfer(model, start)
+    else:
+        start_sound_from_nothing(model)
     for earlier, parts in SOURCES[stage]:
         best = StageFolder(run / earlier).best
         if best.is_file():

@@ -96,10 +96,14 @@ class ClipDataset(Dataset[Sample]):
         if "object_maps" in self.wanted:
             sample.object_maps = self._read("object_maps", index, lambda: read_object_maps(clip))
         if "log_mel" in self.wanted:
-            if index not in self._log_mel:  # 120 kB a clip: kept by every worker
-                self._log_mel[index] = read_log_mel(clip)
-            sample.log_mel = self._log_mel[index]
+            sample.log_mel = self.sound(index)
         return sample
+
+    def sound(self, index: int) -> Tensor:
+        """The log-mel of clip ``index``, (T, 1, 96, 64): 120 kB, kept by every worker."""
+        if index not in self._log_mel:
+            self._log_mel[index] = read_log_mel(self.clips[index])
+        return self._log_mel[index]
 
     def _read(self, name: str, index: int, read: Callable[[], np.ndarray]) -> Tensor:
         cache = self._caches[name]

@@ -42,6 +42,14 @@ def set_trainable(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ())
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
+def start_sound_from_nothing(model: AvsegModel) -> None:
+    """He initialisation for VGGish: nine layers without normalisation fade out under torch's default one."""
+    for layer in model.vggish.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+
 def set_dropout(model: AvsegModel, probability: float) -> None:
     """Dropout on the attention weights of the fusion module."""
     for module in model.modules():

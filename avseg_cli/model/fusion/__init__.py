@@ -9,10 +9,16 @@ from __future__ import annotations
 from torch import nn
 
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion.cmran import CMRAN
+from avseg_cli.model.fusion.han import HAN
+from avseg_cli.model.fusion.jca import JCA
+from avseg_cli.model.fusion.tpavi import TPAVI
 from avseg_cli.model.st_bava import STBAVA
 
 
 def build_fusion(config: ModelConfig) -> nn.Module | None:
-    """The module that ``config.fusion`` names."""
-    builders = {"stbava": STBAVA, "none": lambda _: None}
-    return builders[config.fusion](config)
+    """The module that ``config.fusion`` names; only ST-BAVA has a depth."""
+    if config.fusion == "none":
+        return None
+    modules = {"stbava": STBAVA, "tpavi": TPAVI, "han": HAN, "cmran": CMRAN, "jca": JCA}
+    return modules[config.fusion](config)

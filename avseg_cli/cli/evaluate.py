@@ -1,0 +1,62 @@
+"""``avseg evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    data: Annotated[
+        Path | None, typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/.")
+    ] = None,
+    subset: Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")] = "ms3",
+    split: Annotated[str, typer.Option(help="A split that the subset's csv has.")] = "test",
+    checkpoint: Annotated[str | None, typer.Option("--checkpoint", "-c", help="A checkpoint file, or default for the embedded one.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Score the mask PNGs in this folder instead of a model.")] = None,
+    prompts: Annotated[str | None, typer.Option(help="Score SAM prompted with the truth: points:1, points:3, box:1, box:3.")] = None,
+    backbone: Annotated[str, typer.Option(help="Of the prompted SAM: vit_h, vit_l, vit_b.")] = "vit_h",
+    negatives: Annotated[str, typer.Option(help="Also with wrong sound: silence, noise, swap (comma separated).")] = "",
+    move_sound: Annotated[bool, typer.Option("--move-sound", help="Also with another visible object's sound (avseg synth's data).")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also what can be reached without sound (avseg synth's data).")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write a line per video here.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Write predicted masks here, in the authors' naming.")] = None,
+    limit_clips: Annotated[int | None, typer.Option(help="Only the first so many clips.")] = None,
+    seed: Annotated[int, typer.Option(help="Of noise, swaps and random points.")] = 0,
+    device: Annotated[str, typer.Option()] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON on stdout.")] = False,
+) -> None:
+    """Score a model on AVSBench or data laid out like it: mIoU and F exactly as AVSBench defines them."""
+    import json
+
+    from avseg_cli.errors import InputError
+    from avseg_cli.evaluate import EvaluateOptions
+    from avseg_cli.evaluate import evaluate as run_evaluation
+    from avseg_cli.scoring.report import DEFINITIONS, table, to_dict, write_csv
+    from avseg_cli.training.progress import console
+
+    if data is None:
+        raise InputError("evaluation needs --data (or AVSEG_DATA): the folder that holds the subset's own")
+    result = run_evaluation(
+        EvaluateOptions(
+            data=str(data), subset=subset, split=split, checkpoint=checkpoint,
+            predictions=str(predictions) if predictions else None, prompts=prompts, backbone=backbone,
+            negatives=tuple(name for name in negatives.split(",") if name), move_sound=move_sound,
+            baselines=baselines, masks=str(masks) if masks else None, limit_clips=limit_clips, seed=seed,
+            device=device, precision=precision,
+        )
+    )  # fmt: skip
+    if csv:
+        write_csv(csv, result)
+    console().print(table(result))
+    for name in ("miou", "f", "f_dataset"):
+        console().print(f"{name}: {DEFINITIONS[name]}", style="dim", highlight=False)
+    if as_json:
+        print(json.dumps(to_dict(result), indent=1))

@@ -1,0 +1,202 @@
+"""Who predicts: a model, a folder of anyone's masks, SAM prompted with the truth, or a baseline that ignores sound.
+
+A predictor maps samples to probabilities (clips, T, 224, 224); those that do not hear ignore ``log_mel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from avseg_cli.data.augment import nearest
+from avseg_cli.data.clips import Clip
+from avseg_cli.data.dataset import Sample
+from avseg_cli.data.files import read_mask
+from avseg_cli.data.subsets import MASK_SIZE
+from avseg_cli.errors import DataError, InputError
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.transforms import prepare_frames, upsample_logits
+
+FRAMES_AT_ONCE = 10  # through the encoder
+
+
+class Predictor(Protocol):
+    """``needs`` names the parts of a sample that it reads."""
+
+    needs: frozenset[str]
+
+    def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
+        """Probabilities of each clip, (T, 224, 224)."""
+
+
+class ModelPredictor:
+    """The model. Each frame goes through the encoder once; with other sound again only if it has adapters."""
+
+    needs = frozenset(("frames", "log_mel"))
+
+    def __init__(self, model: AvsegModel) -> None:
+        self.model = model
+        self.device = model.positions.positional_encoding_gaussian_matrix.device
+        self._silent: dict[int, Tensor] = {}  # the last batch's embeddings, for a model without adapters
+
+    def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
+        return [self.predict_clip(sample, sample.log_mel) for sample in samples]
+
+    @torch.inference_mode()
+    def predict_clip(self, sample: Sample, log_mel: Tensor) -> Tensor:
+        """Probabilities (T, 224, 224) of a clip's frames heard with ``log_mel`` (T, 1, 96, 64)."""
+        sound = self.model.embed_sound(log_mel.to(self.device))  # (T, 128)
+        embeddings = self._embeddings(sample, sound)
+        low = self.model.decode(embeddings[None], sound[None])[0].float()
+        return upsample_logits(low, self.model.config.image_size, (MASK_SIZE, MASK_SIZE)).sigmoid()
+
+    def _embeddings(self, sample: Sample, sound: Tensor) -> Tensor:
+        adapted = self.model.config.adapters
+        if not adapted and sample.index in self._silent:
+            return self._silent[sample.index]
+        frames = prepare_frames(sample.frames.to(self.device), self.model.config.image_size)
+        parts = [
+            self.model.embed_frames(f, s if adapted else None)
+            for f, s in zip(frames.split(FRAMES_AT_ONCE), sound.split(FRAMES_AT_ONCE), strict=True)
+        ]
+        embeddings = torch.cat(parts)
+        if not adapted:
+            self._silent = {sample.index: embeddings}
+        return embeddings
+
+
+class FolderPredictor:
+    """Anyone's masks: ``[{category}/]{name}/{name}_{k}.png``, k from 0 (the authors' naming) or from 1 (the truth's)."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, folder: Path, clips: Sequence[Clip]) -> None:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder of predictions")
+        self.folder, self.clips = folder, clips
+
+    def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
+        return [self._read(self.clips[sample.index]) for sample in samples]
+
+    def _read(self, clip: Clip) -> Tensor:
+        folder = next((path for path in prediction_folders(self.folder, clip) if path.is_dir()), None)
+        if folder is None:
+            raise DataError(f"{self.folder}: no masks of clip {clip.name} there; expected {clip.name}/{clip.name}_0.png")
+        first = 0 if (folder / f"{clip.name}_0.png").is_file() else 1
+        paths = [folder / f"{clip.name}_{k + first}.png" for k in range(len(clip.masks))]
+        return torch.from_numpy(np.stack([read_mask(path) for path in paths])).float()
+
+
+def prediction_folders(root: Path, clip: Clip) -> list[Path]:
+    """Where a clip's predicted masks may be: below its category (S4) or not (MS3), below the split or not."""
+    inside = [Path(clip.category) / clip.name] if clip.category else []
+    inside.append(Path(clip.name))
+    return [root / path for path in inside] + [root / clip.split / path for path in inside]
+
+
+class ForegroundPredictor:
+    """Every object that could sound, whether it does or not: what a model that ignores sound can reach."""
+
+    needs = frozenset(("object_maps",))
+
+    def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
+        return [self._at_size(sample).float() for sample in samples]
+
+    def _at_size(self, sample: Sample) -> Tensor:
+        maps = nearest(sample.object_maps, MASK_SIZE)
+        return (maps > 0) & (maps < 255)
+
+
+class CategoryPredictor:
+    """Every object of one category, always."""
+
+    needs = frozenset(("object_maps",))
+
+    def __init__(self, number: int) -> None:
+        self.number = number  # 1-based, as in the object maps
+
+    def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
+        return [(nearest(sample.object_maps, MASK_SIZE) == self.number).float() for sample in samples]
+
+
+class PromptPredictor:
+    """SAM prompted with points or boxes of the truth's largest regions, untrained (Table 6.2, top).
+
+    All points go into one prompt; each box is a prompt of its own and the masks are united. SAM gives one
+    mask a prompt (multimask off). A frame with an empty truth gets an empty mask.
+    """
+
+    needs = frozenset(("frames", "masks"))
+
+    def __init__(self, sam: torch.nn.Module, kind: str, count: int, seed: int = 0) -> None:
+        from segment_anything import SamPredictor
+
+        self.predictor, self.kind, self.count = SamPredictor(sam), kind, count
+        self.random = np.random.default_rng(seed)
+
+    @torch.inference_mode()
+    def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
+        return [
+            torch.stack([self._frame(f, m) for f, m in zip(sample.frames, sample.masks, strict=False)])
+            for sample in samples
+        ]
+
+    def _frame(self, frame: Tensor, truth: Tensor) -> Tensor:
+        regions = largest_regions(truth.numpy(), self.count)
+        if not regions:
+            return torch.zeros(MASK_SIZE, MASK_SIZE)
+        height, width = frame.shape[:2]
+        scale = np.array([width, height]) / MASK_SIZE  # the truth is at 224, SAM's prompts in the frame's pixels
+        self.predictor.set_image(frame.numpy())
+        if self.kind == "points":
+            points = np.array([region_point(region, self.random) for region in regions]) * scale
+            masks, _, _ = self.predictor.predict(points, np.ones(len(points)), multimask_output=False)
+        else:
+            boxes = np.array([region_box(region) for region in regions]) * np.tile(scale, 2)
+            masks = np.concatenate([self.predictor.predict(box=box, multimask_output=False)[0] for box in boxes])
+        united = torch.from_numpy(masks.any(0))
+        return nearest(united[None], MASK_SIZE)[0].float()
+
+
+def largest_regions(truth: np.ndarray, count: int) -> list[np.ndarray]:
+    """The ``count`` largest connected regions of a mask, largest first, each bool (H, W)."""
+    labels, found = ndimage.label(truth, structure=np.ones((3, 3)))
+    areas = ndimage.sum_labels(truth, labels, range(1, found + 1))
+    order = np.argsort(-np.asarray(areas), kind="stable")[:count]
+    return [labels == number + 1 for number in order]
+
+
+def region_point(region: np.ndarray, random: np.random.Generator) -> tuple[float, float]:
+    """Its centre of mass (x, y), or a random inside point when that is outside."""
+    y, x = ndimage.center_of_mass(region)
+    if region[round(y), round(x)]:
+        return float(x), float(y)
+    rows, columns = np.nonzero(region)
+    pick = random.integers(len(rows))
+    return float(columns[pick]), float(rows[pick])
+
+
+def region_box(region: np.ndarray) -> tuple[float, float, float, float]:
+    """Its tight box (x0, y0, x1, y1), the last pixel included."""
+    rows, columns = np.nonzero(region)
+    return float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1)
+
+
+def load_sam(backbone: str, device: torch.device) -> torch.nn.Module:
+    """segment_anything's own SAM from the public file. Raises ``CheckpointError`` when it is not downloaded."""
+    from segment_anything import sam_model_registry
+
+    from avseg_cli.model.public_weights import SAM, read_pth
+    from avseg_cli.weights import find
+
+    if backbone not in SAM:
+        raise InputError(f"--prompts needs one of SAM's backbones ({', '.join(SAM)}), not {backbone!r}")
+    sam = sam_model_registry[backbone]()
+    sam.load_state_dict(read_pth(find(SAM[backbone])))
+    return sam.to(device).eval()
