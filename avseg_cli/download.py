@@ -291,7 +291,8 @@ def _ask(job: _Job, part: _Part) -> HTTPResponse:
 def _refusal(url: str, error: HTTPError, part: _Part) -> Exception:
     """What an HTTP error means: try later, start over, or give up."""
     error.close()
-    said = " ".join([str(error.code), *str(error.reason).splitlines()[:1]])
+    reason = "".join(str(error.reason).splitlines()[:1])
+    said = f"{error.code} {''.join(letter for letter in reason if letter.isprintable())}"
     if error.code == 416:  # what we have is not a beginning of what is there now
         part.restart(None)
         return _Broken("the server could not go on from there; starting over")

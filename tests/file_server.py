@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")  # of 127.0.0.1, with its key; signed by itself
 
 
 @dataclass
@@ -97,7 +101,7 @@ def raw(head: str, body: bytes = b"") -> Callable:
 
 
 @contextmanager
-def serving(server: FileServer) -> Iterator[FileServer]:
+def serving(server: FileServer, https: bool = False) -> Iterator[FileServer]:
     """Run ``server`` on a free port of this machine."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -106,17 +110,22 @@ def serving(server: FileServer) -> Iterator[FileServer]:
             act = server.script.pop(0) if server.script else (lambda request, it: it.serve(request))
             try:
                 act(self, server)
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True  # the client was killed: some tests do that
+            except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
+                self.close_connection = True  # the client went away: some tests do that
 
         def log_message(self, *_: object) -> None:
             """Be quiet."""
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
+    http.handle_error = lambda *_: None  # a client that does not trust the certificate hangs up
+    if https:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    server.url = f"http://127.0.0.1:{http.server_port}"
+    server.url = f"http{'s' if https else ''}://127.0.0.1:{http.server_port}"
     try:
         yield server
     finally:

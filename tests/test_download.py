@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from file_server import FileServer, answer, change, drop_after, raw, serving, stall
+from file_server import CERTIFICATE, FileServer, answer, change, drop_after, raw, serving, stall
 from weights_helpers import manifest_entry, sha256, use_weights
 
 from avseg_cli import weights
@@ -41,6 +41,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def server(cache: Path) -> Iterator[FileServer]:
     with serving(FileServer(CONTENT)) as server:
+        yield server
+
+
+@pytest.fixture
+def trusted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """The same over https, with a certificate this machine trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    with serving(FileServer(CONTENT), https=True) as server:
         yield server
 
 
@@ -73,6 +81,14 @@ def test_a_plain_download(server: FileServer, cache: Path) -> None:
     assert_done(cache)
     assert server.seen[0]["path"] == "/thing.pth"
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and seen == sorted(seen)
+
+
+@pytest.mark.parametrize("name", ["thing", "unsized", "prefix"])
+def test_https(name: str, trusted: FileServer, cache: Path) -> None:
+    trusted.script = [drop_after(100_000), answer(302, Location=f"/else/{name}.pth")]
+    fetch(trusted, name, insecure=False)
+    assert_done(cache, name)
+    assert trusted.seen[2]["Range"] == "bytes=100000-"  # kept through the redirect
 
 
 def test_a_verified_file_is_not_asked_for_again(server: FileServer, cache: Path) -> None:
@@ -221,17 +237,13 @@ def test_redirects_to_other_schemes_are_refused(target: str, server: FileServer,
     refuses(server, cache)
 
 
-def test_a_redirect_from_https_to_http_is_refused() -> None:
-    """Without a certificate to serve https by, the rule itself is asked."""
-    from urllib.request import Request
-
-    from avseg_cli.download import _CarefulRedirects
-
-    asked = Request("https://example.invalid/a")
-    for insecure in (False, True):
-        with pytest.raises(DownloadError, match="not https; refused"):
-            _CarefulRedirects(insecure).redirect_request(asked, None, 302, "", {}, "http://example.invalid/a")
-    assert _CarefulRedirects(False).redirect_request(asked, None, 302, "", {}, "https://example.invalid/b")
+@pytest.mark.parametrize("insecure", [False, True])
+def test_a_redirect_from_https_to_http_is_refused(
+    insecure: bool, trusted: FileServer, server: FileServer, cache: Path
+) -> None:
+    trusted.script = [answer(302, Location=f"{server.url}/thing.pth")]
+    refuses(trusted, cache, "redirects to", "not https; refused", insecure=insecure)
+    assert not server.seen
 
 
 def test_endless_redirects_end(server: FileServer, cache: Path) -> None:
@@ -272,9 +284,10 @@ def test_no_more_is_read_than_announced(server: FileServer, cache: Path) -> None
 
 
 def test_not_found(server: FileServer, cache: Path) -> None:
-    server.script = [answer(404)]
+    server.script = [answer(404), raw("HTTP/1.1 404 \x1b[2J\nContent-Length: 0\n\n")]
     refuses(server, cache, "404", "--mirror", "--from")
     assert len(server.seen) == 1
+    refuses(server, cache, "404 [2J;")  # nothing for the terminal to obey
 
 
 def test_it_gives_up_after_some_tries(server: FileServer, cache: Path) -> None:
@@ -300,9 +313,14 @@ def test_plain_http_has_to_be_allowed(server: FileServer, cache: Path) -> None:
     assert not server.seen
 
 
-def test_a_certificate_nobody_signed_is_refused(server: FileServer, cache: Path) -> None:
-    """https spoken to an http port: no trust, no bytes."""
-    refuses(server, cache, "attempts", mirror=server.url.replace("http:", "https:"), tries=1)
+def test_a_certificate_nobody_signed_is_refused(cache: Path) -> None:
+    with serving(FileServer(CONTENT), https=True) as stranger:
+        refuses(stranger, cache, "certificate is not valid", "SSL_CERT_FILE", insecure=True)
+        assert not stranger.seen
+
+
+def test_https_to_a_server_that_speaks_http(server: FileServer, cache: Path) -> None:
+    refuses(server, cache, "no connection", mirror=server.url.replace("http:", "https:"), tries=1)
 
 
 def test_offline(server: FileServer, cache: Path) -> None:

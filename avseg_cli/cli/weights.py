@@ -83,10 +83,10 @@ def download(
     try:
         for entry in entries:
             with _progress(console, f"downloading {entry.name}") as tell:
-                path = fetch(entry, options, tell, console.print)
-            console.print(f"{entry.name} is in [cyan]{path}[/], checked", highlight=False, soft_wrap=True)
+                path = fetch(entry, options, tell, lambda message: _say(console, message))
+            _say(console, f"{entry.name} is in {path}, checked")
     except KeyboardInterrupt:
-        console.print("stopped; the same command goes on from here")
+        _say(console, "the same command goes on from here")
         raise
     if as_json:
         typer.echo(json.dumps([_public_row(entry, status(entry)) for entry in entries], indent=2))
@@ -135,10 +135,11 @@ def info(
         typer.echo(json.dumps(about, indent=2))
         return
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("", "", show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in _lines(about):
-        table.add_row(f"[bold]{name}[/]", value)
+        table.add_row(Text(name, style="bold"), Text(value))  # Text: what a file says is not markup
     _stderr().print(table)
 
 
@@ -167,12 +168,8 @@ def import_weights(
         return
     fusion = f"fusion depth {config.fusion_depth}" if config.fusion != "none" else "no fusion"
     adapters = "adapters" if config.adapters else "no adapters"
-    console = _stderr()
-    console.print(
-        f"{out}: {imported.kind}, {config.backbone}, {adapters}, {fusion}, {size_text(size)}; "
-        f"stands on {', '.join(imported.base)}",
-        markup=False, soft_wrap=True, highlight=False,
-    )  # fmt: skip
+    parts = f"{imported.kind}, {config.backbone}, {adapters}, {fusion}, {size_text(size)}"
+    _say(_stderr(), f"{out}: {parts}; stands on {', '.join(imported.base)}")
 
 
 def _public_row(entry: PublicFile, state: str) -> dict[str, Any]:
@@ -213,7 +210,7 @@ def _loaded_state(path: Path) -> str:
     try:
         load_checkpoint(path)
     except CheckpointError as error:
-        _stderr().print(str(error), markup=False, soft_wrap=True)
+        _say(_stderr(), str(error))
         return "damaged"
     return "verified"
 
@@ -232,13 +229,13 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         )
     console = _stderr()
     console.print(table)
-    console.print(f"cache folder: {cache_dir()}", markup=False, highlight=False, soft_wrap=True)
+    _say(console, f"cache folder: {cache_dir()}")
 
 
 def _lines(about: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     """A nested record as flat lines for people."""
     for key, value in about.items():
-        name = f"{above}{key}".replace("_", " ")
+        name = _printable(f"{above}{key}").replace("_", " ")
         if isinstance(value, dict) and value:
             yield from _lines(value, f"{name} · ")
         else:
@@ -248,7 +245,16 @@ def _lines(about: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
 def _text(value: Any) -> str:
     if value is None or value in ({}, []):
         return "none"
-    return f"{value:,}" if type(value) is int and value > 9999 else str(value)
+    return f"{value:,}" if type(value) is int and value > 9999 else _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """``text`` without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _say(console: Console, message: str) -> None:
+    console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stderr() -> Console:
