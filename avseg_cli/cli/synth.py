@@ -66,7 +66,7 @@ def synth(
         video=_sides(mp4_size) if mp4 else None,
     )
     console = Console(stderr=True)
-    with Progress(console=console) as progress:
+    with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("making clips", total=None)
         counts = synthesise(options, lambda done, total: progress.update(bar, completed=done, total=total))
     made = ", ".join(f"{count} {split}" for split, count in counts.items())

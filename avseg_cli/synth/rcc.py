@@ -30,9 +30,11 @@ def read_rcc(path: Path) -> dict[str, bytes]:
             node, folder = pending.pop()
             offset = tree + node * _NODE_SIZE[version]
             name_offset, flags = struct.unpack_from(">IH", archive, offset)
-            name = f"{folder}/{_name(archive, names + name_offset)}" if node else ""
+            name = f"{folder}/{_name(path, archive, names + name_offset)}" if node else ""
             if flags & _DIRECTORY:
                 count, first = struct.unpack_from(">II", archive, offset + 6)
+                if count > len(archive) or first <= node:  # a tree grows away from its root
+                    raise DataError(f"{path} is damaged (no tree of files); fetch the package again")
                 pending += [(child, name) for child in range(first, first + count)]
             else:
                 (start,) = struct.unpack_from(">I", archive, offset + 10)
@@ -42,9 +44,11 @@ def read_rcc(path: Path) -> dict[str, bytes]:
         raise DataError(f"{path} is damaged ({error}); fetch the package again") from error
 
 
-def _name(archive: bytes, offset: int) -> str:
+def _name(path: Path, archive: bytes, offset: int) -> str:
     (length,) = struct.unpack_from(">H", archive, offset)
     start = offset + 6  # the length and a hash come first
+    if start + 2 * length > len(archive):
+        raise DataError(f"{path} is cut short; fetch the package again")
     return archive[start : start + 2 * length].decode("utf-16-be")
 
 
