@@ -101,10 +101,10 @@ _PRESETS: dict[str, ModelConfig] = {
     "vit_h": ModelConfig(
         backbone="vit_h", embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31)
     ),
-    # Made to be trained from nothing and to run on a laptop: 20x20 tokens of 8 pixels.
+    # Made to be trained from nothing and to run on a laptop: 16x16 tokens of 8 pixels.
     "tiny": ModelConfig(
-        backbone="tiny", image_size=160, patch_size=8, stem="conv", embed_dim=128, depth=4, num_heads=4,
-        window_size=10, global_blocks=(1, 3), out_chans=128, decoder_mlp_dim=512, adapter_dim=64,
+        backbone="tiny", image_size=128, patch_size=8, stem="conv", embed_dim=128, depth=4, num_heads=4,
+        window_size=8, global_blocks=(1, 3), out_chans=128, decoder_mlp_dim=512, adapter_dim=64,
         vggish_width=0.25, fusion_depth=3,
     ),
 }
