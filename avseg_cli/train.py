@@ -25,9 +25,10 @@ from avseg_cli.model.checkpoint import (
     save_checkpoint,
 )
 from avseg_cli.model.config import ModelConfig, preset
-from avseg_cli.training.distributed import barrier, local_device, process_group
+from avseg_cli.model.public_weights import starting_weights
+from avseg_cli.training.distributed import local_device, process_group
 from avseg_cli.training.loop import Setup, fit
-from avseg_cli.training.options import STAGES, TrainOptions
+from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.parameters import (
     SAM_VIT_H_PARAMETERS,
     set_dropout,
@@ -92,7 +93,8 @@ def resume(run: str | Path) -> list[Path]:
 
 def whole_recipe(options: TrainOptions) -> tuple[str, ...]:
     """All stages the options call for: pretraining only from nothing, 1b and 2 only with adapters."""
-    first = ("pretrain-sound", "pretrain-image") if options.backbone == "tiny" and options.init is None else ()
+    from_nothing = options.backbone == "tiny" and not options.init and not options.pretrained
+    first = ("pretrain-sound", "pretrain-image") if from_nothing else ()
     return first + (("1a", "1b", "2") if options.adapters else ("1a",))
 
 
@@ -122,7 +124,7 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     if setup.sharing.rank == 0:
         folder.start(options, facts)
         _announce(stage, model, parameters, setup, len(train_clips), len(val_clips))
-    barrier(setup.sharing)
+    setup.sharing.wait()
 
     def save(which: str, figures: dict[str, Any]) -> None:
         training = {
@@ -135,7 +137,7 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     summary = fit(task, {**parameters, **heads}, setup, folder, save)
     if setup.sharing.rank == 0:
         folder.finish(summary)
-    barrier(setup.sharing)
+    setup.sharing.wait()
 
 
 _MODEL_PREFIXES = ("model.", "encoder.", "upscaling.", "vggish.")  # of the task modules; the rest are heads
@@ -178,6 +180,7 @@ def initial_model(
 ) -> tuple[AvsegModel, dict[str, Any]]:
     """The model a stage starts from, and a record of where each part of it came from."""
     start, config = _starting_point(options, subset)
+    pretrained = Path(options.pretrained or run)
     model = AvsegModel(stage_config(stage, options.ablated(config)))
     origin: dict[str, Any] = {"init": options.init or f"{options.backbone}, public weights or seed {options.seed}"}
     if start:
@@ -185,10 +188,10 @@ def initial_model(
     else:
         start_sound_from_nothing(model)
     for earlier, parts in SOURCES[stage]:
-        best = StageFolder(run / earlier).best
+        best = StageFolder((pretrained if earlier.startswith("pretrain") else run) / earlier).best
         if best.is_file():
             transfer(model, load_file(best), parts)
-            origin[earlier] = "best.safetensors of this run"
+            origin[earlier] = str(best)
     if stage == "2" and options.init_adapters:
         other, _ = load_checkpoint(find_checkpoint(options.init_adapters))
         transfer(model, other.state_dict(), ("image_encoder.adapters.",))
@@ -211,20 +214,7 @@ def _starting_point(options: TrainOptions, subset: Subset) -> tuple[dict[str, Te
     config = preset(options.backbone)
     if options.backbone == "tiny":
         return {}, config
-    return sam_weights(config), replace(config, fusion_depth=subset.fusion_depth)
-
-
-def sam_weights(config: ModelConfig) -> dict[str, Tensor]:
-    """Encoder, mask decoder and positional encoding of SAM, and VGGish, from the public files."""
-    from avseg_cli.model.public_weights import SAM, load_public_weights, read_pth
-    from avseg_cli.weights import find
-
-    state = load_public_weights(config, {})
-    sam = read_pth(find(SAM[config.backbone]))
-    state.update({k: v for k, v in sam.items() if k.startswith("mask_decoder.")})
-    gaussian = "positional_encoding_gaussian_matrix"
-    state[f"positions.{gaussian}"] = sam[f"prompt_encoder.pe_layer.{gaussian}"]
-    return state
+    return starting_weights(config), replace(config, fusion_depth=subset.fusion_depth)
 
 
 def _announce(
@@ -240,5 +230,5 @@ def _announce(
         f"{recipe.optimizer}, lr {recipe.learning_rate:g} {recipe.schedule}, batch {recipe.batch_size} clips"
         f" x {setup.accumulate} x {setup.sharing.world}, {recipe.epochs} epochs, loss {recipe.loss}, "
         f"{setup.device} {str(setup.dtype).removeprefix('torch.')}, {os.cpu_count()} cores",
-        highlight=False,
-    )
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip

@@ -25,6 +25,7 @@ def train(
     backbone: Annotated[str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.")] = "vit_h",
     init: Annotated[str | None, typer.Option(help="Checkpoint to start from (a warm start from another subset, or an earlier stage).")] = None,
     init_adapters: Annotated[str | None, typer.Option(help="Checkpoint whose adapters stage 2 starts from.")] = None,
+    pretrained: Annotated[Path | None, typer.Option(help="Another run whose pretraining stages are used.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips per step and process.")] = None,
     accumulate: Annotated[int, typer.Option(help="Batches whose gradients make one step.")] = 1,
@@ -72,7 +73,8 @@ def train(
     best = run_training(
         TrainOptions(
             data=str(data), subset=subset, out=str(out), stages=_stages(stage), backbone=backbone, init=init,
-            init_adapters=init_adapters, epochs=epochs, batch_size=batch_size, learning_rate=lr, optimizer=optimizer,
+            init_adapters=init_adapters,
+            pretrained=str(pretrained) if pretrained else None, epochs=epochs, batch_size=batch_size, learning_rate=lr, optimizer=optimizer,
             weight_decay=weight_decay, schedule=schedule, warmup=warmup, loss=loss, augment=augment,
             patience=patience, accumulate=accumulate, dropout=dropout,
             unfreeze=tuple(part for part in unfreeze.split(",") if part), depth=depth, fusion=fusion,

@@ -132,6 +132,11 @@ class Sharing:
     rank: int = 0
     world: int = 1
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.world > 1:
+            torch.distributed.barrier()
+
 
 def batch_indices(count: int, batch_size: int, seed: int, epoch: int, sharing: Sharing) -> list[list[int]]:
     """This process's part of every batch of an epoch: a permutation that seed and epoch decide.

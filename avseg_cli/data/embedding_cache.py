@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,8 @@ class CacheSetup(Protocol):
 
     def autocast(self) -> AbstractContextManager[None]: ...
 
+    def track(self, items: Sequence[int], description: str) -> Iterable[int]: ...
+
 
 class EmbeddingCache:
     """The embeddings of a list of clips, float16 (clips, T, C, g, g), in one file."""
@@ -50,18 +52,16 @@ class EmbeddingCache:
 
         Raises ``OutputError`` when the disk has no room.
         """
-        from avseg_cli.training.distributed import barrier
-
         config = model.config
         shape = (len(clips), len(clips[0].frames), config.out_chans, config.grid, config.grid)
         folder = root / _key(model, clips)
         if setup.sharing.rank == 0:
             _make_room(folder, shape)
             cls(folder, shape)
-        barrier(setup.sharing)
+        setup.sharing.wait()
         cache = cls(folder, shape)
         cache._fill(model, clips, setup)
-        barrier(setup.sharing)
+        setup.sharing.wait()
         return cache
 
     def read(self, indices: Sequence[int]) -> Tensor:
@@ -70,22 +70,19 @@ class EmbeddingCache:
 
     @torch.inference_mode()
     def _fill(self, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup) -> None:
-        from avseg_cli.training.progress import progress_bar
-
         sharing = setup.sharing
         missing = [c for c in range(len(self._chunks_done)) if not self._chunks_done[c]][sharing.rank :: sharing.world]
-        with progress_bar(sharing) as progress:
-            for chunk in progress.track(missing, description="embedding frames"):
-                first = chunk * CHUNK
-                for offset, clip in enumerate(clips[first : first + CHUNK]):
-                    frames = prepare_frames(torch.from_numpy(read_frames(clip)).to(setup.device), model.config.image_size)
-                    with setup.autocast():
-                        values = model.embed_frames(frames, None).float()
-                    if not torch.isfinite(values).all():
-                        raise DataError(f"{clip.frames[0].parent}: the encoder gives values that are not finite")
-                    self._values[first + offset] = values.half().cpu().numpy()
-                self._values.flush()
-                self._chunks_done[chunk] = 1  # only after its rows are on disk
+        for chunk in setup.track(missing, "embedding frames"):
+            first = chunk * CHUNK
+            for offset, clip in enumerate(clips[first : first + CHUNK]):
+                frames = prepare_frames(torch.from_numpy(read_frames(clip)).to(setup.device), model.config.image_size)
+                with setup.autocast():
+                    values = model.embed_frames(frames, None).float()
+                if not torch.isfinite(values).all():
+                    raise DataError(f"{clip.frames[0].parent}: the encoder gives values that are not finite")
+                self._values[first + offset] = values.half().cpu().numpy()
+            self._values.flush()
+            self._chunks_done[chunk] = 1  # only after its rows are on disk
         self._chunks_done.flush()
 
 

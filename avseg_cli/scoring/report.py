@@ -11,7 +11,7 @@ from rich.table import Table
 
 from avseg_cli.scoring.published import METHODS, PROMPTS
 from avseg_cli.scoring.scores import SplitScore, by_category
-from avseg_cli.training.run_folder import write_whole
+from avseg_cli.data.write import write_whole
 
 if TYPE_CHECKING:
     from avseg_cli.evaluate import Evaluation

@@ -34,17 +34,13 @@ def local_device(device: torch.device) -> torch.device:
     return device
 
 
-def barrier(sharing: Sharing) -> None:
-    """Wait for the other processes."""
-    if sharing.world > 1:
-        distributed.barrier()
-
-
-def mean_over_processes(values: list[float], weights: list[float], sharing: Sharing, device: torch.device) -> list[float]:
+def mean_over_processes(
+    values: list[float], weights: list[float], sharing: Sharing, device: torch.device
+) -> list[float]:
     """Weighted means over all processes, one for each value."""
     pairs = torch.tensor([[v * w for v, w in zip(values, weights, strict=True)], weights], dtype=torch.float64)
     if sharing.world > 1:
-        pairs = pairs.float().to(device) if device.type == "mps" else pairs.to(device)
+        pairs = pairs.to(device)
         distributed.all_reduce(pairs)
     total, weight = pairs.cpu()
     return (total / weight.clamp(min=1e-12)).tolist()

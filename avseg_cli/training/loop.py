@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from avseg_cli.data.dataset import Sample, Sharing
 from avseg_cli.errors import AvsegError
-from avseg_cli.training.distributed import barrier, from_first, mean_over_processes
+from avseg_cli.training.distributed import from_first, mean_over_processes
 from avseg_cli.training.options import Recipe
 from avseg_cli.training.progress import console, progress_bar
 from avseg_cli.training.run_folder import StageFolder
@@ -44,7 +44,13 @@ class Setup:
     save_minutes: float = 5.0
 
     def autocast(self) -> AbstractContextManager[None]:
+        """Compute in ``dtype``, keep the weights in float32."""
         return torch.autocast(self.device.type, self.dtype) if self.dtype != torch.float32 else nullcontext()
+
+    def track(self, items: Sequence[int], description: str) -> Iterator[int]:
+        """The items, with a progress bar in the first process."""
+        with progress_bar(self.sharing) as progress:
+            yield from progress.track(items, description=description)
 
 
 @dataclass
@@ -71,9 +77,10 @@ class Trainer:
         self.steps_per_epoch = math.ceil(task.batch_count() / setup.accumulate)
         self.module = task.module
         if setup.sharing.world > 1:
-            # some of SAM's parameters cancel out of the summed mask and never get a gradient
             devices = [setup.device] if setup.device.type == "cuda" else None
-            self.module = DistributedDataParallel(task.module, device_ids=devices, find_unused_parameters=True)
+            self.module = DistributedDataParallel(
+                task.module, device_ids=devices, find_unused_parameters=task.skips_parameters
+            )
 
     # --- state
 
@@ -198,7 +205,7 @@ def fit(
             folder.rewind(trainer.position.step)
     elif setup.sharing.world > 1:
         torch.manual_seed(setup.seed + setup.sharing.rank)  # else all processes draw the same dropout
-    barrier(setup.sharing)
+    setup.sharing.wait()
     figures: dict[str, Any] = {}
     with asked_to_stop() as stop:
         while trainer.position.epoch < setup.recipe.epochs and not _out_of_patience(trainer):
@@ -228,7 +235,8 @@ def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
             if progress.disable and setup.sharing.rank == 0 and now - told > LOG_EVERY:
                 rate = (position.batch - first) * setup.recipe.batch_size / (now - started)
                 mean = position.loss_sum / position.batch
-                console().print(f"{description} mean {mean:.4f}, batch {position.batch}/{total}, {rate:.1f} clips/s")
+                line = f"{description} mean {mean:.4f}, batch {position.batch}/{total}, {rate:.1f} clips/s"
+                console().print(line, highlight=False, soft_wrap=True)
                 told = now
             if from_first(stop(), setup.sharing, setup.device):
                 trainer.save()
@@ -275,7 +283,7 @@ def _end_epoch(trainer: Trainer, save: Callable[[str, dict[str, Any]], None]) ->
         trainer.folder.log(record)
         _tell(record, setup.recipe.epochs, better)
     trainer.save()
-    barrier(setup.sharing)
+    setup.sharing.wait()
     if setup.sharing.rank == 0:
         trainer.folder.plot(final=last_epoch)
     return record if better else None
@@ -306,8 +314,9 @@ def _names_from_first(names: list[str]) -> list[str]:
 
 
 def _tell(record: dict[str, Any], epochs: int, better: bool) -> None:
-    figures = "  ".join(f"{k} {v:.4f}" for k, v in record.items() if isinstance(v, float) and k not in ("time", "score"))
-    console().print(f"epoch {record['epoch']}/{epochs}  {figures}{'  (best)' if better else ''}", highlight=False)
+    figures = "  ".join(f"{k} {v:.4g}" for k, v in record.items() if isinstance(v, float) and k not in ("time", "score"))
+    line = f"epoch {record['epoch']}/{epochs}  {figures}{'  (best)' if better else ''}"
+    console().print(line, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class TrainOptions:
     backbone: str = "vit_h"
     init: str | None = None           # checkpoint to start from
     init_adapters: str | None = None  # checkpoint whose adapters stage 2 starts from
+    pretrained: str | None = None     # folder of another run whose pretraining stages are used
     # recipe
     epochs: int | None = None
     batch_size: int | None = None
@@ -146,7 +147,14 @@ class TrainOptions:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainOptions:
-        """Inverse of ``to_dict``; raises ``DataError`` when the fields are not those of this version."""
-        if set(values) != {field.name for field in fields(cls)}:
-            raise DataError("the run was started by another version of avseg; start it anew with --out elsewhere")
+        """Inverse of ``to_dict``; fields that an older run lacks take their defaults.
+
+        Raises ``DataError`` for fields this version does not know.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise DataError(
+                f"the run was started by a newer avseg (options {', '.join(sorted(unknown))}); "
+                "start it anew with --out elsewhere"
+            )
         return cls(**values)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from avseg_cli.data.write import write_json, write_whole
 from avseg_cli.errors import AvsegError, DataError, OutputError
 from avseg_cli.training.options import STAGES, TrainOptions
 
 RESUME = "resume.safetensors"
 PLOT_EVERY = 60.0  # seconds between pictures of the curves
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then put it in place: whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
-    try:
-        write(partial)
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_whole(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n"))
 
 
 def versions() -> dict[str, str]:

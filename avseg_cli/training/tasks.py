@@ -5,7 +5,7 @@ A task's module takes a list of samples and returns one loss per clip.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +31,7 @@ class Task(Protocol):
     """What the training loop needs to know of a stage."""
 
     module: nn.Module
+    skips_parameters: bool  # whether some trained parameter may get no gradient
 
     def batch_count(self) -> int:
         """Batches of an epoch."""
@@ -52,6 +53,8 @@ class TaskSetup(Protocol):
     device: torch.device
 
     def autocast(self) -> AbstractContextManager[None]: ...
+
+    def track(self, items: Sequence[int], description: str) -> Iterable[int]: ...
 
 
 def stack_frames(samples: Sequence[Sample], image_size: int, device: torch.device) -> Tensor:
@@ -96,6 +99,8 @@ class SegmentationModule(nn.Module):
 
 class SegmentationTask:
     """Stages 1a (embeddings from the cache), 1b and 2 (through the encoder)."""
+
+    skips_parameters = True  # biases of SAM's keys cancel in the softmax
 
     def __init__(
         self, model: AvsegModel, setup: TaskSetup, train: list[Clip], val: list[Clip],
@@ -179,6 +184,8 @@ def one_frame(sample: Sample, generator: torch.Generator) -> Sample:
 class ImagePretraining:
     """Stage pretrain-image: which category is at which pixel, sounding or not, from ``avseg synth``'s object maps."""
 
+    skips_parameters = False
+
     def __init__(self, model: AvsegModel, setup: TaskSetup, train: list[Clip], val: list[Clip], categories: int) -> None:
         self.module = ImageModule(model, categories, setup.device)
         self.setup = setup
@@ -204,7 +211,8 @@ class ImagePretraining:
         for samples in load_batches(self.val, [[i] for i in range(len(self.val))], self.setup.workers):
             middle = len(samples[0].frames) // 2
             sample = samples[0]
-            one = [Sample(0, sample.name, frames=sample.frames[middle : middle + 1], object_maps=sample.object_maps[middle : middle + 1])]
+            span = slice(middle, middle + 1)
+            one = [Sample(0, sample.name, frames=sample.frames[span], object_maps=sample.object_maps[span])]
             with self.setup.autocast():
                 predicted = self.module.logits(one).argmax(1).flatten()
             pairs = self.module.targets(one).flatten() * classes + predicted
@@ -236,6 +244,8 @@ class SoundModule(nn.Module):
 
 class SoundPretraining:
     """Stage pretrain-sound: which categories are heard in each second, with random gain, offset and mixing."""
+
+    skips_parameters = False
 
     def __init__(
         self, model: AvsegModel, setup: TaskSetup,

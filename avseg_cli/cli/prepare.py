@@ -1,0 +1,72 @@
+"""``avseg prepare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    app.command("prepare")(prepare)
+
+
+def prepare(
+    data: Annotated[
+        Path | None, typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/.")
+    ] = None,
+    subset: Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")] = "ms3",
+    check: Annotated[bool, typer.Option("--check", help="Only say what is missing or malformed, and count.")] = False,
+    log_mel: Annotated[bool, typer.Option("--log-mel", help="Also write AVSBench's pickled log-mel.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes. [default: all cores]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")] = False,
+) -> None:
+    """Make frames and sound from AVSBench's raw videos by the official rule, or check a data root."""
+    import json
+    from collections import Counter
+    from dataclasses import asdict
+
+    from avseg_cli.data.check import check_root
+    from avseg_cli.data.dataset import Sharing
+    from avseg_cli.data.subsets import find_subset
+    from avseg_cli.errors import DataError, InputError
+    from avseg_cli.prepare import cores
+    from avseg_cli.prepare import prepare as run_prepare
+    from avseg_cli.training.progress import console, progress_bar
+
+    if data is None:
+        raise InputError("prepare needs --data (or AVSEG_DATA): the folder that holds the subset's own")
+    kind = find_subset(subset)
+    with progress_bar(Sharing()) as progress:
+        if check:
+            report = check_root(data, kind, lambda clips: progress.track(clips, description="checking"))
+        else:
+            made = run_prepare(
+                data, kind, overwrite, log_mel, workers or cores(),
+                lambda items, count: progress.track(items, total=count, description="preparing"),
+            )  # fmt: skip
+    if check:
+        for title, lines in (("missing", report.missing), ("malformed", report.malformed), ("note", report.notes)):
+            for line in lines:
+                console().print(f"{title}: {line}", markup=False, highlight=False, soft_wrap=True)
+        if as_json:
+            print(json.dumps(asdict(report), indent=1))
+        counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
+        if not report.sound:
+            raise DataError(
+                f"{data}: {subset} has {counts} clips; {len(report.missing)} places miss files and "
+                f"{len(report.malformed)} files are malformed (listed above)"
+            )
+        console().print(f"{subset}: {counts} clips, nothing missing, nothing malformed", highlight=False)
+        return
+    outcomes = Counter(item.outcome for item in made)
+    for item in made:
+        if item.error:
+            console().print(item.error, markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps([asdict(item) for item in made], indent=1))
+    console().print(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), highlight=False)
+    if outcomes["failed"]:
+        raise DataError(f"{data}: {outcomes['failed']} of {len(made)} clips could not be prepared (listed above)")

@@ -1,0 +1,94 @@
+"""What is wrong with a data root: missing files, malformed ones, and counts that differ from the published."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from avseg_cli.data.clips import Clip, all_clips
+from avseg_cli.data.files import read_image, read_log_mel, read_waveform
+from avseg_cli.data.subsets import MASK_SIZE, SPLITS, Subset
+from avseg_cli.errors import DataError
+
+
+@dataclass
+class Report:
+    """What a check found. counts: clips of each split; missing and malformed: a sentence each."""
+
+    counts: dict[str, int]
+    missing: list[str] = field(default_factory=list)
+    malformed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sound(self) -> bool:
+        """Nothing is missing or malformed."""
+        return not self.missing and not self.malformed
+
+
+def check_root(
+    data_root: str | Path, subset: Subset, track: Callable[[list[Clip]], Iterable[Clip]] = iter
+) -> Report:
+    """Open every file of a subset. ``track`` may wrap the clips in a progress bar.
+
+    Raises ``DataError`` when the root itself is wrong.
+    """
+    clips = all_clips(data_root, subset)
+    report = Report(dict(Counter(clip.split for clip in clips)))
+    _compare_counts(report, subset)
+    for name, count in Counter((clip.split, clip.name) for clip in clips).items():
+        if count > 1:
+            report.malformed.append(f"{name[1]}: {count} times in split {name[0]} of the csv")
+    for clip in track(clips):
+        _check_clip(clip, report)
+    return report
+
+
+def _compare_counts(report: Report, subset: Subset) -> None:
+    published = dict(zip(SPLITS, subset.published, strict=True))
+    for split, expected in published.items():
+        found = report.counts.get(split, 0)
+        if found != expected:
+            report.notes.append(f"{split}: {found} clips; AVSBench's {subset.name} has {expected}")
+
+
+def _check_clip(clip: Clip, report: Report) -> None:
+    for kind, paths in (("frame", clip.frames), ("mask", clip.masks)):
+        absent = [path for path in paths if not path.is_file()]
+        if absent:
+            more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            report.missing.append(f"{absent[0]}{more}: {kind} of {clip.name}")
+        for path in set(paths) - set(absent):
+            _check(lambda path=path, kind=kind: _check_picture(path, kind), report)
+    if not clip.wav.is_file() and (clip.log_mel is None or not clip.log_mel.is_file()):
+        report.missing.append(f"{clip.wav}: sound of {clip.name}")
+    else:
+        _check(lambda: _check_sound(clip), report)
+
+
+def _check(test: Callable[[], None], report: Report) -> None:
+    try:
+        test()
+    except DataError as error:
+        report.malformed.append(str(error))
+
+
+def _check_picture(path: Path, kind: str) -> None:
+    image = read_image(path)
+    if kind == "mask" and image.shape[:2] != (MASK_SIZE, MASK_SIZE):
+        raise DataError(f"{path}: the mask is {image.shape[1]}x{image.shape[0]}, AVSBench's are {MASK_SIZE}x{MASK_SIZE}")
+    if kind == "frame" and min(image.shape[:2]) < 16:
+        raise DataError(f"{path}: the frame is {image.shape[1]}x{image.shape[0]} pixels")
+
+
+def _check_sound(clip: Clip) -> None:
+    if not clip.wav.is_file():
+        read_log_mel(clip)
+        return
+    waveform = read_waveform(clip.wav)
+    if not len(waveform) or not np.isfinite(waveform).all():
+        raise DataError(f"{clip.wav}: {'empty' if not len(waveform) else 'has samples that are not finite'}")
