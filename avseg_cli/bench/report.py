@@ -1,0 +1,55 @@
+"""The report of ``avseg bench`` as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Report = dict[str, Any]
+WIDTH = 132  # columns; narrower terminals wrap lines rather than lose figures
+
+
+def print_report(report: Report, console: Console) -> None:
+    """A heading that says what was measured on what, and a line per component."""
+    machine, roofline, precision = report["machine"], report["roofline"], report["precision"]
+    console.print(
+        f"{report['options']['backbone']}, reference {precision['reference']}, ours {precision['ours']}, on "
+        f"{machine.get('gpu', machine['processor'])}, {machine['threads']} threads, torch {machine['torch']}"
+    )
+    console.print(
+        f"roofline measured now: {roofline['flops_per_second'] / 1e9:,.0f} GFLOP/s in {precision['ours']}, "
+        f"copies {roofline['copy_bytes_per_second'] / 1e9:.1f} GB/s"
+    )
+    if report["options"]["truncated"]:
+        console.print(f"truncated: {report['options']['truncated']}")
+    if precision["ours"] == "bf16" and not machine["bf16_in_hardware"]:
+        console.print("this device has no bf16 arithmetic: it is emulated, and these times say nothing about one that has")
+    console.print(_table(report["rows"]))
+
+
+def _table(rows: list[Report]) -> Table:
+    table = Table()
+    for heading in ("component", "time", "faster", "by CPU time", "peak memory", "less", "TFLOP", "of roofline", "error", "IoU"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "component" else "right")
+    for row in rows:
+        table.add_row(
+            row["part"], _pair(row, "seconds", _time), f"{row['speedup']:.1f}x", f"{row['cpu_speedup']:.1f}x",
+            _pair(row, "peak_bytes", lambda count: f"{count / 1e6:,.0f} MB"), f"{row['memory_ratio']:.1f}x",
+            _pair(row, "flops", lambda flops: f"{flops / 1e12:.3f}"),
+            _pair(row, "share_of_roofline", lambda share: f"{share:.0%}"),
+            f"{row['relative_error']:.0e}", "" if row["mask_iou"] is None else f"{row['mask_iou']:.5f}",
+        )  # fmt: skip
+    return table
+
+
+def _pair(row: Report, figure: str, shown: Callable[[Any], str]) -> str:
+    """The reference's figure, then ours."""
+    pair = [row[side][figure] for side in ("reference", "ours")]
+    return "" if None in pair else " > ".join(map(shown, pair))
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.1f} ms"
