@@ -75,12 +75,20 @@ def sample(pictures: Iterable[Picture], grid: Grid) -> Iterator[GridFrame]:
         shown = picture
     if shown is None:
         return
-    finish = shown.time + (length or 1 / float(shown.video.rate))
+    finish = _finish(shown, length)
     while origin + (index + 1) * grid.step <= finish + 1e-6:
         yield GridFrame(index, shown, origin + (index + 1) * grid.step)
         index += 1
     if index == 0 or finish - (origin + index * grid.step) >= LEFTOVER * grid.step:
         yield GridFrame(index, shown, finish)
+
+
+def _finish(last: Picture, length: float) -> float:
+    """When the last picture is over: as the file says, or after the usual time; ``length`` is that of the one before."""
+    usual, known = 1 / float(last.video.rate), last.video.duration
+    if known is not None and last.time < known <= last.time + max(usual, length) + 1e-3:
+        return known
+    return last.time + min(usual, length or usual)
 
 
 class ClipSequence(Generic[Item]):

@@ -222,6 +222,8 @@ def upright(picture: Picture, pixel_format: str = "yuv420p") -> VideoFrame:
         target[height:] = target[height - 1 : height]
         target[:, width:] = target[:, width - 1 : width]
     out.pts, out.time_base = picture.pts, video.time_base
+    out.colorspace, out.color_primaries, out.color_trc = video.matrix, video.primaries, video.transfer
+    out.color_range = FULL_RANGE if video.full_range else LIMITED_RANGE
     return out
 
 

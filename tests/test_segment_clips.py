@@ -1,0 +1,216 @@
+"""The grid of instants and the clips over it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media_files import Clip, LoudRed, iou, is_red
+
+from avseg_cli import segment_video as public_segment_video
+from avseg_cli.clips import ClipSequence, Grid, sample
+from avseg_cli.errors import InputError
+from avseg_cli.media.rle import decode_rle, encode_rle
+from avseg_cli.media.video import VideoReader, probe
+from avseg_cli.segment import segment_video
+
+
+@given(count=st.integers(1, 40), length=st.integers(1, 6), data=st.data())
+def test_every_frame_is_the_mean_over_its_clips(count: int, length: int, data) -> None:
+    stride = data.draw(st.integers(1, length))
+    sequence = ClipSequence[int](length, stride)
+    calls: list[tuple[int, list[int]]] = []
+    means: list[np.ndarray] = []
+
+    def run(clips: list[tuple[int, list[int]]]) -> None:
+        for start, items in clips:
+            calls.append((start, items))
+            sequence.add(start, np.array([100.0 * start + item for item in items]))
+
+    for item in range(count):
+        run(sequence.push(item))
+        means += sequence.release()
+        assert len(sequence._items) <= length + stride and len(sequence._sums) <= 2 * length + stride
+    run(sequence.finish())
+    means += sequence.release(finished=True)
+    starts = list(range(0, max(1, count - length + 1), stride))
+    if starts[-1] + length < count:
+        starts.append(count - length)
+    assert [start for start, _ in calls] == starts
+    assert all(items == [min(start + k, count - 1) for k in range(length)] for start, items in calls)
+    expected = [np.mean([100.0 * s + frame for s in starts if s <= frame < s + length]) for frame in range(count)]
+    assert means == pytest.approx(expected)
+
+
+def grid_of(path: Path, **grid) -> list[tuple[float, float]]:
+    video = probe(path)
+    return [(frame.picture.time, frame.end) for frame in sample(VideoReader(video), Grid(**grid))]
+
+
+def test_the_grid_takes_avsbenchs_frames(tmp_path: Path) -> None:
+    path = Clip(rate=30, seconds=5).write(tmp_path / "clip.mp4")
+    frames = [int(second * 30 + 15 / 16 * 30) for second in range(5)]
+    found = grid_of(path)
+    assert [time for time, _ in found] == pytest.approx([frame / 30 for frame in frames], abs=1e-3)
+    assert [end for _, end in found] == pytest.approx([1, 2, 3, 4, 5], abs=1e-6)
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(0.3, [0.3]), (2.0, [1, 2]), (2.1, [1, 2]), (2.5, [1, 2, 2.5])])
+def test_a_last_partial_second_is_covered(tmp_path: Path, seconds: float, ends: list[float]) -> None:
+    found = grid_of(Clip(rate=10, seconds=seconds).write(tmp_path / "clip.mp4"))
+    assert [end for _, end in found] == pytest.approx(ends, abs=1e-3)
+    assert found[-1][0] >= seconds - 0.21
+
+
+def test_frames_that_stay_long_are_seen_more_than_once(tmp_path: Path) -> None:
+    found = grid_of(Clip(times=[0, 0.5, 3.2, 3.9]).write(tmp_path / "clip.mkv"))
+    assert [time for time, _ in found] == pytest.approx([0.5, 0.5, 0.5, 3.9], abs=1e-3)
+
+
+@pytest.mark.parametrize("fps", [2, 10, 30])
+def test_denser_grids(tmp_path: Path, fps: int) -> None:
+    found = grid_of(Clip(rate=30, seconds=2).write(tmp_path / "clip.mp4"), fps=fps)
+    assert [end for _, end in found] == pytest.approx([(k + 1) / fps for k in range(2 * fps)])
+    assert len({time for time, _ in found}) == 2 * fps
+
+
+@pytest.mark.parametrize("grid", [{"fps": 0}, {"fps": -1}, {"fps": 2.5}, {"fps": 1000}])
+def test_grids_that_cannot_be(grid: dict) -> None:
+    with pytest.raises(InputError, match="--fps"):
+        Grid(**grid)
+
+
+def test_masks_follow_picture_and_sound(tmp_path: Path) -> None:
+    clip = Clip(seconds=7, place=lambda t: (0.25 + t / 14, 0.4), loudness=lambda t: np.where((t >= 2) & (t < 5), 0.4, 0.0))
+    model = LoudRed()
+    results = list(segment_video(clip.write(tmp_path / "clip.mp4"), model))
+    assert [result.index for result in results] == list(range(7))
+    for second, result in enumerate(results):
+        if 2 <= second < 5:
+            assert iou(result.mask, is_red(clip.picture(result.time))) > 0.9
+            assert result.area == result.mask.sum() > 0
+        else:
+            assert not result.mask.any() and result.area == 0
+        assert result.confidence > 0.8
+    assert sum(model.encoded) == 7, "each frame is encoded once"
+    assert sum(model.decoded) == 3, "7 frames make three clips of 5"
+
+
+@pytest.mark.parametrize(("stride", "clips"), [(1, 8), (2, 5), (5, 3)])
+def test_the_stride_decides_how_many_clips(tmp_path: Path, stride: int, clips: int) -> None:
+    model = LoudRed()
+    list(segment_video(Clip(seconds=12, rate=4).write(tmp_path / "clip.mp4"), model, stride=stride))
+    assert sum(model.decoded) == clips and sum(model.encoded) == 12
+
+
+def test_denser_masks_come_in_order_from_interleaved_clips(tmp_path: Path) -> None:
+    clip = Clip(seconds=6, rate=20, place=lambda t: (0.25 + t / 12, 0.5))
+    path = clip.write(tmp_path / "clip.mp4")
+    for options, clips in (({}, 4 * 2), ({"consecutive": True}, 24 - 4)):
+        model = LoudRed()
+        results = list(segment_video(path, model, fps=4, **options))
+        assert [result.index for result in results] == list(range(24))
+        assert all(iou(result.mask, is_red(clip.picture(result.time))) > 0.85 for result in results)
+        assert sum(model.encoded) == 24 and sum(model.decoded) == clips
+
+
+def test_a_short_video_is_padded_and_the_padding_dropped(tmp_path: Path) -> None:
+    model = LoudRed()
+    assert len(list(segment_video(Clip(seconds=0.6).write(tmp_path / "clip.mp4"), model))) == 1
+    assert model.decoded == [1] and model.encoded == [1]
+
+
+def test_overlapping_clips_are_averaged_like_the_model_itself(tmp_path: Path) -> None:
+    """With a real (random) model: the iterator's logits are the mean of the model's own clips."""
+    import torch
+
+    from avseg_cli.clips import GridFrame
+    from avseg_cli.log_mel import log_mel_examples
+    from avseg_cli.media.audio import SoundReader
+    from avseg_cli.model.avseg import AvsegModel
+    from avseg_cli.model.config import preset
+
+    torch.manual_seed(1)
+    model = AvsegModel(preset("tiny")).eval()
+    clip = Clip(seconds=7, place=lambda t: (0.2 + t / 14, 0.5), loudness=lambda t: 0.05 * (1 + t))
+    path = clip.write(tmp_path / "clip.mp4")
+    results = list(segment_video(path, model, stride=2))
+    video = probe(path)
+    grid: list[GridFrame] = list(sample(VideoReader(video), Grid()))
+    sound = SoundReader(video.sound)
+    frames = torch.stack([torch.from_numpy(frame.picture.rgb()) for frame in grid])
+    log_mel = torch.stack([log_mel_examples(sound.second(frame.end))[0] for frame in grid])
+    sums, counts = torch.zeros(7, *results[0].logits.shape), torch.zeros(7, 1, 1)
+    with torch.inference_mode():
+        for start in (0, 2):
+            part = slice(start, start + 5)
+            sums[part] += model(frames[part], log_mel[part])
+            counts[part] += 1
+    torch.testing.assert_close(torch.from_numpy(np.stack([r.logits for r in results])), sums / counts, atol=1e-4, rtol=1e-4)
+
+
+def test_part_of_a_video(tmp_path: Path) -> None:
+    clip = Clip(seconds=8, place=lambda t: (0.25 + t / 16, 0.5))
+    path = clip.write(tmp_path / "clip.mp4")
+    results = list(segment_video(path, LoudRed(), start=2.5, duration=3))
+    assert [result.end for result in results] == pytest.approx([3.5, 4.5, 5.5])
+    assert all(iou(result.mask, is_red(clip.picture(result.time))) > 0.9 for result in results)
+    with pytest.raises(InputError, match="nothing is left after --start 9"):
+        segment_video(path, LoudRed(), start=9)
+    with pytest.raises(InputError, match="must not be negative"):
+        segment_video(path, LoudRed(), start=-1)
+
+
+def test_sound_of_another_file(tmp_path: Path) -> None:
+    silent = Clip(seconds=3, sound=None).write(tmp_path / "clip.mp4")
+    late = Clip(seconds=3, loudness=lambda t: np.where(t >= 1, 0.4, 0)).write(tmp_path / "sound.mp4")
+    results = list(segment_video(silent, LoudRed(), audio=late))
+    assert [bool(result.area) for result in results] == [False, True, True]
+
+
+def test_the_threshold_moves_the_mask(tmp_path: Path) -> None:
+    path = Clip(seconds=1).write(tmp_path / "clip.mp4")
+    areas = [next(segment_video(path, LoudRed(), threshold=threshold)).area for threshold in (0.05, 0.5, 0.999)]
+    assert areas[0] > areas[1] > areas[2]
+    with pytest.raises(InputError, match="--threshold"):
+        segment_video(path, LoudRed(), threshold=1.0)
+    with pytest.raises(InputError, match="--stride"):
+        segment_video(path, LoudRed(), stride=6)
+
+
+def test_it_is_the_public_function_and_can_be_left_early(tmp_path: Path) -> None:
+    assert public_segment_video is segment_video
+    segmentation = segment_video(Clip(seconds=9).write(tmp_path / "clip.mp4"), LoudRed())
+    assert next(segmentation).size == (120, 160)
+    segmentation.close()
+    assert segmentation.video.frames == 90
+
+
+def test_running_out_of_memory_names_a_cure(tmp_path: Path) -> None:
+    from avseg_cli.errors import DeviceError
+
+    class Huge(LoudRed):
+        def embed_frames(self, frames, sound):
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(DeviceError, match="--batch-size 1"):
+        list(segment_video(Clip(seconds=1).write(tmp_path / "clip.mp4"), Huge()))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_run_lengths_are_cocos(height: int, width: int, seed: int, share: float) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    encoded = encode_rle(mask)
+    assert np.array_equal(decode_rle(encoded), mask)
+    coco = pytest.importorskip("pycocotools.mask")
+    assert encoded["counts"].encode() == coco.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+
+
+def test_the_time_of_a_mask_is_that_of_its_frame(tmp_path: Path) -> None:
+    times = [0, 0.2, 0.91, 1.3, 1.9, 2.2]
+    results = list(segment_video(replace(Clip(), times=times).write(tmp_path / "clip.mp4"), LoudRed()))
+    assert [result.time for result in results][:2] == pytest.approx([0.91, 1.9])
