@@ -20,6 +20,7 @@ from torch import Tensor
 from avseg_cli.errors import CheckpointError, DeviceError
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.empty import empty_model
 from avseg_cli.model.public_weights import is_own, load_public_weights, public_files
 from avseg_cli.weights import weights_dir
 
@@ -121,8 +122,7 @@ def load_checkpoint(path: str | Path) -> tuple[AvsegModel, CheckpointInfo]:
     Raises ``CheckpointError`` naming missing, unexpected, misshapen or non-finite tensors.
     """
     info = read_info(path)
-    with torch.device("meta"):
-        model = AvsegModel(info.config)
+    model = empty_model(info.config)
     expected = {name: tensor for name, tensor in model.state_dict().items() if is_own(name, info.base)}
     state = _read_tensors(info.path, expected)
     state.update(load_public_weights(info.config, info.base))
@@ -177,7 +177,7 @@ def load_model(checkpoint: str | Path = DEFAULT, device: str = "auto", precision
     """
     target = choose_device(device)
     model, _ = load_checkpoint(find_checkpoint(checkpoint))
-    return model.set_precision(choose_precision(precision, target)).to(target)
+    return prepare_for_inference(model.set_precision(choose_precision(precision, target)).to(target))
 
 
 def choose_device(name: str) -> torch.device:

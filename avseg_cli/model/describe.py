@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.checkpoint import find_checkpoint, read_info
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.empty import empty_model
 from avseg_cli.model.import_weights import infer_config
 from avseg_cli.model.names import rename
 from avseg_cli.model.public_weights import is_own
@@ -41,8 +39,7 @@ def describe(name: str | Path) -> dict[str, Any]:
 
 def count_parameters(config: ModelConfig, base: dict[str, str]) -> dict[str, Any]:
     """Numbers of parameters: in all, trainable (all but encoder and VGGish), in the file, of each part."""
-    with torch.device("meta"):
-        model = AvsegModel(config)
+    model = empty_model(config)
     parts = dict.fromkeys(PARTS, 0)
     in_file = 0
     for name, tensor in model.named_parameters():

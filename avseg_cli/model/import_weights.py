@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from avseg_cli.errors import CheckpointError, OutputError
-from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.checkpoint import save_checkpoint
 from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.empty import empty_model
 from avseg_cli.model.names import rename
 from avseg_cli.model.public_weights import SAM, VGGISH, is_own, read_public
 from avseg_cli.model.state_files import checked, read_state, some
@@ -46,7 +46,7 @@ def import_checkpoint(path: str | Path) -> Imported:
     state = rename(read_state(path), path)
     _refuse_bases(path, state)
     config = infer_config(state, path)
-    expected = {name: tensor.shape for name, tensor in _empty_model(config).state_dict().items()}
+    expected = {name: tensor.shape for name, tensor in empty_model(config).state_dict().items()}
     expected = {name: shape for name, shape in expected.items() if not name.startswith("vggish.")}
     kind = "SAM_STBAVA" if config.fusion == "stbava" else "SAMA-AVS"
     state = fit(state, expected, path)
@@ -64,7 +64,7 @@ def convert(path: str | Path, out: str | Path, overwrite: bool = False) -> Impor
     if out.exists() and (not overwrite or (path.exists() and out.samefile(path))):
         raise OutputError(f"{out} already exists; name another file with -o, or use --overwrite")
     imported = import_checkpoint(path)
-    model = _empty_model(imported.config)
+    model = empty_model(imported.config)
     left = model.load_state_dict(imported.state, strict=False, assign=True)  # VGGish stays empty: see base
     assert not left.unexpected_keys and all(name.startswith("vggish.") for name in left.missing_keys)
     source = {"code": imported.kind, "file": path.name, "sha256": hash_file(path)}
@@ -197,9 +197,3 @@ def _numbers(state: dict[str, Tensor], pattern: str) -> Iterator[int]:
         match = re.fullmatch(pattern, name)
         if match:
             yield int(match[1])
-
-
-def _empty_model(config: ModelConfig) -> AvsegModel:
-    """Names and shapes without memory."""
-    with torch.device("meta"):
-        return AvsegModel(config)

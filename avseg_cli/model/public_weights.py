@@ -56,3 +56,8 @@ def read_public(name: str) -> dict[str, Tensor]:
     """
     path = find(name)
     return rename(read_state(path), path)
+
+
+def starting_weights(config: ModelConfig) -> dict[str, Tensor]:
+    """What training on a SAM backbone starts from: SAM's encoder, decoder and positions, and VGGish."""
+    return read_public(SAM[config.backbone]) | read_public(VGGISH)

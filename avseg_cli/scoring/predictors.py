@@ -192,11 +192,12 @@ def load_sam(backbone: str, device: torch.device) -> torch.nn.Module:
     """segment_anything's own SAM from the public file. Raises ``CheckpointError`` when it is not downloaded."""
     from segment_anything import sam_model_registry
 
-    from avseg_cli.model.public_weights import SAM, read_pth
+    from avseg_cli.model.public_weights import SAM
+    from avseg_cli.model.state_files import read_state
     from avseg_cli.weights import find
 
     if backbone not in SAM:
         raise InputError(f"--prompts needs one of SAM's backbones ({', '.join(SAM)}), not {backbone!r}")
     sam = sam_model_registry[backbone]()
-    sam.load_state_dict(read_pth(find(SAM[backbone])))
+    sam.load_state_dict(read_state(find(SAM[backbone])))
     return sam.to(device).eval()
