@@ -21,6 +21,7 @@ from avseg_cli.errors import CheckpointError, DeviceError
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
+from avseg_cli.model.inference import prepare_for_inference
 from avseg_cli.model.public_weights import is_own, load_public_weights, public_files
 from avseg_cli.weights import weights_dir
 
