@@ -18,10 +18,13 @@ from torchvggish import torchvggish as their_vggish
 from weights_helpers import Ran, manifest_entry, run_avseg, sha256, use_weights
 
 from avseg_cli.errors import CheckpointError
+from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.checkpoint import load_checkpoint
 from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.empty import empty_model
 from avseg_cli.model.import_weights import infer_config
 from avseg_cli.model.names import rename
+from avseg_cli.model.public_weights import starting_weights
 from avseg_cli.transforms import upsample_logits
 
 SMALL = ModelConfig(
@@ -79,6 +82,16 @@ def importing(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
 def reference(config: ModelConfig = SMALL) -> ReferenceModel:
     torch.manual_seed(1)
     return shake(ReferenceModel(config)).eval()
+
+
+def sam_part(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What SAM's own file would hold of the model."""
+    parts = ("image_encoder.", "mask_decoder.", "pe_layer.")
+    return {
+        name.replace("pe_layer", "prompt_encoder.pe_layer"): tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith(parts) and "prompt_generator" not in name
+    }
 
 
 def save(model: nn.Module, path: Path) -> Path:
@@ -143,6 +156,16 @@ def test_wrapped_and_half_precision_checkpoints(bare: Path, importing, tmp_path:
     assert all(torch.equal(whole[name].half().float(), half[name]) for name in whole)
 
 
+def test_an_empty_model_has_the_names_and_shapes_of_a_full_one() -> None:
+    narrow = replace(SMALL, vggish_width=0.1)
+    for config in (preset("tiny"), narrow, replace(narrow, fusion="none", adapters=False)):
+        full, empty = AvsegModel(config).state_dict(), empty_model(config).state_dict()
+        assert {name: tensor.shape for name, tensor in full.items()} == {
+            name: tensor.shape for name, tensor in empty.items()
+        }
+        assert all(tensor.is_meta for tensor in empty.values())
+
+
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
 def test_sam_backbones_are_recognised(name: str) -> None:
     """At full size, on tensors without memory."""
@@ -158,13 +181,7 @@ def test_an_encoder_equal_to_the_public_one_is_left_out(
     """With a small stand-in for SAM's ViT-B: the imported file names its base instead of carrying it."""
     monkeypatch.setitem(preset.__globals__["_PRESETS"], "vit_b", replace(SMALL, backbone="vit_b"))
     theirs = reference()
-    parts = ("image_encoder.", "mask_decoder.", "pe_layer.")
-    sam = {
-        name.replace("pe_layer", "prompt_encoder.pe_layer"): tensor
-        for name, tensor in theirs.state_dict().items()
-        if name.startswith(parts) and "prompt_generator" not in name
-    }
-    torch.save(sam, tmp_path / "sam_vit_b.pth")
+    torch.save(sam_part(theirs), tmp_path / "sam_vit_b.pth")
     entries = [manifest_entry("sam_vit_b", tmp_path / "sam_vit_b.pth"), manifest_entry("vggish", b"absent")]
     cache = use_weights(monkeypatch, tmp_path, entries)
     file = save(theirs, tmp_path / "theirs.pth")
@@ -180,6 +197,33 @@ def test_an_encoder_equal_to_the_public_one_is_left_out(
         theirs.image_encoder.pos_embed[0, 0, 0, 0] += 1e-3  # no longer SAM's
     ran = importing(save(theirs, tmp_path / "tuned.pth"), "-o", tmp_path / "tuned.safetensors", "--json")
     assert set(json.loads(ran.out)["base"]) == {"vggish"}
+
+
+@torch.no_grad()
+def test_training_starts_from_the_public_files(
+    vggish_cache: Path,
+    vggish_entry: dict,
+    sound_encoder: nn.Module,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SAM's encoder, decoder and positions, and VGGish: all but adapters, audio linear and fusion."""
+    monkeypatch.setitem(preset.__globals__["_PRESETS"], "vit_b", replace(SMALL, backbone="vit_b"))
+    theirs = reference()
+    torch.save(sam_part(theirs), vggish_cache / "sam_vit_b.pth")
+    entries = [manifest_entry("sam_vit_b", vggish_cache / "sam_vit_b.pth"), vggish_entry]
+    use_weights(monkeypatch, tmp_path, entries, vggish_cache)
+    state = starting_weights(preset("vit_b"))
+    model = empty_model(preset("vit_b")).state_dict()
+    new = ("image_encoder.adapters.", "audio_embed.", "fusion.")
+    assert set(state) == {name for name in model if not name.startswith(new)}
+    assert all(state[name].shape == model[name].shape for name in state)
+    assert torch.equal(state["vggish.embeddings.4.weight"], sound_encoder.embeddings[4].weight)
+    assert torch.equal(state["mask_decoder.mask_tokens.weight"], theirs.mask_decoder.mask_tokens.weight)
+    assert torch.equal(
+        state["positions.positional_encoding_gaussian_matrix"],
+        theirs.pe_layer.positional_encoding_gaussian_matrix,
+    )
 
 
 # --- what is refused, in one sentence and without output ---------------------------------------------
