@@ -173,7 +173,14 @@ def debs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lambda score, font: np.ones(fetch.RENDERINGS * 8 * SAMPLE_RATE, dtype=np.float32),
     )
     stamps = media_table.STAMPS_ROOT
-    archived = {"owl.ogg": tone(), "rain.ogg": tone(), "hill.webp": picture("RGB", "WEBP", (90, 80))}
+    readme = b"Copyright: A Hiker\nLicense: CC0-1.0\nSource: https://example.org/hill\nFiles:\nhill.webp\n"
+    archived = {
+        "owl.ogg": tone(),
+        "rain.ogg": tone(),
+        "hill.webp": picture("RGB", "WEBP", (90, 80)),
+        "README": readme,
+        "Licence.txt": b"Free Art License\n\nversion 1.2\n",
+    }
     lake = "usr/share/wallpapers/Lake/contents/images"
     contents = {
         media_table.STAMPS: {
@@ -186,6 +193,9 @@ def debs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         media_table.WALLPAPERS[0]: {
             f"{lake}/1600x1200.jpg": picture("RGB", "JPEG", (1600, 1200)),
             f"{lake}/640x480.jpg": picture("RGB", "JPEG", (640, 480)),
+            "usr/share/wallpapers/Lake/metadata.json": json.dumps(
+                {"KPlugin": {"Authors": [{"Name": "A Swimmer"}], "License": "LGPL"}}
+            ).encode(),
         },
     }
     folder = tmp_path / "debs"
@@ -234,6 +244,15 @@ def test_fetch_lays_out_a_library(debs: Path, tmp_path: Path) -> None:
     assert licences["objects/owl/owl.png"]["licence"] == "CC-BY-4.0"
     assert licences["objects/owl/owl.png"]["copyright"] == "2002, Owl Painter"
     assert licences["distractors/pear.png"]["licence"] == "GPL-2"
+    hill = licences["backgrounds/a-hill.jpg"]
+    assert (hill["copyright"], hill["licence"], hill["source_url"]) == (
+        "A Hiker",
+        "CC0-1.0",
+        "https://example.org/hill",
+    )
+    lake = licences["backgrounds/wallpaper-Lake.jpg"]
+    assert (lake["copyright"], lake["licence"]) == ("A Swimmer", "LGPL")
+    assert licences["ambience/gcompris-rain.wav"]["licence"] == "Free Art License"
     assert Library.load_root(out).categories == ("horn", "owl")
 
 
@@ -246,6 +265,15 @@ def test_fetch_leaves_nothing_behind_when_it_fails(debs: Path, tmp_path: Path) -
     with pytest.raises(DataError, match="gcompris"):
         fetch.fetch_media(tmp_path / "media", debs)
     assert set(tmp_path.iterdir()) == before
+
+
+def test_another_version_of_a_package_is_named(
+    debs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media_table, "DISTRACTORS", ("plum.png",))
+    with pytest.raises(DataError, match=r"tuxpaint-stamps-default has no .*plum\.png"):
+        fetch.fetch_media(tmp_path / "media", debs)
+    assert not (tmp_path / "media").exists()
 
 
 def test_fetch_does_not_overwrite(tmp_path: Path) -> None:

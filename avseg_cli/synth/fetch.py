@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import fnmatch
 import io
 import json
 import os
-import subprocess
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.signal import butter, sosfiltfilt
 
-from avseg_cli.errors import DataError, DownloadError, OutputError
+from avseg_cli.errors import DataError, OutputError
 from avseg_cli.synth import media_table as table
+from avseg_cli.synth.licences import Licence
 from avseg_cli.synth.midi import render_instrument
-from avseg_cli.synth.rcc import read_rcc
+from avseg_cli.synth.packages import Packages
 from avseg_cli.synth.sound_files import SAMPLE_RATE, decode_sound, wav_bytes
 
 RENDERINGS = 32  # melodies per instrument
@@ -27,20 +26,6 @@ _CUTOUT_SIDE = 512
 _SEED = 20  # the melodies are part of the data set: the same fetch makes the same files
 
 Say = Callable[[str], None]
-
-
-@dataclass
-class MediaFolder:
-    """The folder being filled, and the licence of every file put into it."""
-
-    root: Path
-    licences: dict[str, dict[str, str]]
-
-    def add(self, name: str, content: bytes, package: str, source: str, licence: dict[str, str]) -> None:
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        self.licences[name] = {"package": package, "source": source, **licence}
 
 
 def fetch_media(out: Path, debs: Path | None = None, say: Say = lambda message: None) -> dict[str, int]:
@@ -55,113 +40,57 @@ def fetch_media(out: Path, debs: Path | None = None, say: Say = lambda message: 
         raise OutputError(f"{out} already exists; name a new folder or remove it")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        packages = Path(scratch, "packages")
+        packages = Packages(Path(scratch, "packages"))
         for package in table.PACKAGES:
             say(f"unpacking {package}")
-            _unpack(_deb(package, debs, Path(scratch)), packages / package)
-        media = MediaFolder(Path(scratch, "media"), {})
-        media.root.mkdir()
-        archives = Archives(packages / table.GCOMPRIS / table.ARCHIVES_ROOT)
-        _add_pictures(media, packages)
-        _add_recordings(media, packages, archives)
-        _add_backgrounds(media, packages, archives)
-        _add_renderings(media, packages, say)
+            packages.add(package, debs, Path(scratch))
+        media = _MediaFolder(Path(scratch, "media"), packages)
+        _add_pictures(media)
+        _add_recordings(media)
+        _add_backgrounds(media)
+        _add_renderings(media, say)
         (media.root / "LICENCES.json").write_text(json.dumps(media.licences, indent=1, sort_keys=True))
         os.replace(media.root, out)
-    return _counts(media.licences)
-
-
-def _counts(names: dict[str, dict[str, str]]) -> dict[str, int]:
-    folders = [name.split("/")[0] for name in names]
+    folders = [name.split("/")[0] for name in media.licences]
     return {folder: folders.count(folder) for folder in sorted(set(folders))}
 
 
-class Archives:
-    """The gcompris archives, each read once."""
+class _MediaFolder:
+    """The folder being filled, the packages it is filled from, and the licence of every file in it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._read: dict[str, dict[str, bytes]] = {}
+    def __init__(self, root: Path, packages: Packages) -> None:
+        self.root, self.packages = root, packages
+        self.licences: dict[str, Licence] = {}
 
-    def files(self, archive: str) -> dict[str, bytes]:
-        if archive not in self._read:
-            self._read[archive] = read_rcc(self.folder / archive)
-        return self._read[archive]
-
-    def file(self, reference: str) -> bytes:
-        """The bytes of ``archive.rcc:path``."""
-        archive, path = reference.split(":")
-        return self.files(archive)[path]
-
-
-def _deb(package: str, debs: Path | None, scratch: Path) -> Path:
-    if debs is not None:
-        found = sorted(debs.glob(f"{package}_*.deb"))
-        if not found:
-            raise DataError(f"{debs} has no {package}_*.deb; put it there or leave --debs out to download it")
-        return found[-1]
-    try:
-        subprocess.run(
-            ["apt-get", "download", package], cwd=scratch, check=True, capture_output=True, text=True
-        )
-    except FileNotFoundError as error:
-        raise DownloadError("apt-get is not here; name a folder with the .deb files by --debs") from error
-    except subprocess.CalledProcessError as error:
-        cause = error.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise DownloadError(
-            f"apt-get download {package} failed ({cause[0]}); run apt-get update first"
-        ) from error
-    return next(scratch.glob(f"{package}_*.deb"))
+    def add(
+        self, name: str, content: bytes, package: str, source: str, licence: Licence | None = None
+    ) -> None:
+        """Write a file, and where it came from; the licence is looked up unless it is given."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        found = self.packages.licence(package, source) if licence is None else licence
+        self.licences[name] = {"package": package, "source": source, **found}
 
 
-def _unpack(deb: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    try:
-        subprocess.run(["dpkg-deb", "-x", str(deb), str(folder)], check=True, capture_output=True, text=True)
-    except FileNotFoundError as error:
-        raise DataError("dpkg-deb is not here; install dpkg to unpack Debian packages") from error
-    except subprocess.CalledProcessError as error:
-        raise DataError(f"{deb} cannot be unpacked ({error.stderr.strip()}); download it again") from error
-
-
-def _licence(packages: Path, package: str, path: str) -> dict[str, str]:
-    """Author and licence of a file by the package's machine-readable copyright: the last match counts."""
-    text = (packages / package / "usr/share/doc" / package / "copyright").read_text(errors="replace")
-    found = {"licence": f"see the copyright file of {package}", "copyright": ""}
-    for paragraph in text.split("\n\n"):
-        fields: dict[str, str] = {}
-        key = ""
-        for line in paragraph.splitlines():
-            if line[:1].isspace():
-                fields[key] = f"{fields.get(key, '')} {line.strip()}".strip()
-            elif ":" in line:
-                key, value = line.split(":", 1)
-                fields[key] = value.strip()
-        patterns = fields.get("Files", "").split()
-        if any(pattern == "*" or fnmatch.fnmatch(path, f"*{pattern}") for pattern in patterns):
-            found = {"licence": fields.get("License", ""), "copyright": fields.get("Copyright", "")}
-    return found
-
-
-def _add_pictures(media: MediaFolder, packages: Path) -> None:
+def _add_pictures(media: _MediaFolder) -> None:
     wanted = {
         picture: f"objects/{category.name}" for category in table.CATEGORIES for picture in category.pictures
     }
     wanted |= dict.fromkeys(table.DISTRACTORS, "distractors")
     for picture, folder in wanted.items():
         source = f"{table.STAMPS_ROOT}/{picture}"
-        content = _cutout(packages / table.STAMPS / source)
-        name = f"{folder}/{Path(picture).stem}.png"
-        media.add(name, content, table.STAMPS, source, _licence(packages, table.STAMPS, picture))
+        content = _cutout(media.packages.read(table.STAMPS, source), source)
+        media.add(f"{folder}/{Path(picture).stem}.png", content, table.STAMPS, source)
 
 
-def _cutout(path: Path) -> bytes:
+def _cutout(content: bytes, source: str) -> bytes:
     """A picture cropped to what its alpha shows, as RGBA PNG bytes."""
-    with Image.open(path) as opened:
+    with Image.open(io.BytesIO(content)) as opened:
         picture = opened.convert("RGBA")
     box = picture.getchannel("A").point(lambda alpha: 255 * (alpha > 25)).getbbox()
     if box is None:
-        raise DataError(f"{path} is wholly transparent; the media table should not name it")
+        raise DataError(f"{source} is wholly transparent; use the package of Debian 12 by --debs")
     picture = picture.crop(box)
     picture.thumbnail((_CUTOUT_SIDE, _CUTOUT_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -169,48 +98,39 @@ def _cutout(path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _add_recordings(media: MediaFolder, packages: Path, archives: Archives) -> None:
+def _add_recordings(media: _MediaFolder) -> None:
     for category in table.CATEGORIES:
         folder = f"sounds/{category.name}"
         for sound in category.stamp_sounds:
-            source = f"{table.STAMPS_ROOT}/{sound}"
-            content = (packages / table.STAMPS / source).read_bytes()
-            name = f"{folder}/stamps-{Path(sound).stem}.wav"
-            media.add(name, _clean(content), table.STAMPS, source, _licence(packages, table.STAMPS, sound))
-        for reference in category.gcompris_sounds:
-            _add_archived_sound(media, packages, archives, reference, folder)
-    for reference in table.AMBIENCE_RECORDINGS:
-        _add_archived_sound(media, packages, archives, reference, "ambience")
+            _add_recording(media, folder, "stamps", table.STAMPS, f"{table.STAMPS_ROOT}/{sound}")
+        for sound in category.gcompris_sounds:
+            _add_recording(media, folder, "gcompris", table.GCOMPRIS, f"{table.ARCHIVES_ROOT}/{sound}")
+    for sound in table.AMBIENCE_RECORDINGS:
+        _add_recording(media, "ambience", "gcompris", table.GCOMPRIS, f"{table.ARCHIVES_ROOT}/{sound}")
 
 
-def _add_archived_sound(
-    media: MediaFolder, packages: Path, archives: Archives, reference: str, folder: str
-) -> None:
-    content = _clean(archives.file(reference))
-    path = reference.split(":")[1].removeprefix("gcompris/")
-    name = f"{folder}/gcompris-{Path(path).stem}.wav"
-    media.add(name, content, table.GCOMPRIS, reference, _licence(packages, table.GCOMPRIS, path))
-
-
-def _clean(content: bytes) -> bytes:
-    """A recording without rumble and offset, at -1 dB peak, as WAV bytes."""
-    return _levelled(_high_pass(decode_sound(content)))
-
-
-def _high_pass(waveform: np.ndarray) -> np.ndarray:
-    from scipy.signal import butter, sosfiltfilt
-
-    return sosfiltfilt(butter(2, 40, "highpass", fs=SAMPLE_RATE, output="sos"), waveform)
+def _add_recording(media: _MediaFolder, folder: str, origin: str, package: str, source: str) -> None:
+    waveform = decode_sound(media.packages.read(package, source))
+    high_pass = butter(
+        2, 40, "highpass", fs=SAMPLE_RATE, output="sos"
+    )  # rumble and offset are nobody's voice
+    media.add(
+        f"{folder}/{origin}-{Path(source).stem}.wav",
+        _levelled(sosfiltfilt(high_pass, waveform)),
+        package,
+        source,
+    )
 
 
 def _levelled(waveform: np.ndarray) -> bytes:
+    """WAV bytes at -1 dB peak."""
     return wav_bytes(waveform * (0.9 / max(float(np.abs(waveform).max()), 1e-6)))
 
 
-def _add_backgrounds(media: MediaFolder, packages: Path, archives: Archives) -> None:
+def _add_backgrounds(media: _MediaFolder) -> None:
     seen: list[np.ndarray] = []
-    for package, source, content in _photographs(packages, archives):
-        with Image.open(io.BytesIO(content)) as opened:
+    for package, source in _photographs(media.packages):
+        with Image.open(io.BytesIO(media.packages.read(package, source))) as opened:
             opened.draft("RGB", (_BACKGROUND_SIDE, _BACKGROUND_SIDE))
             photo = opened.convert("RGB")
         photo.thumbnail((_BACKGROUND_SIDE, _BACKGROUND_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -218,9 +138,7 @@ def _add_backgrounds(media: MediaFolder, packages: Path, archives: Archives) -> 
             continue
         buffer = io.BytesIO()
         photo.save(buffer, "JPEG", quality=90)
-        path = source.split(":")[-1].removeprefix("gcompris/")
-        name = f"backgrounds/{_background_name(source)}.jpg"
-        media.add(name, buffer.getvalue(), package, source, _licence(packages, package, path))
+        media.add(f"backgrounds/{_background_name(source)}.jpg", buffer.getvalue(), package, source)
 
 
 def _background_name(source: str) -> str:
@@ -228,25 +146,29 @@ def _background_name(source: str) -> str:
     return f"wallpaper-{parts[3]}" if "contents" in parts else f"{parts[-2]}-{parts[-1]}"
 
 
-def _photographs(packages: Path, archives: Archives) -> list[tuple[str, str, bytes]]:
-    """(package, source, bytes) of every background photograph, in a fixed order."""
-    found = []
+def _photographs(packages: Packages) -> Iterator[tuple[str, str]]:
+    """(package, source) of every background photograph, in a fixed order."""
     for wanted in table.WALLPAPER_PHOTOS:
         for package in table.WALLPAPERS:
-            source = packages / package / wanted
-            if source.is_dir():  # one picture in many sizes: the least that is large enough
-                sizes = sorted(source.glob("[0-9]*x[0-9]*.*"), key=lambda path: int(path.stem.split("x")[0]))
-                source = next((path for path in sizes if int(path.stem.split("x")[0]) >= 1280), sizes[-1])
-            if source.is_file():
-                found.append((package, str(source.relative_to(packages / package)), source.read_bytes()))
+            path = packages.path(package, wanted)
+            if path.exists():
+                yield package, f"{wanted}{_least_large_enough(path)}" if path.is_dir() else wanted
     for archive, folder in table.PHOTO_FOLDERS:
-        for path, content in sorted(archives.files(archive).items()):
+        source = f"{table.ARCHIVES_ROOT}/{archive}"
+        for path in sorted(packages.archive(table.GCOMPRIS, source)):
             stem = Path(path).stem.lower()
             is_part = archive == "details.rcc" and not stem.endswith("_background")
             is_other = is_part or any(word in stem for word in table.NOT_PHOTOS)
             if folder in path and path.endswith(".webp") and not is_other:
-                found.append((table.GCOMPRIS, f"{archive}:{path}", content))
-    return found
+                yield table.GCOMPRIS, f"{source}:{path}"
+
+
+def _least_large_enough(folder: Path) -> str:
+    """Of one wallpaper in many sizes (``1280x1024.jpg`` …), the first from 1280 pixels up."""
+    sizes = sorted(folder.glob("[0-9]*x[0-9]*.*"), key=lambda path: int(path.stem.split("x")[0]))
+    if not sizes:
+        raise DataError(f"{folder} has no picture; use the package of Debian 12 by --debs")
+    return next((path for path in sizes if int(path.stem.split("x")[0]) >= 1280), sizes[-1]).name
 
 
 def _is_known(photo: Image.Image, seen: list[np.ndarray]) -> bool:
@@ -258,17 +180,16 @@ def _is_known(photo: Image.Image, seen: list[np.ndarray]) -> bool:
     return known
 
 
-def _add_renderings(media: MediaFolder, packages: Path, say: Say) -> None:
-    soundfont = packages / table.SOUNDFONT / table.SOUNDFONT_PATH
+def _add_renderings(media: _MediaFolder, say: Say) -> None:
+    soundfont = media.packages.path(table.SOUNDFONT, table.SOUNDFONT_PATH)
     jobs = [
-        (f"sounds/{c.name}", c.instrument, RENDERINGS) for c in table.CATEGORIES if c.instrument is not None
+        (f"sounds/{each.name}", each.instrument) for each in table.CATEGORIES if each.instrument is not None
     ]
-    pads = table.Instrument(table.AMBIENCE_PROGRAMS, (40, 76))
-    for number, (folder, instrument, count) in enumerate([*jobs, ("ambience", pads, RENDERINGS)]):
+    jobs.append(("ambience", table.Instrument(table.AMBIENCE_PROGRAMS, (40, 76))))
+    for number, (folder, instrument) in enumerate(jobs):
         say(f"rendering {folder}")
-        melodies = render_instrument(instrument, soundfont, count, np.random.default_rng((_SEED, number)))
-        for index, melody in enumerate(melodies):
+        rng = np.random.default_rng((_SEED, number))
+        for index, melody in enumerate(render_instrument(instrument, soundfont, RENDERINGS, rng)):
+            source = f"{table.SOUNDFONT_PATH}, melody {_SEED}.{number}.{index}"
             name = f"{folder}/rendering-{index:02d}.wav"
-            source = f"{table.SOUNDFONT_PATH}, melody seed {_SEED}.{number}.{index}"
-            licence = {"licence": "MIT", "copyright": "Frank Wen (FluidR3 GM sound font)"}
-            media.add(name, _levelled(melody), table.SOUNDFONT, source, licence)
+            media.add(name, _levelled(melody), table.SOUNDFONT, source, table.SOUNDFONT_LICENCE)

@@ -24,6 +24,7 @@ PACKAGES = (STAMPS, GCOMPRIS, SOUNDFONT, *WALLPAPERS)
 STAMPS_ROOT = "usr/share/tuxpaint/stamps"
 ARCHIVES_ROOT = "usr/share/gcompris-qt/rcc"
 SOUNDFONT_PATH = "usr/share/sounds/sf2/FluidR3_GM.sf2"
+SOUNDFONT_LICENCE = {"licence": "MIT", "copyright": "Frank Wen (FluidR3 GM sound font)"}
 
 
 @dataclass(frozen=True)
