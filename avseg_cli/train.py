@@ -75,7 +75,9 @@ def train(options: TrainOptions, resume: bool = False) -> Path:
     with process_group(device) as sharing:
         for stage in options.stages:
             folder = StageFolder(run / stage)
-            if not folder.done:
+            if folder.done:
+                continue
+            with folder.alone(sharing):
                 setup = Setup(
                     options.recipe(stage), options.seed, options.workers, sharing, device,
                     choose_precision(options.precision, device), options.accumulate, options.validate_every,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from avseg_cli.data.dataset import Sharing
 from avseg_cli.data.write import write_json, write_whole
 from avseg_cli.errors import AvsegError, DataError, OutputError
 from avseg_cli.training.options import STAGES, TrainOptions
@@ -54,6 +58,23 @@ class StageFolder:
     @property
     def started(self) -> bool:
         return (self.path / "config.json").is_file()
+
+    @contextmanager
+    def alone(self, sharing: Sharing) -> Iterator[None]:
+        """Keep other runs out of this folder; raises ``OutputError`` when one is in it already."""
+        if sharing.rank > 0:
+            yield
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise OutputError(f"{self.path}: another process is training this stage; wait for it, or stop it") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def start(self, options: TrainOptions, facts: dict[str, Any]) -> None:
         """Make the folder and write what the run was told. Raises ``AvsegError`` without the packages of avseg[train]."""

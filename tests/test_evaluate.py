@@ -1,0 +1,202 @@
+"""avseg evaluate: the same ruler for a model, for masks on disk, for prompted SAM, and with the wrong sound."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from miniature import CATEGORIES, make
+from PIL import Image
+from typer.testing import CliRunner
+
+from avseg_cli import evaluate as job
+from avseg_cli.cli import app
+from avseg_cli.data.clips import read_clips
+from avseg_cli.data.dataset import ClipDataset
+from avseg_cli.data.files import read_masks
+from avseg_cli.data.subsets import find_subset
+from avseg_cli.errors import AvsegError, CheckpointError
+from avseg_cli.evaluate import EvaluateOptions, evaluate
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.checkpoint import save_checkpoint
+from avseg_cli.model.config import preset
+from avseg_cli.scoring import report
+from avseg_cli.scoring.predictors import PromptPredictor, largest_regions, region_box, region_point
+from avseg_cli.scoring.published import METHODS
+from avseg_cli.scoring.sounds import NegativeSounds
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("data"), "ms3", {"test": 3})
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
+    model = AvsegModel(preset("tiny", image_size=96, fusion_depth=1))
+    for parameter in model.mask_decoder.output_hypernetworks_mlps.parameters():
+        parameter.data.mul_(4)  # logits far enough from 0 for masks that are neither empty nor full
+    save_checkpoint(path, model)
+    return path
+
+
+def scored(*arguments: object) -> dict:
+    result = CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def write_truth(data: Path, out: Path, first: int, subset: str = "ms3") -> None:
+    for clip in read_clips(data, find_subset(subset), "test"):
+        folder = out / clip.category / clip.name
+        folder.mkdir(parents=True)
+        for k, mask in enumerate(read_masks(clip), start=first):
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{clip.name}_{k}.png")
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["authors' naming", "truth's naming"])
+def test_the_truth_scores_one(first: int, data: Path, tmp_path: Path) -> None:
+    write_truth(data, tmp_path, first)
+    figures = scored("--data", data, "--predictions", tmp_path)
+    assert figures["miou"] == pytest.approx(1.0) and figures["f"] == pytest.approx(1.0)
+    assert set(figures["definitions"]) >= {"miou", "f", "f_dataset"}
+
+
+def test_a_models_masks_score_what_the_model_scores(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """Written in the authors' naming and read back by --predictions: the same mIoU."""
+    masks, table = tmp_path / "masks", tmp_path / "scores.csv"
+    own = scored("--data", data, "--checkpoint", checkpoint, "--masks", masks, "--csv", table)
+    assert 0 < own["foreground"] < 1
+    assert (masks / "test0" / "test0_0.png").is_file() and len(list(masks.rglob("*.png"))) == 15
+    again = scored("--data", data, "--predictions", masks)
+    assert again["miou"] == pytest.approx(own["miou"], abs=1e-12)
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["test0", "test1", "test2"]
+    assert np.mean([float(row["miou"]) for row in rows]) == pytest.approx(own["miou"], abs=1e-6)
+    assert {row["frames_with_truth"] for row in rows} == {"4"}  # one second in five is silent
+
+
+def test_s4_scores_each_category(tmp_path: Path) -> None:
+    data = make(tmp_path / "data", "s4", {"test": 4}, seed=3)
+    write_truth(data, tmp_path / "masks", 0, "s4")
+    figures = scored("--data", data, "--subset", "s4", "--predictions", tmp_path / "masks")
+    assert set(figures["categories"]) <= set(CATEGORIES)
+    assert sum(category["clips"] for category in figures["categories"].values()) == 4
+
+
+def test_wrong_sounds_moved_sound_and_baselines(data: Path, checkpoint: Path) -> None:
+    figures = scored(
+        "--data", data, "--checkpoint", checkpoint, "--negatives", "silence,noise", "--baselines", "--limit-clips", 2
+    )
+    assert set(figures["negatives"]) == {"silence", "noise"}
+    for negative in figures["negatives"].values():
+        assert 0 <= negative["foreground"] <= 1
+        assert negative["matching_foreground"] == pytest.approx(figures["foreground"])
+    every = figures["baselines"]["every object"]
+    assert 0.3 < every["miou"] < 0.7  # one of two objects of the same size sounds
+    assert len(figures["baselines"]) == 2
+
+
+def test_sound_moves_to_a_visible_object_that_is_silent(tmp_path: Path, checkpoint: Path) -> None:
+    """v1s-like content in the MS3 layout: one category sounds all along, the other is visible and silent."""
+    data = make(tmp_path, "ms3", {"test": 6}, seed=1)
+    rows = [json.loads(line) for line in (data / "manifest.jsonl").read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["sounding"] = [[CATEGORIES[number % 2]]] * 5
+    (data / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    figures = scored("--data", data, "--checkpoint", checkpoint, "--move-sound")
+    assert figures["moved"]["clips"] == 6
+
+
+def test_swapped_sound_is_of_something_the_picture_does_not_show(data: Path) -> None:
+    clips = read_clips(data, find_subset("ms3"), "test")
+    sounds = ClipDataset(clips, ("log_mel",), cache=False)
+    swapped = NegativeSounds(sounds, "swap", heard=[{"a"}, {"b"}, {"c"}], seen=[{"a", "b"}, {"b"}, {"a", "c"}])
+    assert swapped.donors[0] == 2 and swapped.donors[1] in (0, 2) and swapped.donors[2] == 1
+    assert torch.equal(swapped.log_mel(0), sounds.sound(2))
+    assert torch.equal(NegativeSounds(sounds, "noise", None, None).log_mel(1), NegativeSounds(sounds, "noise", None, None).log_mel(1))
+    assert NegativeSounds(sounds, "silence", None, None).log_mel(0).unique().numel() == 1
+    with pytest.raises(AvsegError, match="use more clips"):
+        NegativeSounds(sounds, "swap", heard=[{"a"}] * 3, seen=[{"a"}] * 3)
+
+
+def test_regions_are_prompted_largest_first() -> None:
+    truth = np.zeros((50, 60), bool)
+    truth[2:6, 3:9] = True
+    truth[20:40, 20:50] = True
+    truth[45, 55] = True
+    regions = largest_regions(truth, 2)
+    assert [int(r.sum()) for r in regions] == [600, 24]
+    assert region_box(regions[0]) == (20, 20, 50, 40)
+    assert region_point(regions[0], np.random.default_rng(0)) == (34.5, 29.5)
+    ring = np.zeros((50, 60), bool)
+    ring[10:40, 10:40] = True
+    ring[15:35, 15:35] = False
+    x, y = region_point(ring, np.random.default_rng(0))
+    assert ring[int(y), int(x)]  # the centre is in the hole
+
+
+class StandIn(torch.nn.Module):
+    """Small SAM of segment_anything's own parts, with random weights."""
+
+    @staticmethod
+    def build() -> torch.nn.Module:
+        from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+        torch.manual_seed(0)
+        encoder = ImageEncoderViT(img_size=64, patch_size=16, embed_dim=16, depth=1, num_heads=2, out_chans=32)
+        prompt = PromptEncoder(embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4)
+        transformer = TwoWayTransformer(depth=1, embedding_dim=32, mlp_dim=32, num_heads=2)
+        decoder = MaskDecoder(transformer_dim=32, transformer=transformer, iou_head_hidden_dim=16)
+        return Sam(encoder, prompt, decoder).eval()
+
+
+@pytest.mark.parametrize("prompt", ["points:1", "points:3", "box:1", "box:3"])
+def test_prompted_sam_is_scored(prompt: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "load_sam", lambda backbone, device: StandIn.build())
+    result = evaluate(EvaluateOptions(data=str(data), subset="ms3", prompts=prompt, limit_clips=1))
+    assert result.clips[0].frames == 5 and 0 <= result.total.miou <= 1
+
+
+def test_prompted_sam_says_nothing_where_nothing_sounds() -> None:
+    predictor = PromptPredictor(StandIn.build(), "box", 1)
+    frame = torch.zeros(64, 64, 3, dtype=torch.uint8)
+    assert not predictor._frame(frame, torch.zeros(224, 224, dtype=torch.bool)).any()
+
+
+def test_prompts_without_sams_weights_tell_how_to_get_them(data: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("AVSEG_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match="avseg weights download"):
+        evaluate(EvaluateOptions(data=str(data), subset="ms3", prompts="box:1"))
+
+
+def test_published_rows_stand_beside_the_real_test_split_only(data: Path, tmp_path: Path) -> None:
+    write_truth(data, tmp_path, 0)
+    result = evaluate(EvaluateOptions(data=str(data), subset="ms3", predictions=str(tmp_path)))
+    assert report.table(result).row_count == 1
+    result.clips *= 64  # as many as MS3's test split, give or take the miniature's three
+    result.clips = result.clips[:64]
+    assert report.table(result).row_count >= 1 + len(METHODS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give one of --checkpoint, --predictions and --prompts"),
+        (["--predictions", "nowhere"], "no such folder of predictions"),
+        (["--prompts", "circle:1"], "points:1, points:3, box:1 or box:3"),
+        (["--predictions", ".", "--negatives", "noise"], "only a model can hear another sound"),
+        (["--checkpoint", "nowhere.safetensors"], "no such checkpoint file"),
+    ],
+    ids=str,
+)
+def test_wrong_options_are_explained(arguments: list[str], message: str, data: Path) -> None:
+    result = CliRunner().invoke(app, ["evaluate", "--data", str(data), *arguments])
+    assert isinstance(result.exception, AvsegError) and message in str(result.exception)

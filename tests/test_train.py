@@ -1,0 +1,373 @@
+"""avseg train: what trains, the loop's promises (resume, several processes, accumulation), and that it learns."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from miniature import make
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from avseg_cli.cli import app
+from avseg_cli.data.clips import read_clips
+from avseg_cli.data.files import read_frames
+from avseg_cli.data.subsets import SUBSETS, find_subset
+from avseg_cli.errors import AvsegError, InputError, OutputError
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.checkpoint import load_checkpoint
+from avseg_cli.model.config import preset
+from avseg_cli.train import train
+from avseg_cli.training.losses import bce, bce_iou
+from avseg_cli.training.loop import learning_rate
+from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
+from avseg_cli.training.parameters import SAM_VIT_H_PARAMETERS, TRAINED, set_trainable, trained_parts, transfer
+
+SMALL = ["--backbone", "tiny", "--image-size", "96", "--depth", "1", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make(tmp_path_factory.mktemp("data"), "ms3")
+
+
+def options(data: Path, out: Path, *stages: str, **changes) -> TrainOptions:
+    base = TrainOptions(
+        data=str(data), subset="ms3", out=str(out), stages=stages, backbone="tiny", image_size=96, depth=1, device="cpu"
+    )
+    return replace(base, **changes)
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "avseg_cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=240)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    a, b = load_file(one), load_file(other)
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+# --- what trains
+
+
+def test_each_stage_trains_its_named_parts_and_nothing_else() -> None:
+    model = AvsegModel(preset("tiny"))
+    for stage, names in TRAINED.items():
+        trained = set(set_trainable(model, stage))
+        assert trained and all(name.startswith(tuple(f"{part}." for part in names)) for name in trained)
+        for part in names:
+            assert any(name.startswith(f"{part}.") for name in trained), (stage, part)
+        assert not any("iou_prediction_head" in name for name in trained)
+    assert not any(name.startswith("vggish") for name in set_trainable(model, "2"))
+
+
+def test_pretraining_the_encoder_leaves_its_adapters_out_and_runs_its_batch_norm() -> None:
+    model = AvsegModel(preset("tiny"))
+    assert not any("adapters" in name for name in set_trainable(model, "pretrain-image"))
+    assert model.image_encoder.patch_embed.training
+    set_trainable(model, "2")
+    assert not model.image_encoder.patch_embed.training and model.fusion.training
+
+
+def test_unfreezing_adds_a_part_to_stage_two() -> None:
+    model = AvsegModel(preset("tiny"))
+    assert "image_encoder" in trained_parts(model, "2", ("image",))
+    assert "image_encoder" not in trained_parts(model, "1a", ("image",))
+
+
+@pytest.mark.parametrize("subset", SUBSETS.values(), ids=SUBSETS)
+def test_less_than_four_percent_of_sam_trains(subset) -> None:
+    with torch.device("meta"):
+        model = AvsegModel(preset("vit_h", fusion_depth=subset.fusion_depth))
+    count = sum(p.numel() for p in set_trainable(model, "2").values())
+    assert 0.01 < count / SAM_VIT_H_PARAMETERS < 0.04
+
+
+def test_the_papers_recipe_is_the_default_for_sam() -> None:
+    recipes = [default_recipe("vit_h", stage) for stage in ("1a", "1b", "2")]
+    assert [recipe.epochs for recipe in recipes] == [250, 250, 15]
+    for r in recipes:
+        assert (r.optimizer, r.learning_rate, r.weight_decay, r.schedule, r.loss, r.augment) == (
+            "adam", 1e-4, 0.0, "constant", "bce", False,
+        )  # fmt: skip
+    assert (SUBSETS["s4"].fusion_depth, SUBSETS["ms3"].fusion_depth) == (5, 7)
+
+
+def test_a_deeper_model_takes_what_a_shallower_one_has() -> None:
+    shallow, deep = (AvsegModel(preset("tiny", fusion_depth=depth)) for depth in (1, 2))
+    fresh = transfer(deep, shallow.state_dict())
+    assert fresh and all(name.startswith("fusion.blocks.1.") for name in fresh)
+    assert torch.equal(deep.fusion.blocks[0].audio_mlp.lin1.weight, shallow.fusion.blocks[0].audio_mlp.lin1.weight)
+    with pytest.raises(InputError, match="this model needs"):
+        transfer(deep, AvsegModel(preset("tiny", image_size=96)).state_dict())
+
+
+# --- losses and schedule
+
+
+def test_losses_by_hand() -> None:
+    logits = torch.tensor([[[2.0, -1.0], [0.0, -3.0]]])
+    truth = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+    p = logits.sigmoid()
+    expected = -(truth * p.log() + (1 - truth) * (1 - p).log()).mean()
+    torch.testing.assert_close(bce(logits, truth), expected[None])
+    both = (p * truth).sum()
+    iou = (both + 1) / (p.sum() + truth.sum() - both + 1)
+    torch.testing.assert_close(bce_iou(logits, truth), (expected + 1 - iou)[None])
+
+
+def test_an_empty_truth_still_rewards_an_empty_mask() -> None:
+    truth = torch.zeros(1, 8, 8)
+    assert bce_iou(torch.full((1, 8, 8), -9.0), truth) < 0.1 < 1 < bce_iou(torch.full((1, 8, 8), 3.0), truth)
+
+
+def test_learning_rate_rises_then_falls() -> None:
+    recipe = Recipe(10, learning_rate=1.0, schedule="cosine", warmup=0.1)
+    rates = [learning_rate(recipe, step, 100) for step in range(101)]
+    assert rates[0] < 0.1 and max(rates) == pytest.approx(1.0, abs=0.01) and rates[-1] == pytest.approx(0.01)
+    assert rates.index(max(rates)) == 10
+    assert learning_rate(Recipe(1, learning_rate=0.5), 77, 100) == 0.5
+
+
+# --- learning
+
+
+@pytest.mark.parametrize("stage", ["1a", "2"])
+def test_eight_clips_are_learnt_by_heart(stage: str, data: Path, tmp_path: Path) -> None:
+    """Score on the training clips themselves: the pictures of val are those of train."""
+    root = make(tmp_path / "data", "ms3", {"train": 8})
+    table = root / "Multi-sources" / "ms3_meta_data.csv"
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join([*rows, *(row.replace(",train", ",val") for row in rows[1:])]) + "\n")
+    files = root / "Multi-sources" / "ms3_data"
+    for kind in ("gt_masks", "audio_wav"):
+        (files / kind / "val").symlink_to(files / kind / "train")
+    started = time.monotonic()
+    best = train(
+        options(root, tmp_path / "run", stage, epochs=60, learning_rate=2e-3, augment=False, dropout=0.0,
+                validate_every=20)
+    )  # fmt: skip
+    _, info = load_checkpoint(best)
+    assert info.metrics["val"]["val_miou"] > 0.9, info.metrics
+    assert time.monotonic() - started < 120
+
+
+def test_the_whole_recipe_runs_from_one_command_to_a_table(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", "--data", data, "--out", out, *SMALL, "--epochs", 1, "--limit-clips", 2]
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    for stage in ("pretrain-sound", "pretrain-image", "1a", "1b", "2"):
+        folder = out / stage
+        names = {path.name for path in folder.iterdir()}
+        assert names == {
+            "best.safetensors", "last.safetensors", "command.txt", "config.json", "curves.png", "done.json",
+            "metrics.jsonl", "tensorboard", "versions.json",
+        }  # fmt: skip
+        record = json.loads((folder / "metrics.jsonl").read_text())
+        assert record["epoch"] == 1 and record["loss"] > 0
+        assert list((folder / "tensorboard").iterdir())
+    final, info = load_checkpoint(out / "2" / "best.safetensors")
+    assert final.config.fusion == "stbava" and final.config.adapters and info.training["stage"] == "2"
+    fusion_only = load_file(out / "1a" / "best.safetensors")
+    assert not any("adapters" in name for name in fusion_only)
+    scored = CliRunner().invoke(
+        app, ["evaluate", "--data", str(data), "--checkpoint", str(out / "2/best.safetensors"), "--json"]
+    )
+    assert scored.exit_code == 0 and 0 <= json.loads(scored.stdout)["miou"] <= 1
+
+
+def test_stage_two_starts_from_the_stages_before(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(options(data, out, "1a", "1b", epochs=1, limit_clips=2))
+    train(options(data, out, "2", epochs=1, limit_clips=2, learning_rate=1e-12))
+    one_a, one_b, two = (load_file(out / stage / "last.safetensors") for stage in ("1a", "1b", "2"))
+    close = {"rtol": 0, "atol": 1e-6}
+    torch.testing.assert_close(two["fusion.blocks.0.audio_mlp.lin1.weight"], one_a["fusion.blocks.0.audio_mlp.lin1.weight"], **close)
+    torch.testing.assert_close(two["mask_decoder.mask_tokens.weight"], one_a["mask_decoder.mask_tokens.weight"], **close)
+    torch.testing.assert_close(
+        two["image_encoder.adapters.shared.weight"], one_b["image_encoder.adapters.shared.weight"], **close
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"temporal": False}, {"bidirectional": False}, {"depth": 2}, {"loss": "bce"}, {"optimizer": "adam"},
+     {"fusion": "tpavi"}, {"fusion": "han"}, {"fusion": "cmran"}, {"fusion": "jca"}, {"fusion": "none"}],
+    ids=str,
+)  # fmt: skip
+def test_every_option_trains_and_changes_the_outcome(change: dict, data: Path, tmp_path: Path, outcomes: dict) -> None:
+    train(options(data, tmp_path, "1a", epochs=1, limit_clips=2, cache=str(outcomes["cache"]), **change))
+    record = json.loads((tmp_path / "1a" / "metrics.jsonl").read_text())
+    last = load_file(tmp_path / "1a" / "last.safetensors")
+    figure = (record["loss"], float(sum(v.double().abs().sum() for v in last.values())))
+    assert figure not in outcomes["seen"]
+    outcomes["seen"].append(figure)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return {"cache": tmp_path_factory.mktemp("cache"), "seen": []}
+
+
+# --- the loop's promises
+
+
+def test_the_encoder_sees_a_frame_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stage 1a's embeddings are read back on the second run, and made again when a frame's file changes."""
+    seen = []
+    original = AvsegModel.embed_frames
+
+    def counting(self, frames, sound):
+        seen.append(len(frames))
+        return original(self, frames, sound)
+
+    monkeypatch.setattr(AvsegModel, "embed_frames", counting)
+    root = make(tmp_path / "data", "ms3", {"train": 2, "val": 1})
+    for number in range(2):
+        train(options(root, tmp_path / f"run{number}", "1a", epochs=3, cache=str(tmp_path / "cache")))
+        assert sum(seen) == 3 * 5
+    frame = read_clips(root, find_subset("ms3"), "train")[0].frames[0]
+    os.utime(frame, (1, 1))
+    train(options(root, tmp_path / "run2", "1a", epochs=1, cache=str(tmp_path / "cache")))
+    assert sum(seen) == 5 * 5  # the train split again, the val split not
+
+
+def test_a_killed_run_continues_to_the_same_weights(data: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle of an epoch; the resumed run equals the uninterrupted one bit for bit."""
+    arguments = [
+        "train", "--data", data, *SMALL, "--stage", "2", "--epochs", 3, "--batch-size", 2, "--save-minutes", 0,
+        "--augment", "--limit-clips", 6,
+    ]  # fmt: skip
+    environment = {"OMP_NUM_THREADS": "1"}
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run(*arguments, "--out", whole, **environment).returncode == 0
+    command = [sys.executable, "-m", "avseg_cli", *map(str, arguments), "--out", str(broken)]
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
+    state = broken / "2" / "resume.safetensors"
+    _wait_for(lambda: state.is_file() and _step(state) >= 4, process)  # past the first epoch, inside the second
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (broken / "2" / "done.json").exists()
+    resumed = run("train", "--resume", broken, **environment)
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("last.safetensors", "best.safetensors"):
+        assert same_weights(whole / "2" / name, broken / "2" / name)
+    records = [[json.loads(line) for line in (out / "2/metrics.jsonl").read_text().splitlines()] for out in (whole, broken)]
+    for one, other in zip(*records, strict=True):
+        assert {**one, "time": 0} == {**other, "time": 0}
+
+
+def _step(state: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(state, framework="pt") as file:
+        return json.loads(file.metadata()["state"])["position"]["step"]
+
+
+def _wait_for(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        time.sleep(0.01)
+
+
+def test_asked_to_stop_it_saves_first_and_exits_130(data: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "avseg_cli", "train", "--data", str(data), *SMALL, "--stage", "1a", "--epochs", "500",
+        "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    _wait_for(lambda: (tmp_path / "run/1a/metrics.jsonl").is_file(), process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert _step(tmp_path / "run/1a/resume.safetensors") > 0
+
+
+def test_two_processes_are_one_with_the_doubled_batch(data: Path, tmp_path: Path) -> None:
+    arguments = [
+        "train", "--data", data, *SMALL, "--stage", "1a,2", "--epochs", 2, "--dropout", 0, "--limit-clips", 4,
+        "--no-augment", "--optimizer", "adam", "--lr", "1e-4",
+    ]  # fmt: skip
+    assert run(*arguments, "--batch-size", 2, "--out", tmp_path / "one", OMP_NUM_THREADS="1").returncode == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", "-m", "avseg_cli"]
+    command = [sys.executable, *torchrun, *map(str, arguments), "--batch-size", "1", "--out", str(tmp_path / "two")]
+    both = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240)
+    assert both.returncode == 0, both.stderr
+    for stage in ("1a", "2"):
+        one, two = (load_file(tmp_path / out / stage / "last.safetensors") for out in ("one", "two"))
+        for name in one:
+            torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_accumulated_batches_are_one_large_batch(data: Path, tmp_path: Path) -> None:
+    common = {"epochs": 1, "limit_clips": 4, "dropout": 0.0, "cache": str(tmp_path / "cache"), "optimizer": "adam"}
+    train(options(data, tmp_path / "large", "1a", batch_size=4, **common))
+    train(options(data, tmp_path / "parts", "1a", batch_size=1, accumulate=4, **common))
+    large, parts = (load_file(tmp_path / out / "1a/last.safetensors") for out in ("large", "parts"))
+    for name in large:
+        torch.testing.assert_close(large[name], parts[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_patience_stops_a_run_that_no_longer_improves(data: Path, tmp_path: Path) -> None:
+    train(options(data, tmp_path, "1a", epochs=50, patience=2, learning_rate=1e-9, limit_clips=2))
+    records = (tmp_path / "1a/metrics.jsonl").read_text().splitlines()
+    assert len(records) == 3
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_clips_name(data: Path, tmp_path: Path) -> None:
+    init = tmp_path / "start.safetensors"
+    train(options(data, tmp_path / "first", "1a", epochs=1, limit_clips=2))
+    (tmp_path / "first/1a/best.safetensors").rename(init)
+    with pytest.raises(AvsegError, match="not finite on train"):
+        train(options(data, tmp_path / "second", "1a", epochs=5, learning_rate=1e30, init=str(init), limit_clips=2))
+    assert not (tmp_path / "second/1a/done.json").exists()
+
+
+def test_a_run_is_not_started_over(data: Path, tmp_path: Path) -> None:
+    train(options(data, tmp_path, "1a", epochs=1, limit_clips=1))
+    with pytest.raises(OutputError, match=r"already started; continue it with `avseg train --resume"):
+        train(options(data, tmp_path, "1a", epochs=1, limit_clips=1))
+
+
+def test_s4_learns_from_first_frames(tmp_path: Path) -> None:
+    root = make(tmp_path / "data", "s4", {"train": 2, "val": 1})
+    train(options(root, tmp_path / "run", "1a", subset="s4", epochs=1))
+    assert (tmp_path / "run/1a/done.json").is_file()
+    assert read_frames(read_clips(root, find_subset("s4"), "train")[0]).shape[0] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stage", "3"], "no stage named '3'"),
+        (["--unfreeze", "all"], "--unfreeze knows image and sound"),
+        (["--lr", "-1"], "learning rate must be more than 0"),
+        (["--optimizer", "sgd"], "optimizer 'sgd' must be one of"),
+        (["--subset", "ms4"], "no subset named 'ms4'"),
+        (["--init", "nowhere.safetensors"], "nowhere.safetensors: no such checkpoint file"),
+    ],
+    ids=str,
+)
+def test_wrong_options_are_explained(arguments: list[str], message: str, data: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["train", "--data", str(data), "--out", str(tmp_path / "x"), *SMALL, *arguments])
+    assert isinstance(result.exception, AvsegError) and message in str(result.exception)
+
+
+def test_resume_needs_a_run(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["train", "--resume", str(tmp_path)])
+    assert isinstance(result.exception, OutputError) and "not the folder of a training run" in str(result.exception)

@@ -1,0 +1,57 @@
+"""avseg ablate: variants share what they can, are not done twice, and stand beside the published figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from miniature import make
+from typer.testing import CliRunner
+
+from avseg_cli import ablate as job
+from avseg_cli.ablate import SETS, VARIANTS, Row, choose, to_markdown
+from avseg_cli.cli import app
+from avseg_cli.errors import InputError
+
+
+def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make(tmp_path / "data", "ms3", {"train": 2, "val": 1, "test": 1})
+    out = tmp_path / "out"
+    arguments = [
+        "ablate", "--data", str(data), "--out", str(out), "--backbone", "tiny", "--epochs", "1", "--limit-clips", "2",
+        "--device", "cpu", "--json", "--variants", "full,no-temporal,no-adapters,fusion-none,fusion-jca,depth-1",
+        "--pretrained", str(out / "none"),
+    ]  # fmt: skip
+    first = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    rows = json.loads(first.stdout)
+    assert [row["variant"] for row in rows] == ["full", "no-temporal", "no-adapters", "fusion-none", "fusion-jca", "depth-1"]
+    assert not (out / "no-adapters" / "2").exists() and (out / "full" / "2" / "done.json").is_file()
+    assert rows[3]["checkpoint"].endswith("shared/1b/best.safetensors")
+    assert len(list((out / "embeddings").iterdir())) == 2  # train and val, for all variants
+    markdown = (out / "ablation.md").read_text()
+    assert "| full ST-BAVA |" in markdown and "| 69.01 | 0.776 |" in markdown and "| JCA |" in markdown
+    assert (out / "depth.png").is_file()
+
+    def no_training(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(job, "_train_variant", no_training)
+    again = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert json.loads(again.stdout) == rows
+
+
+def test_the_papers_tables_are_sets() -> None:
+    assert SETS["table-6.3"] == ("spatial-a2v", "no-temporal", "no-bidirectional", "no-adapters", "full")
+    assert len(choose(["table-6.2"])) == 6 and len(choose(["all"])) == len(VARIANTS)
+    assert len(choose(["full", "table-6.3", "full"])) == 5
+    with pytest.raises(InputError, match="no variant 'no-sound'; choose from table-6.2"):
+        choose(["no-sound"])
+
+
+def test_published_figures_are_those_of_the_subset() -> None:
+    rows = [Row("no-temporal", 0.5, 0.6, 0.61, "x")]
+    assert "| 50.00 | 0.600 | 65.37 | 0.752 |" in to_markdown(rows, "ms3")
+    assert "80.72 | 0.892" in to_markdown(rows, "s4")
+    assert "| – | – |" in to_markdown(rows, "v2")
