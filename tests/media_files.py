@@ -111,7 +111,9 @@ class Clip:
         yield from stream.encode(None)
 
     def _sound_stream(self, container):
-        stream = container.add_stream(self.sound, rate=self.sound_rate, layout=self.layout)
+        options = {"strict": "experimental"} if self.sound == "vorbis" else {}
+        stream = container.add_stream(self.sound, rate=self.sound_rate, layout=self.layout, options=options)
+        stream.bit_rate = 128_000
         return stream
 
     def _sound(self, stream, loudness: Loudness):

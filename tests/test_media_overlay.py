@@ -132,10 +132,7 @@ def test_pictures_and_sound_stay_together(tmp_path: Path, delay: float) -> None:
 
     def starts(file: Path) -> list[float]:
         with av.open(str(file)) as container:
-            return [float(next(container.decode(s)).pts * s.time_base) or container.seek(0) or 0.0
-                    for s in (container.streams.video[0],)] + [
-                float(min(p.pts for p in container.demux(container.streams.audio[0]) if p.pts is not None)
-                      * container.streams.audio[0].time_base)]
+            return [float(s.start_time * s.time_base) for s in (container.streams.video[0], container.streams.audio[0])]
 
     before, after = starts(path), starts(tmp_path / "out.mp4")
     assert after[1] - after[0] == pytest.approx(before[1] - before[0], abs=0.03)
@@ -146,18 +143,16 @@ def test_pictures_and_sound_stay_together(tmp_path: Path, delay: float) -> None:
     ("aac", "clip.mp4", "copied"), ("libmp3lame", "clip.mkv", "copied"), ("libopus", "clip.mkv", "copied"),
     ("flac", "clip.mkv", "copied"), ("ac3", "clip.mkv", "copied"), ("alac", "clip.mov", "copied"),
     ("pcm_s16le", "clip.mkv", "copied"), ("aac", "clip.ts", "copied"),
-    ("wmav2", "clip.mkv", "re-encoded to AAC"), ("vorbis", "clip.mkv", "re-encoded to AAC"),
+    ("wmav2", "clip.asf", "re-encoded to AAC"), ("vorbis", "clip.mkv", "re-encoded to AAC"),
 ])  # fmt: skip
 def test_sound_is_copied_where_mp4_takes_it(tmp_path: Path, codec: str, name: str, action: str) -> None:
     clip = Clip(sound=codec, sound_rate=48000, seconds=2)
-    if codec == "vorbis":
-        clip.sound = "libvorbis" if "libvorbis" in av.codec.codecs_available else "vorbis"
     path = clip.write(tmp_path / name)
     assert make(path, tmp_path / "out").sound == action
     with av.open(str(tmp_path / "out.mp4")) as container:
         heard = np.concatenate([frame.to_ndarray().astype(np.float64).reshape(-1) for frame in container.decode(audio=0)])
         length = container.streams.audio[0].duration * container.streams.audio[0].time_base
-    assert np.abs(heard).max() > 0 and float(length) == pytest.approx(2, abs=0.1)
+    assert np.abs(heard).max() > 0 and float(length) == pytest.approx(2, abs=0.15)
     if action == "copied" and name != "clip.ts":
         assert sound_payload(tmp_path / "out.mp4") == sound_payload(path)
     if codec == "aac" and name == "clip.ts":   # MP4 has no ADTS headers

@@ -20,6 +20,8 @@ from avseg_cli.media.overlay import even
 from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+UNPLAYABLE = ("vorbis",)   # FFmpeg writes it into MP4, but players do not hear it there
+USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}   # by number of channels
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
@@ -85,7 +87,7 @@ class Movie:
         if self._sound:
             self.sound_action = "copied" if copy else "re-encoded to AAC"
             template = self._sound.stream
-            self._heard = self._container.add_stream_from_template(template) if copy else self._add_aac(template)
+            self._heard = self._add_copy(template) if copy else self._add_aac(template)
         self._container.start_encoding()
         self._packets = self._sound_packets(copy) if self._sound else iter(())
 
@@ -101,6 +103,15 @@ class Movie:
         context.color_trc = video.transfer
         context.color_range = FULL_RANGE if video.full_range else LIMITED_RANGE
         context.thread_type = "AUTO"
+        return stream
+
+    def _add_copy(self, template: Stream) -> Stream:
+        if template.codec_context.name in UNPLAYABLE and self.path.suffix.lower() != ".mkv":
+            raise ValueError(f"few players hear {template.codec_context.name} in this container")
+        stream = self._container.add_stream_from_template(template)
+        usual = USUAL_LAYOUTS.get(template.channels)
+        if usual and stream.codec_context.layout.name.endswith("channels"):
+            stream.codec_context.layout = usual  # Matroska names no layout for PCM, and MP4 cannot do without
         return stream
 
     def _add_aac(self, template: Stream) -> Stream:

@@ -1,0 +1,266 @@
+"""``avseg segment`` as it is used: names, batches, messages, exit codes, interruptions."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import pytest
+from media_files import Clip, frames_of, sound_payload
+
+
+class Ran:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def avseg(tiny_checkpoint: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    """Runs the command line in this process, on the random tiny model."""
+    from avseg_cli.cli import main
+
+    def run(*arguments: object, checkpoint: Path | None = tiny_checkpoint) -> Ran:
+        extra = [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
+        monkeypatch.setattr(sys, "argv", ["avseg", "segment", *map(str, arguments), *extra])
+        handler = signal.getsignal(signal.SIGTERM)
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err
+        return Ran(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Clip(seconds=2).write(tmp_path_factory.mktemp("clips") / "clip.mp4")
+
+
+def copy_of(clip: Path, *places: Path) -> None:
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(clip.read_bytes())
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_one_video_beside_itself(avseg, clip: Path, tmp_path: Path) -> None:
+    copy_of(clip, tmp_path / "clip.mp4")
+    ran = avseg(tmp_path / "clip.mp4")
+    assert ran.code == 0 and ran.out == "" and "sound copied" in ran.err
+    assert names(tmp_path) == ["clip.avseg.mp4", "clip.mp4"]
+    assert len(frames_of(tmp_path / "clip.avseg.mp4")) == 20
+    assert sound_payload(tmp_path / "clip.avseg.mp4") == sound_payload(clip)
+
+
+def test_all_formats_into_a_folder_with_json_on_stdout(avseg, clip: Path, tmp_path: Path) -> None:
+    ran = avseg(clip, "-o", tmp_path / "out", "--format", "overlay,masks,cutout,json", "--json", "--quiet")
+    assert ran.code == 0 and ran.err == ""
+    said = json.loads(ran.out)
+    assert (said["status"], said["masks"], said["frames"]) == ("done", 2, 20)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "clip.avseg.cutout.mov", "clip.avseg.json", "clip.avseg.masks", "clip.avseg.mp4"]
+    assert all(Path(path).exists() for path in said["outputs"].values())
+
+
+@pytest.mark.parametrize("name", ["mine.mp4", "mine.mkv", "mine.mov"])
+def test_an_output_file_in_its_own_container(avseg, clip: Path, tmp_path: Path, name: str) -> None:
+    assert avseg(clip, "-o", tmp_path / name).code == 0
+    with av.open(str(tmp_path / name)) as container:
+        assert ("matroska" in container.format.name) == name.endswith("mkv")
+        assert len(container.streams.audio) == 1
+
+
+def test_folders_keep_their_tree_and_names_do_not_collide(avseg, clip: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    copy_of(clip, videos / "a/clip.mp4", videos / "b/clip.mp4", videos / "b/clip.mkv", videos / ".hidden/x.mp4",
+            videos / "a/old.avseg.mp4")
+    ran = avseg(videos, "--recursive", "-o", tmp_path / "out", "--format", "json")
+    assert ran.code == 0
+    assert names(tmp_path / "out") == ["a/clip.avseg.json", "b/clip.mkv.avseg.json", "b/clip.mp4.avseg.json"]
+    assert ran.err.count("done") == 3, "a table closes the run"
+
+
+def test_files_of_one_name_from_two_folders(avseg, clip: Path, tmp_path: Path) -> None:
+    copy_of(clip, tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4")
+    ran = avseg(tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4", tmp_path / "a/clip.mp4", "-o", tmp_path / "out",
+                "--format", "json")
+    assert ran.code == 0
+    assert names(tmp_path / "out") == ["a/clip.avseg.json", "b/clip.avseg.json"]
+
+
+def test_patterns(avseg, clip: Path, tmp_path: Path) -> None:
+    copy_of(clip, tmp_path / "one.mp4", tmp_path / "two.mp4", tmp_path / "other.mkv")
+    assert avseg(tmp_path / "*.mp4", "--format", "json").code == 0
+    assert names(tmp_path) == ["one.avseg.json", "one.mp4", "other.mkv", "two.avseg.json", "two.mp4"]
+    assert avseg(tmp_path / "*.avi").code == 2
+
+
+def test_one_bad_file_does_not_stop_the_rest(avseg, clip: Path, tmp_path: Path) -> None:
+    copy_of(clip, tmp_path / "a.mp4", tmp_path / "c.mp4")
+    (tmp_path / "b.mp4").write_text("not a video")
+    ran = avseg(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "c.mp4", "--format", "json", "--json")
+    assert ran.code == 2
+    assert [json.loads(line)["status"] for line in ran.out.splitlines()] == ["done", "failed", "done"]
+    assert "b.mp4: not a video" in ran.err and "InputError" in ran.err
+    assert names(tmp_path) == ["a.avseg.json", "a.mp4", "b.mp4", "c.avseg.json", "c.mp4"]
+
+
+def test_existing_outputs(avseg, clip: Path, tmp_path: Path) -> None:
+    target = tmp_path / "clip.avseg.mp4"
+    target.write_text("mine")
+    ran = avseg(clip, "-o", tmp_path)
+    assert ran.code == 5 and "--overwrite" in ran.err and target.read_text() == "mine"
+    ran = avseg(clip, "-o", tmp_path, "--skip-existing")
+    assert ran.code == 0 and "skipped" in ran.err and target.read_text() == "mine"
+    ran = avseg(clip, "-o", tmp_path, "--skip-existing", "--format", "overlay,json")
+    assert ran.code == 0 and target.read_text() == "mine" and (tmp_path / "clip.avseg.json").exists()
+    assert avseg(clip, "-o", tmp_path, "--overwrite").code == 0
+    assert len(frames_of(target)) == 20
+    assert avseg(clip, "-o", tmp_path, "--overwrite", "--skip-existing").code == 2
+
+
+def test_a_folder_of_masks_is_replaced_whole(avseg, clip: Path, tmp_path: Path) -> None:
+    old = tmp_path / "clip.avseg.masks"
+    old.mkdir()
+    (old / "stale.png").write_text("")
+    assert avseg(clip, "-o", tmp_path, "--format", "masks", "--overwrite").code == 0
+    assert len(names(old)) == 2 and names(tmp_path) == [f"clip.avseg.masks/{name}" for name in names(old)]
+
+
+def test_a_dry_run_writes_nothing_and_needs_no_model(avseg, clip: Path, tmp_path: Path) -> None:
+    ran = avseg(clip, "-o", tmp_path, "--dry-run", "--json", checkpoint=tmp_path / "none.safetensors")
+    assert ran.code == 0 and json.loads(ran.out)["status"] == "planned" and names(tmp_path) == []
+
+
+def test_stdin(tiny_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "avseg_cli", "segment", "-", "-o", "out.json", "--format", "json",
+               "--checkpoint", str(tiny_checkpoint)]
+    ran = subprocess.run(command, input=clip.read_bytes(), cwd=tmp_path, capture_output=True, timeout=120, env=_env())
+    assert ran.returncode == 0, ran.stderr
+    assert len(json.loads((tmp_path / "out.json").read_text())["masks"]) == 2
+
+
+def _env() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
+def test_sound_from_another_file(avseg, clip: Path, tmp_path: Path) -> None:
+    silent = Clip(seconds=1, sound=None).write(tmp_path / "silent.mp4")
+    ran = avseg(silent, checkpoint=tmp_path / "none.safetensors")
+    assert ran.code == 2 and "--audio FILE" in ran.err, "said before any model is loaded"
+    assert avseg(silent, "--audio", clip, "-o", tmp_path / "out.mp4").code == 0
+    assert sound_payload(tmp_path / "out.mp4") == sound_payload(clip)
+
+
+ERRORS = {
+    "missing": (["missing.mp4"], 2, "missing.mp4: no such file"),
+    "empty folder": (["folder"], 2, "a folder without videos; add --recursive"),
+    "not a video": (["text.mp4"], 2, "not a video"),
+    "empty": (["empty.mp4"], 2, "the file is empty"),
+    "no index": (["truncated.mp4"], 2, "cut off before its index"),
+    "output is input": (["clip.mp4", "-o", "clip.mp4", "--overwrite"], 5, "is the input itself"),
+    "linked output": (["clip.mp4", "-o", "link.mp4", "--overwrite"], 5, "is the input itself"),
+    "one file for two": (["clip.mp4", "other.mp4", "-o", "x.mp4"], 5, "give -o a folder"),
+    "one file for two formats": (["clip.mp4", "-o", "x.mp4", "--format", "overlay,json"], 5, "give -o a folder"),
+    "wrong kind of file": (["clip.mp4", "-o", "text.mp4", "--format", "json"], 5, "give -o a folder"),
+    "format": (["clip.mp4", "--format", "gif"], 2, "overlay, masks, cutout, json"),
+    "colour": (["clip.mp4", "--color", "pink"], 2, "six hexadecimal digits"),
+    "threshold": (["clip.mp4", "--threshold", "1"], 2, "between 0 and 1"),
+    "fps": (["clip.mp4", "--fps", "2.5"], 2, "--consecutive"),
+    "stride": (["clip.mp4", "--stride", "9"], 2, "--stride 9 is out of range"),
+    "start": (["clip.mp4", "--start", "60"], 2, "nothing is left after --start 60"),
+    "track": (["clip.mp4", "--audio-track", "4"], 2, "there is no --audio-track 4"),
+    "device": (["clip.mp4", "--device", "cuda:9"], 4, "cuda:9"),
+    "precision": (["clip.mp4", "--precision", "int3"], 4, "int3"),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_each_error_is_one_sentence_with_its_exit_code(
+    avseg, clip: Path, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_of(clip, tmp_path / "clip.mp4", tmp_path / "other.mp4")
+    (tmp_path / "folder/below").mkdir(parents=True)
+    (tmp_path / "text.mp4").write_text("hello " * 500)
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "truncated.mp4").write_bytes(clip.read_bytes()[:2000])
+    os.link(tmp_path / "clip.mp4", tmp_path / "link.mp4")
+    before = names(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arguments, code, message = ERRORS[case]
+    ran = avseg(*arguments)
+    assert ran.code == code, ran.err
+    assert message in ran.err and ran.err.startswith("avseg: ") and ran.err.count("\n") == 1
+    assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("text", [None, b"", b"PK\x03\x04 something", b"random bytes that are no tensors"])
+def test_a_bad_checkpoint_is_said(avseg, clip: Path, tmp_path: Path, text: bytes | None) -> None:
+    path = tmp_path / "model.safetensors"
+    if text is not None:
+        path.write_bytes(text)
+    ran = avseg(clip, "-o", tmp_path / "out", checkpoint=path)
+    assert ran.code == 3 and "model.safetensors" in ran.err and ran.err.count("\n") == 1
+
+
+def test_a_folder_that_may_not_be_written(avseg, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = avseg(clip, "-o", tmp_path / "file/below/out.mp4")
+    assert ran.code == 5 and "cannot be written" in ran.err and ran.err.count("\n") == 1
+
+
+def _start(arguments: list[object], checkpoint: Path, before: str = "") -> subprocess.Popen:
+    code = f"{before}\nimport sys; sys.argv = {['avseg', 'segment', *map(str, arguments), '--checkpoint', str(checkpoint)]!r}\n"
+    code += "from avseg_cli.cli import main; main()"
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=_env())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing(tiny_checkpoint: Path, tmp_path: Path, number: int) -> None:
+    long = Clip(seconds=400, rate=5, size=(320, 240)).write(tmp_path / "clip.mp4")
+    running = _start([long, "-o", tmp_path / "out", "--format", "overlay,json"], tiny_checkpoint)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob(".*.part")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(number)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130 and "nothing half-written" in err and err.count("\n") == 1
+    assert names(tmp_path / "out") == []
+
+
+def test_a_disk_that_fills_up(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    path = Clip(seconds=20, size=(320, 240)).write(tmp_path / "clip.mp4")
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))"
+    running = _start([path, "-o", tmp_path / "out"], tiny_checkpoint, limit)
+    _, err = running.communicate(timeout=120)
+    assert running.returncode == 5 and "the disk is full" in err and err.count("\n") == 1, err
+    assert names(tmp_path / "out") == []
+
+
+def test_memory_does_not_grow_with_length(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    peaks = []
+    for seconds in (20, 320):
+        path = Clip(seconds=seconds, rate=3, size=(480, 360)).write(tmp_path / f"{seconds}.mp4")
+        measure = "import atexit, resource, sys\n"
+        measure += "atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr))"
+        running = _start([path, "-o", tmp_path / "out", "--format", "overlay,json", "-q"], tiny_checkpoint, measure)
+        _, err = running.communicate(timeout=200)
+        assert running.returncode == 0, err
+        peaks.append(int(err.split()[-1]) / 1024)
+    assert peaks[1] < peaks[0] + 60, f"{peaks} MB; 300 more seconds hold 460 MB of pictures"
