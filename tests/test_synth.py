@@ -211,6 +211,24 @@ def test_ms3_layout(media: Path, tmp_path: Path) -> None:
             values = [1 + categories.index(name) for name in record["sounding"][number - 1]]
             np.testing.assert_array_equal(mask, 255 * np.isin(labels, values))
     assert Image.open(out / "contact_sheet.png").width == 840
+    assert json.loads((out / "recipe.json").read_text())["seed"] == 3
+
+
+def test_manifest_names_every_source_and_its_licence(tmp_path: Path) -> None:
+    media = make_media(tmp_path / "media")
+    files = [path for path in media.rglob("*.*") if path.is_file()]
+    licences = {str(path.relative_to(media)): {"licence": "CC0-1.0"} for path in files}
+    (media / "LICENCES.json").write_text(json.dumps(licences))
+    synthesise(options(media, tmp_path / "set", clips=8, shares=(1,)))
+    patches = 0
+    for line in (tmp_path / "set/manifest.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        used = [part["file"] for kind in ("objects", "sources") for part in record[kind]]
+        used += [record["background"]]
+        used += [record["ambience"]] if record["ambience"] and "noise" not in record["ambience"] else []
+        assert set(record["licences"]) == {name.split(" ")[0] for name in used}
+        patches += any("(patch)" in name for name in used)
+    assert patches
 
 
 def test_s4_layout_has_one_source_all_along(media: Path, tmp_path: Path) -> None:

@@ -145,7 +145,20 @@ def _by_second(sources: list[Source], on_screen: bool) -> list[list[str]]:
 
 
 def _layer_record(layer: Layer) -> dict[str, object]:
-    return {"file": layer.name, "label": layer.label, "size": round(layer.scale.start, 3)}
+    motions = {"x": layer.x, "y": layer.y, "size": layer.scale, "angle": layer.angle}
+    # every motion as its value at the start, its change per second, and how far it sways
+    paths = {
+        name: [round(float(value), 4) for value in (motion.at(0), motion.drift, motion.sway)]
+        for name, motion in motions.items()
+    }
+    tilt = [round(value, 3) for value in layer.tilt]
+    return {
+        "file": layer.name,
+        "label": layer.label,
+        **paths,
+        "tilt": tilt,
+        "shadow": layer.shadow is not None,
+    }
 
 
 def _source_record(source: Source) -> dict[str, object]:
@@ -288,7 +301,7 @@ def _dressed(picture: Image.Image, ambient: np.ndarray, rng: np.random.Generator
 
 def _patch(media: Media, layers: list[Layer], aspect: float, rng: np.random.Generator) -> Layer:
     """A piece of another photograph in some object's outline: a pasted edge that is no object."""
-    _, photo = media.backgrounds[rng.integers(len(media.backgrounds))]
+    photo_name, photo = media.backgrounds[rng.integers(len(media.backgrounds))]
     shape = layers[rng.integers(len(layers))].picture.getchannel("a")
     outline = shape.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     width, height = outline.size
@@ -303,7 +316,7 @@ def _patch(media: Media, layers: list[Layer], aspect: float, rng: np.random.Gene
         float(rng.uniform(0.1, 0.9)),
         float(rng.uniform(0.12, 0.28)),
     )
-    return _make_layer(Cutout("patch", "", piece), DISTRACTOR, place, np.full(3, 128.0), rng)
+    return _make_layer(Cutout(f"{photo_name} (patch)", "", piece), DISTRACTOR, place, np.full(3, 128.0), rng)
 
 
 def draw(scene: Scene, time: float, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

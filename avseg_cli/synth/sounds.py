@@ -177,7 +177,7 @@ def _ambience(media: Media, rng: np.random.Generator) -> tuple[np.ndarray, dict[
     level_db = float(rng.uniform(-52, -30))
     if media.ambience and rng.random() < 0.45:
         sound = media.ambience[rng.integers(len(media.ambience))]
-        bed, name = _tiled(sound.waveform, length, rng), sound.name
+        bed, name = _tiled(sound.waveform, length, rng), sound_record(sound)
     else:
         slope = float(rng.uniform(0, 2))
         spectrum = np.fft.rfft(rng.standard_normal(length))

@@ -148,10 +148,9 @@ def _make_clip(
     if options.video:
         clip = _filmed(options, clip, layout.video_path())
     layout.write(clip)
-    files = [
-        source["file"].split(" ")[0] for kind in ("objects", "sources") for source in clip.parameters[kind]
-    ]
-    files += [clip.parameters["background"], clip.parameters["ambience"]]
+    used = [source["file"] for kind in ("objects", "sources") for source in clip.parameters[kind]]
+    used += [clip.parameters["background"], clip.parameters["ambience"] or ""]
+    files = [name.split(" ")[0] for name in used]  # what follows a name says how much of the file was used
     licences = {name: library.licences[name] for name in files if name in library.licences}
     return {
         "name": layout.name,
@@ -286,6 +285,15 @@ def _write_record(options: SynthOptions, library: Library, root: Path, rows: lis
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(layout.table(rows))
     (root / layout.folder / layout.meta).write_text(text.getvalue())
+    recipe = {
+        "clips": options.clips,
+        "seed": options.seed,
+        "layout": options.layout,
+        "shares": options.shares,
+        "size": options.size,
+        "video": options.video,
+    }
+    (root / "recipe.json").write_text(json.dumps(recipe, indent=1))
     (root / "categories.json").write_text(json.dumps(list(library.categories), indent=1))
     (root / "splits.json").write_text(json.dumps(library.record(), indent=1))
     (root / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
