@@ -134,12 +134,10 @@ class HyperMLP(nn.Module):
         return self.layers[2](F.relu(self.layers[1](F.relu(self.layers[0](x)))))
 
 
-def double_size(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
-    """ConvTranspose2d with kernel and stride 2 as one matrix product. (B, H, W, C) -> (B, 2H, 2W, C')."""
-    batch, height, width, channels = x.shape
-    weight = conv.weight.permute(0, 2, 3, 1).reshape(channels, -1)  # (C, 2*2*C')
-    y = (x @ weight).view(batch, height, width, 2, 2, -1) + conv.bias
-    return y.transpose(2, 3).reshape(batch, 2 * height, 2 * width, -1)
+def quarter(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
+    """ConvTranspose2d with kernel and stride 2 as one matrix product. (..., C) -> (..., 2, 2, C'), in place of (2H, 2W)."""
+    weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (2*2*C', C)
+    return F.linear(x, weight, conv.bias.repeat(4)).unflatten(-1, (2, 2, -1))
 
 
 class MaskDecoder(nn.Module):
@@ -164,14 +162,21 @@ class MaskDecoder(nn.Module):
 
     def forward(self, pixels: Tensor, sparse: Tensor, positions: Tensor) -> Tensor:
         """pixels (B, N, C) = embedding + dense prompt, sparse (B, n, C), positions (N, C) -> logits (B, 4g, 4g)."""
-        batch, tokens, _ = pixels.shape
-        grid = int(sqrt(tokens))
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(batch, -1, -1)
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(pixels), -1, -1)
         prompt = torch.cat([own, sparse], dim=1)
         out, pixels = self.transformer(prompt, pixels, positions)
         hyper = sum(self.output_hypernetworks_mlps[i](out[:, 1 + i]) for i in range(1, 1 + self.MASKS))
+        return self._masks(pixels, hyper)
+
+    def _masks(self, pixels: Tensor, hyper: Tensor) -> Tensor:
+        """Upscale (B, N, C) four times and multiply with hyper (B, C/8) -> (B, 4g, 4g).
+
+        All of it goes pixel by pixel, so the four quarters of each pixel are put in their places at the end.
+        """
+        grid = int(sqrt(pixels.shape[1]))
         up1, norm, _, up2, _ = self.output_upscaling
-        x = double_size(pixels.view(batch, grid, grid, -1), up1)
+        x = quarter(pixels, up1)  # (B, N, 2, 2, C/4)
         x = F.gelu(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
-        x = F.gelu(double_size(x, up2))  # (B, 4g, 4g, C/8)
-        return (x @ hyper[:, None, :, None]).squeeze(-1)
+        x = F.gelu(quarter(x, up2))  # (B, N, 2, 2, 2, 2, C/8): quarters (y, x) of quarters (y, x)
+        masks = (x.flatten(1, -2) @ hyper[:, :, None]).view(-1, grid, grid, 2, 2, 2, 2)
+        return masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * grid, 4 * grid)
