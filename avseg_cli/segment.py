@@ -23,7 +23,7 @@ from avseg_cli.results import MaskResult, logit
 from avseg_cli.transforms import prepare_frames
 
 DEFAULT_STRIDE = 1       # clips overlap as much as they can: only the cheap part of the model runs once per clip
-BATCH_SIZE = {"cpu": 4, "cuda": 16}   # frames encoded together
+LARGE_INPUT = 512        # pixels; models with larger inputs gain nothing from batches on a CPU
 
 
 class Segmentation(Iterator[MaskResult]):
@@ -86,7 +86,7 @@ def segment_video(
     video = path if isinstance(path, Video) else probe(path, audio, audio_track)
     span = check_span(video, start, duration)
     if batch_size is None:
-        batch_size = BATCH_SIZE.get(_device(model).type, 4)
+        batch_size = _batch_size(model)
     return Segmentation(video, model, grid, stride, span, threshold, batch_size)
 
 
@@ -97,6 +97,13 @@ def check_span(video: Video, start: float, duration: float | None) -> tuple[floa
     if video.duration is not None and start >= video.duration:
         raise InputError(f"{video.path}: lasts {video.duration:.2f} s, so nothing is left after --start {start:g}")
     return start, None if duration is None else start + duration
+
+
+def _batch_size(model: AvsegModel) -> int:
+    """Frames encoded together, unless the user says otherwise."""
+    if _device(model).type == "cuda":
+        return 16
+    return 1 if model.config.image_size > LARGE_INPUT else 4
 
 
 def _device(model: AvsegModel) -> torch.device:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avseg_cli.errors import InputError
+from avseg_cli.errors import AvsegError, InputError
 
 if TYPE_CHECKING:
     from avseg_cli.batch import Batch
@@ -146,8 +148,7 @@ def segment(
                         _style(color, opacity, dim, contour))
     batch = Batch(lambda: _load(checkpoint, device, precision), settings, checkpoint, audio, audio_track,
                   overwrite, skip_existing, dry_run)
-    signal.signal(signal.SIGTERM, _terminated)  # so that stopping a job cleans up as Ctrl-C does
-    with Report(len(sources), quiet, as_json) as report:
+    with _stoppable(), Report(len(sources), quiet, as_json) as report:
         outcomes = list(batch.run(list(zip(sources, outputs, strict=True)), report))
     if len(outcomes) == 1 and outcomes[0].error:
         raise outcomes[0].error
@@ -181,5 +182,23 @@ def _load(checkpoint: str, device: str, precision: str):
     return load_model(checkpoint, device, precision)
 
 
-def _terminated(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class Stopped(AvsegError):
+    """The user, or the system, ended the run."""
+
+    exit_code = 130
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run the same way: cleaned up, with a sentence and exit code 130."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped("stopped; nothing half-written was left behind") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
