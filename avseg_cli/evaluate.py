@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -46,13 +45,13 @@ class EvaluateOptions:
     subset: str
     split: str = "test"
     checkpoint: str | None = None
-    predictions: str | None = None       # folder of mask PNGs
-    prompts: str | None = None           # points:1, points:3, box:1, box:3
-    backbone: str = "vit_h"              # of the prompted SAM
-    negatives: tuple[str, ...] = ()      # silence, noise, swap
+    predictions: str | None = None  # folder of mask PNGs
+    prompts: str | None = None  # points:1, points:3, box:1, box:3
+    backbone: str = "vit_h"  # of the prompted SAM
+    negatives: tuple[str, ...] = ()  # silence, noise, swap
     move_sound: bool = False
     baselines: bool = False
-    masks: str | None = None             # folder for predicted masks
+    masks: str | None = None  # folder for predicted masks
     limit_clips: int | None = None
     seed: int = 0
     device: str = "auto"
@@ -63,7 +62,9 @@ class EvaluateOptions:
         if len(given) != 1:
             raise InputError("give one of --checkpoint, --predictions and --prompts to say what is evaluated")
         if not self.checkpoint and (self.negatives or self.move_sound):
-            raise InputError("--negatives and --move-sound need --checkpoint: only a model can hear another sound")
+            raise InputError(
+                "--negatives and --move-sound need --checkpoint: only a model can hear another sound"
+            )
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Evaluation:
     split: str
     clips: list[ClipScore]
     negatives: dict[str, NegativeScore] = field(default_factory=dict)
-    moved: SplitScore | None = None          # sound of another visible object, against that object
+    moved: SplitScore | None = None  # sound of another visible object, against that object
     baselines: dict[str, SplitScore] = field(default_factory=dict)
 
     @property
@@ -117,7 +118,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
             heard = predictor.predict_clip(sample, sounds.log_mel(sample.index))
             foreground[name] += float((heard > 0.5).double().mean())
     matching = result.total.foreground
-    result.negatives = {name: NegativeScore(value / len(clips), matching) for name, value in foreground.items()}
+    result.negatives = {
+        name: NegativeScore(value / len(clips), matching) for name, value in foreground.items()
+    }
     if options.move_sound:
         result.moved = _moved(options, subset, clips, predictor)
     if options.baselines:
@@ -133,8 +136,12 @@ def _predictor(options: EvaluateOptions, clips: Sequence[Clip]) -> tuple[Predict
         kind, _, count = options.prompts.partition(":")
         if kind not in ("points", "box") or not count.isdigit() or int(count) < 1:
             raise InputError(f"--prompts takes points:1, points:3, box:1 or box:3, not {options.prompts!r}")
-        return PromptPredictor(load_sam(options.backbone, device), kind, int(count), options.seed), options.prompts
-    return ModelPredictor(load_model(options.checkpoint, options.device, options.precision)), options.checkpoint
+        return PromptPredictor(
+            load_sam(options.backbone, device), kind, int(count), options.seed
+        ), options.prompts
+    return ModelPredictor(
+        load_model(options.checkpoint, options.device, options.precision)
+    ), options.checkpoint
 
 
 def _samples(data: ClipDataset) -> Iterator[Sample]:

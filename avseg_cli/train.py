@@ -118,7 +118,9 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     model, origin = initial_model(stage, options, subset, Path(options.out))
     parameters = set_trainable(model, stage, options.unfreeze)
     set_dropout(model, options.dropout)
-    model.image_encoder.recompute = model.config.backbone != "tiny"  # memory for time, where memory is what lacks
+    model.image_encoder.recompute = (
+        model.config.backbone != "tiny"
+    )  # memory for time, where memory is what lacks
     model.to(setup.device)
     task = make_task(stage, model, options, setup, subset, train_clips, val_clips)
     heads = {f"head.{n}": p for n, p in task.module.named_parameters() if not n.startswith(_MODEL_PREFIXES)}
@@ -184,7 +186,9 @@ def initial_model(
     start, config = _starting_point(options, subset)
     pretrained = Path(options.pretrained or run)
     model = AvsegModel(stage_config(stage, options.ablated(config)))
-    origin: dict[str, Any] = {"init": options.init or f"{options.backbone}, public weights or seed {options.seed}"}
+    origin: dict[str, Any] = {
+        "init": options.init or f"{options.backbone}, public weights or seed {options.seed}"
+    }
     if start:
         origin["fresh"] = transfer(model, start)
     else:
@@ -220,7 +224,12 @@ def _starting_point(options: TrainOptions, subset: Subset) -> tuple[dict[str, Te
 
 
 def _announce(
-    stage: str, model: AvsegModel, parameters: dict[str, torch.nn.Parameter], setup: Setup, train: int, val: int
+    stage: str,
+    model: AvsegModel,
+    parameters: dict[str, torch.nn.Parameter],
+    setup: Setup,
+    train: int,
+    val: int,
 ) -> None:
     count = sum(p.numel() for p in parameters.values())
     everything = sum(p.numel() for p in model.parameters())

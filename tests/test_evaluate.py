@@ -93,7 +93,15 @@ def test_s4_scores_each_category(tmp_path: Path) -> None:
 
 def test_wrong_sounds_moved_sound_and_baselines(data: Path, checkpoint: Path) -> None:
     figures = scored(
-        "--data", data, "--checkpoint", checkpoint, "--negatives", "silence,noise", "--baselines", "--limit-clips", 2
+        "--data",
+        data,
+        "--checkpoint",
+        checkpoint,
+        "--negatives",
+        "silence,noise",
+        "--baselines",
+        "--limit-clips",
+        2,
     )
     assert set(figures["negatives"]) == {"silence", "noise"}
     for negative in figures["negatives"].values():
@@ -118,10 +126,15 @@ def test_sound_moves_to_a_visible_object_that_is_silent(tmp_path: Path, checkpoi
 def test_swapped_sound_is_of_something_the_picture_does_not_show(data: Path) -> None:
     clips = read_clips(data, find_subset("ms3"), "test")
     sounds = ClipDataset(clips, ("log_mel",), cache=False)
-    swapped = NegativeSounds(sounds, "swap", heard=[{"a"}, {"b"}, {"c"}], seen=[{"a", "b"}, {"b"}, {"a", "c"}])
+    swapped = NegativeSounds(
+        sounds, "swap", heard=[{"a"}, {"b"}, {"c"}], seen=[{"a", "b"}, {"b"}, {"a", "c"}]
+    )
     assert swapped.donors[0] == 2 and swapped.donors[1] in (0, 2) and swapped.donors[2] == 1
     assert torch.equal(swapped.log_mel(0), sounds.sound(2))
-    assert torch.equal(NegativeSounds(sounds, "noise", None, None).log_mel(1), NegativeSounds(sounds, "noise", None, None).log_mel(1))
+    assert torch.equal(
+        NegativeSounds(sounds, "noise", None, None).log_mel(1),
+        NegativeSounds(sounds, "noise", None, None).log_mel(1),
+    )
     assert NegativeSounds(sounds, "silence", None, None).log_mel(0).unique().numel() == 1
     with pytest.raises(AvsegError, match="use more clips"):
         NegativeSounds(sounds, "swap", heard=[{"a"}] * 3, seen=[{"a"}] * 3)
@@ -148,11 +161,21 @@ class StandIn(torch.nn.Module):
 
     @staticmethod
     def build() -> torch.nn.Module:
-        from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+        from segment_anything.modeling import (
+            ImageEncoderViT,
+            MaskDecoder,
+            PromptEncoder,
+            Sam,
+            TwoWayTransformer,
+        )
 
         torch.manual_seed(0)
-        encoder = ImageEncoderViT(img_size=64, patch_size=16, embed_dim=16, depth=1, num_heads=2, out_chans=32)
-        prompt = PromptEncoder(embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4)
+        encoder = ImageEncoderViT(
+            img_size=64, patch_size=16, embed_dim=16, depth=1, num_heads=2, out_chans=32
+        )
+        prompt = PromptEncoder(
+            embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
+        )
         transformer = TwoWayTransformer(depth=1, embedding_dim=32, mlp_dim=32, num_heads=2)
         decoder = MaskDecoder(transformer_dim=32, transformer=transformer, iou_head_hidden_dim=16)
         return Sam(encoder, prompt, decoder).eval()

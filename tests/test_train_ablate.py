@@ -26,7 +26,14 @@ def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pyte
     first = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     rows = json.loads(first.stdout)
-    assert [row["variant"] for row in rows] == ["full", "no-temporal", "no-adapters", "fusion-none", "fusion-jca", "depth-1"]
+    assert [row["variant"] for row in rows] == [
+        "full",
+        "no-temporal",
+        "no-adapters",
+        "fusion-none",
+        "fusion-jca",
+        "depth-1",
+    ]
     assert not (out / "no-adapters" / "2").exists() and (out / "full" / "2" / "done.json").is_file()
     assert rows[3]["checkpoint"].endswith("shared/1b/best.safetensors")
     assert len(list((out / "embeddings").iterdir())) == 2  # train and val, for all variants

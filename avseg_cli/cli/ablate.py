@@ -16,20 +16,32 @@ def register(app: typer.Typer) -> None:
 
 def ablate(
     data: Annotated[
-        Path | None, typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/.")
+        Path | None,
+        typer.Option(
+            "--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."
+        ),
     ] = None,
     subset: Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")] = "ms3",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of all the runs; what is done in it is not done again.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of all the runs; what is done in it is not done again."),
+    ] = None,
     variants: Annotated[
         str, typer.Option(help="table-6.2, table-6.3, depth, all, or variants by name (comma separated).")
     ] = "table-6.3",
     frozen: Annotated[
-        bool, typer.Option("--frozen", help="Only stage 1a, encoder frozen and without adapters: cheap, compares fusion alone.")
+        bool,
+        typer.Option(
+            "--frozen",
+            help="Only stage 1a, encoder frozen and without adapters: cheap, compares fusion alone.",
+        ),
     ] = False,
     split: Annotated[str, typer.Option(help="The split that is reported.")] = "test",
     backbone: Annotated[str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.")] = "vit_h",
     init: Annotated[str | None, typer.Option(help="Checkpoint every variant starts from.")] = None,
-    pretrained: Annotated[Path | None, typer.Option(help="Run whose pretraining stages are used (tiny).")] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Run whose pretraining stages are used (tiny).")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of every stage. [default: the recipe's]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -38,7 +50,9 @@ def ablate(
     workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
     device: Annotated[str, typer.Option()] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    cache: Annotated[Path | None, typer.Option(help="Folder of the embeddings. [default: OUT/embeddings]")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of the embeddings. [default: OUT/embeddings]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout.")] = False,
 ) -> None:
     """Train and evaluate the variants of the paper's Tables 6.2 and 6.3 and Fig. 6.3, published figures beside ours."""

@@ -14,19 +14,38 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     data: Annotated[
-        Path | None, typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/.")
+        Path | None,
+        typer.Option(
+            "--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."
+        ),
     ] = None,
     subset: Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")] = "ms3",
     split: Annotated[str, typer.Option(help="A split that the subset's csv has.")] = "test",
-    checkpoint: Annotated[str | None, typer.Option("--checkpoint", "-c", help="A checkpoint file, or default for the embedded one.")] = None,
-    predictions: Annotated[Path | None, typer.Option(help="Score the mask PNGs in this folder instead of a model.")] = None,
-    prompts: Annotated[str | None, typer.Option(help="Score SAM prompted with the truth: points:1, points:3, box:1, box:3.")] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option("--checkpoint", "-c", help="A checkpoint file, or default for the embedded one."),
+    ] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score the mask PNGs in this folder instead of a model.")
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="Score SAM prompted with the truth: points:1, points:3, box:1, box:3.")
+    ] = None,
     backbone: Annotated[str, typer.Option(help="Of the prompted SAM: vit_h, vit_l, vit_b.")] = "vit_h",
-    negatives: Annotated[str, typer.Option(help="Also with wrong sound: silence, noise, swap (comma separated).")] = "",
-    move_sound: Annotated[bool, typer.Option("--move-sound", help="Also with another visible object's sound (avseg synth's data).")] = False,
-    baselines: Annotated[bool, typer.Option("--baselines", help="Also what can be reached without sound (avseg synth's data).")] = False,
+    negatives: Annotated[
+        str, typer.Option(help="Also with wrong sound: silence, noise, swap (comma separated).")
+    ] = "",
+    move_sound: Annotated[
+        bool,
+        typer.Option("--move-sound", help="Also with another visible object's sound (avseg synth's data)."),
+    ] = False,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also what can be reached without sound (avseg synth's data).")
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Write a line per video here.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Write predicted masks here, in the authors' naming.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Write predicted masks here, in the authors' naming.")
+    ] = None,
     limit_clips: Annotated[int | None, typer.Option(help="Only the first so many clips.")] = None,
     seed: Annotated[int, typer.Option(help="Of noise, swaps and random points.")] = 0,
     device: Annotated[str, typer.Option()] = "auto",

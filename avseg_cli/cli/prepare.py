@@ -14,11 +14,18 @@ def register(app: typer.Typer) -> None:
 
 def prepare(
     data: Annotated[
-        Path | None, typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/.")
+        Path | None,
+        typer.Option(
+            "--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."
+        ),
     ] = None,
     subset: Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")] = "ms3",
-    check: Annotated[bool, typer.Option("--check", help="Only say what is missing or malformed, and count.")] = False,
-    log_mel: Annotated[bool, typer.Option("--log-mel", help="Also write AVSBench's pickled log-mel.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say what is missing or malformed, and count.")
+    ] = False,
+    log_mel: Annotated[
+        bool, typer.Option("--log-mel", help="Also write AVSBench's pickled log-mel.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
     workers: Annotated[int | None, typer.Option(help="Processes. [default: all cores]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")] = False,
@@ -48,7 +55,11 @@ def prepare(
                 lambda items, count: progress.track(items, total=count, description="preparing"),
             )  # fmt: skip
     if check:
-        for title, lines in (("missing", report.missing), ("malformed", report.malformed), ("note", report.notes)):
+        for title, lines in (
+            ("missing", report.missing),
+            ("malformed", report.malformed),
+            ("note", report.notes),
+        ):
             for line in lines:
                 console().print(f"{title}: {line}", markup=False, highlight=False, soft_wrap=True)
         if as_json:
@@ -67,6 +78,10 @@ def prepare(
             console().print(item.error, markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print(json.dumps([asdict(item) for item in made], indent=1))
-    console().print(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), highlight=False)
+    console().print(
+        ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), highlight=False
+    )
     if outcomes["failed"]:
-        raise DataError(f"{data}: {outcomes['failed']} of {len(made)} clips could not be prepared (listed above)")
+        raise DataError(
+            f"{data}: {outcomes['failed']} of {len(made)} clips could not be prepared (listed above)"
+        )

@@ -16,43 +16,79 @@ def register(app: typer.Typer) -> None:
 
 def train(
     data: Annotated[
-        Path | None, typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/.")
+        Path | None,
+        typer.Option(
+            "--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."
+        ),
     ] = None,
     subset: Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")] = "ms3",
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run; each stage gets one in it.")] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", help="Continue the run in this folder, with its own options.")] = None,
-    stage: Annotated[str, typer.Option(help="all, pretrain, or stages by name: pretrain-sound,pretrain-image,1a,1b,2.")] = "all",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the run; each stage gets one in it.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="Continue the run in this folder, with its own options.")
+    ] = None,
+    stage: Annotated[
+        str, typer.Option(help="all, pretrain, or stages by name: pretrain-sound,pretrain-image,1a,1b,2.")
+    ] = "all",
     backbone: Annotated[str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.")] = "vit_h",
-    init: Annotated[str | None, typer.Option(help="Checkpoint to start from (a warm start from another subset, or an earlier stage).")] = None,
-    init_adapters: Annotated[str | None, typer.Option(help="Checkpoint whose adapters stage 2 starts from.")] = None,
-    pretrained: Annotated[Path | None, typer.Option(help="Another run whose pretraining stages are used.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint to start from (a warm start from another subset, or an earlier stage)."
+        ),
+    ] = None,
+    init_adapters: Annotated[
+        str | None, typer.Option(help="Checkpoint whose adapters stage 2 starts from.")
+    ] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Another run whose pretraining stages are used.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips per step and process.")] = None,
     accumulate: Annotated[int, typer.Option(help="Batches whose gradients make one step.")] = 1,
     lr: Annotated[float | None, typer.Option(help="Learning rate (paper: 1e-4).")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam (paper) or adamw.")] = None,
     weight_decay: Annotated[float | None, typer.Option()] = None,
     schedule: Annotated[str | None, typer.Option(help="constant (paper) or cosine.")] = None,
-    warmup: Annotated[float | None, typer.Option(help="Share of the steps with a rising learning rate.")] = None,
+    warmup: Annotated[
+        float | None, typer.Option(help="Share of the steps with a rising learning rate.")
+    ] = None,
     loss: Annotated[str | None, typer.Option(help="bce (paper) or bce+iou (SAMA-AVS).")] = None,
-    augment: Annotated[bool | None, typer.Option("--augment/--no-augment", help="Crop, flip and colour.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop after this many validations without a better score.")] = None,
+    augment: Annotated[
+        bool | None, typer.Option("--augment/--no-augment", help="Crop, flip and colour.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after this many validations without a better score.")
+    ] = None,
     dropout: Annotated[float, typer.Option(help="On ST-BAVA's attention weights.")] = 0.1,
     unfreeze: Annotated[str, typer.Option(help="Also train in stage 2: image, sound, or image,sound.")] = "",
     depth: Annotated[int | None, typer.Option(help="ST-BAVA blocks (paper: 5 for S4, 7 for MS3).")] = None,
     fusion: Annotated[str | None, typer.Option(help="stbava, none, tpavi, han, cmran or jca.")] = None,
     temporal: Annotated[bool, typer.Option("--temporal/--no-temporal", help="Attention over time.")] = True,
-    bidirectional: Annotated[bool, typer.Option("--bidirectional/--no-bidirectional", help="Sound updated by vision.")] = True,
-    adapters: Annotated[bool, typer.Option("--adapters/--no-adapters", help="Audio adapters in the encoder.")] = True,
-    image_size: Annotated[int | None, typer.Option(help="Side of the model's input in pixels (backbones from nothing only).")] = None,
+    bidirectional: Annotated[
+        bool, typer.Option("--bidirectional/--no-bidirectional", help="Sound updated by vision.")
+    ] = True,
+    adapters: Annotated[
+        bool, typer.Option("--adapters/--no-adapters", help="Audio adapters in the encoder.")
+    ] = True,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the model's input in pixels (backbones from nothing only).")
+    ] = None,
     limit_clips: Annotated[int | None, typer.Option(help="Use only so many clips of each split.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
     device: Annotated[str, typer.Option()] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     validate_every: Annotated[int, typer.Option(help="Epochs between validations.")] = 1,
-    save_minutes: Annotated[float, typer.Option(help="Minutes between saved states, besides one an epoch.")] = 5.0,
-    cache: Annotated[Path | None, typer.Option(help="Folder of stage 1a's embeddings. [default: OUT/embeddings]")] = None,
+    save_minutes: Annotated[
+        float, typer.Option(help="Minutes between saved states, besides one an epoch.")
+    ] = 5.0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of stage 1a's embeddings. [default: OUT/embeddings]")
+    ] = None,
 ) -> None:
     """Train by the paper's recipe: ST-BAVA and decoder (1a), adapters and decoder (1b), then both (2)."""
     from avseg_cli.errors import InputError
@@ -69,7 +105,9 @@ def train(
             console().print(f"{resume}: all its stages are done", soft_wrap=True)
         return
     if data is None or out is None:
-        raise InputError("training needs --data (or AVSEG_DATA) and --out, or --resume with the folder of a run")
+        raise InputError(
+            "training needs --data (or AVSEG_DATA) and --out, or --resume with the folder of a run"
+        )
     best = run_training(
         TrainOptions(
             data=str(data), subset=subset, out=str(out), stages=_stages(stage), backbone=backbone, init=init,

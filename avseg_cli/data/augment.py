@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from avseg_cli.data.dataset import Sample
 from avseg_cli.data.subsets import MASK_SIZE
 
-SMALLEST_CROP = 0.6   # of the side
-JITTER = 0.3          # brightness, contrast and saturation are multiplied by 1 ± this
+SMALLEST_CROP = 0.6  # of the side
+JITTER = 0.3  # brightness, contrast and saturation are multiplied by 1 ± this
 
 
 def augment(sample: Sample, generator: torch.Generator) -> Sample:

@@ -80,7 +80,9 @@ def _check(test: Callable[[], None], report: Report) -> None:
 def _check_picture(path: Path, kind: str) -> None:
     image = read_image(path)
     if kind == "mask" and image.shape[:2] != (MASK_SIZE, MASK_SIZE):
-        raise DataError(f"{path}: the mask is {image.shape[1]}x{image.shape[0]}, AVSBench's are {MASK_SIZE}x{MASK_SIZE}")
+        raise DataError(
+            f"{path}: the mask is {image.shape[1]}x{image.shape[0]}, AVSBench's are {MASK_SIZE}x{MASK_SIZE}"
+        )
     if kind == "frame" and min(image.shape[:2]) < 16:
         raise DataError(f"{path}: the frame is {image.shape[1]}x{image.shape[0]} pixels")
 

@@ -16,12 +16,12 @@ class Clip:
 
     name: str
     split: str
-    category: str                    # "" where the subset has no single category (MS3)
+    category: str  # "" where the subset has no single category (MS3)
     frames: tuple[Path, ...]
     masks: tuple[Path, ...]
     wav: Path
-    log_mel: Path | None             # AVSBench's pickled log-mel, the second choice
-    object_maps: tuple[Path, ...]    # of ``avseg synth``: the category of every pixel; empty elsewhere
+    log_mel: Path | None  # AVSBench's pickled log-mel, the second choice
+    object_maps: tuple[Path, ...]  # of ``avseg synth``: the category of every pixel; empty elsewhere
 
 
 def read_clips(data_root: str | Path, subset: Subset, split: str, limit: int | None = None) -> list[Clip]:

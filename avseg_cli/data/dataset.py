@@ -32,7 +32,7 @@ class Sample:
     log_mel: Tensor | None = None
     frames: Tensor | None = None
     masks: Tensor | None = None
-    object_maps: Tensor | None = None   # uint8 (T, H, W)
+    object_maps: Tensor | None = None  # uint8 (T, H, W)
 
 
 class MemoryCache:
@@ -162,7 +162,9 @@ def load_batches(
     return iter(loader)
 
 
-def read_labels(data_root: str | Path, subset: Subset, clips: Sequence[Clip], categories: list[str]) -> Tensor:
+def read_labels(
+    data_root: str | Path, subset: Subset, clips: Sequence[Clip], categories: list[str]
+) -> Tensor:
     """Which category sounds in which second, seen or not: float (clips, T, categories), from ``manifest.jsonl``.
 
     Raises ``DataError`` when the manifest is missing or does not have a clip.
@@ -170,7 +172,9 @@ def read_labels(data_root: str | Path, subset: Subset, clips: Sequence[Clip], ca
     folder = subset_folder(data_root, subset)
     paths = [path for path in (folder / "manifest.jsonl", folder.parent / "manifest.jsonl") if path.is_file()]
     if not paths:
-        raise DataError(f"{folder}: no manifest.jsonl; this needs data made by `avseg synth`, which writes it")
+        raise DataError(
+            f"{folder}: no manifest.jsonl; this needs data made by `avseg synth`, which writes it"
+        )
     rows = {}
     for line in paths[0].read_text().splitlines():
         row = json.loads(line)

@@ -31,6 +31,7 @@ CHUNK = 4  # clips computed together; fixed, so that a value never depends on wh
 class CacheSetup(Protocol):
     sharing: Sharing
     device: torch.device
+    dtype: torch.dtype
 
     def autocast(self) -> AbstractContextManager[None]: ...
 
@@ -47,14 +48,16 @@ class EmbeddingCache:
         self._chunks_done = np.memmap(folder / "done.u8", np.uint8, mode, shape=(-(-shape[0] // CHUNK),))
 
     @classmethod
-    def prepared(cls, root: Path, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup) -> EmbeddingCache:
+    def prepared(
+        cls, root: Path, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup
+    ) -> EmbeddingCache:
         """The cache for these clips under ``root``, with what it lacks computed now.
 
         Raises ``OutputError`` when the disk has no room.
         """
         config = model.config
         shape = (len(clips), len(clips[0].frames), config.out_chans, config.grid, config.grid)
-        folder = root / _key(model, clips)
+        folder = root / _key(model, clips, setup.dtype)
         if setup.sharing.rank == 0:
             _make_room(folder, shape)
             cls(folder, shape)
@@ -71,11 +74,15 @@ class EmbeddingCache:
     @torch.inference_mode()
     def _fill(self, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup) -> None:
         sharing = setup.sharing
-        missing = [c for c in range(len(self._chunks_done)) if not self._chunks_done[c]][sharing.rank :: sharing.world]
+        missing = [c for c in range(len(self._chunks_done)) if not self._chunks_done[c]][
+            sharing.rank :: sharing.world
+        ]
         for chunk in setup.track(missing, "embedding frames"):
             first = chunk * CHUNK
             for offset, clip in enumerate(clips[first : first + CHUNK]):
-                frames = prepare_frames(torch.from_numpy(read_frames(clip)).to(setup.device), model.config.image_size)
+                frames = prepare_frames(
+                    torch.from_numpy(read_frames(clip)).to(setup.device), model.config.image_size
+                )
                 with setup.autocast():
                     values = model.embed_frames(frames, None).float()
                 if not torch.isfinite(values).all():
@@ -86,21 +93,22 @@ class EmbeddingCache:
         self._chunks_done.flush()
 
 
-def _key(model: AvsegModel, clips: Sequence[Clip]) -> str:
-    """What the embeddings depend on: the encoder's weights, the preprocessing, and the frames' files."""
+def _key(model: AvsegModel, clips: Sequence[Clip], dtype: torch.dtype) -> str:
+    """What the embeddings depend on: the encoder's weights, precision and preprocessing, and the frames' files."""
     digest = hashlib.sha256()
     for name, tensor in model.image_encoder.state_dict().items():
         if not name.startswith("adapters."):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    precision = str(model.image_encoder.pos_embed.dtype)
-    digest.update(json.dumps([model.config.to_dict()["image_size"], MEAN, STD, precision]).encode())
+    digest.update(json.dumps([model.config.image_size, MEAN, STD, str(dtype)]).encode())
     for clip in clips:
         for path in clip.frames:
             try:
                 status = path.stat()
             except OSError as error:
-                raise DataError(f"{path}: missing; `avseg prepare --check` lists what a data root lacks") from error
+                raise DataError(
+                    f"{path}: missing; `avseg prepare --check` lists what a data root lacks"
+                ) from error
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
 

@@ -88,7 +88,9 @@ def _read_pickled_log_mel(path: Path, frames: int) -> Tensor:
     try:
         tensor = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise DataError(f"{path}: not a pickled tensor ({str(error).splitlines()[0]}); use the wav instead") from error
+        raise DataError(
+            f"{path}: not a pickled tensor ({str(error).splitlines()[0]}); use the wav instead"
+        ) from error
     shape = (frames, 1, EXAMPLE_FRAMES, MEL_BANDS)
     if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
         raise DataError(f"{path}: expected a tensor of shape {shape}; make it again with `avseg prepare`")

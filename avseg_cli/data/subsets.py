@@ -17,13 +17,13 @@ class Subset:
 
     name: str
     title: str
-    layout: str                     # "s4", "ms3" (the object release) or "avss" (the later release)
-    folder: str                     # root folder below the data root; "" is the data root itself
-    metadata: str                   # csv file in that folder
-    files: str                      # folder of the files, below ``folder``
-    frames: int                     # T, one a second
-    train_annotated: int            # frames with a mask in the train split, from the first
-    fusion_depth: int               # ST-BAVA blocks of the paper
+    layout: str  # "s4", "ms3" (the object release) or "avss" (the later release)
+    folder: str  # root folder below the data root; "" is the data root itself
+    metadata: str  # csv file in that folder
+    files: str  # folder of the files, below ``folder``
+    frames: int  # T, one a second
+    train_annotated: int  # frames with a mask in the train split, from the first
+    fusion_depth: int  # ST-BAVA blocks of the paper
     published: tuple[int, int, int]  # videos in train, val, test
 
     def annotated(self, split: str) -> int:
@@ -61,7 +61,9 @@ def subset_folder(data_root: str | Path, subset: Subset) -> Path:
             return folder
     expected = "/".join(part for part in (subset.folder, subset.metadata) if part)
     if not root.is_dir():
-        raise DataError(f"{root}: no such data folder; --data (or AVSEG_DATA) is the folder that holds {expected}")
+        raise DataError(
+            f"{root}: no such data folder; --data (or AVSEG_DATA) is the folder that holds {expected}"
+        )
     found = sorted(path.name for path in root.iterdir())[:8]
     raise DataError(
         f"{root}: not a data root for {subset.name}: expected {expected} there ({LAYOUTS[subset.layout]}), "

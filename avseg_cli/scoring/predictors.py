@@ -21,7 +21,7 @@ from avseg_cli.data.files import read_mask
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.errors import DataError, InputError
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.transforms import prepare_frames, upsample_logits
+from avseg_cli.transforms import MEAN, STD, prepare_frames, upsample_logits
 
 FRAMES_AT_ONCE = 10  # through the encoder
 
@@ -87,7 +87,9 @@ class FolderPredictor:
     def _read(self, clip: Clip) -> Tensor:
         folder = next((path for path in prediction_folders(self.folder, clip) if path.is_dir()), None)
         if folder is None:
-            raise DataError(f"{self.folder}: no masks of clip {clip.name} there; expected {clip.name}/{clip.name}_0.png")
+            raise DataError(
+                f"{self.folder}: no masks of clip {clip.name} there; expected {clip.name}/{clip.name}_0.png"
+            )
         first = 0 if (folder / f"{clip.name}_0.png").is_file() else 1
         paths = [folder / f"{clip.name}_{k + first}.png" for k in range(len(clip.masks))]
         return torch.from_numpy(np.stack([read_mask(path) for path in paths])).float()
@@ -152,14 +154,18 @@ class PromptPredictor:
         if not regions:
             return torch.zeros(MASK_SIZE, MASK_SIZE)
         height, width = frame.shape[:2]
-        scale = np.array([width, height]) / MASK_SIZE  # the truth is at 224, SAM's prompts in the frame's pixels
+        scale = (
+            np.array([width, height]) / MASK_SIZE
+        )  # the truth is at 224, SAM's prompts in the frame's pixels
         self.predictor.set_image(frame.numpy())
         if self.kind == "points":
             points = np.array([region_point(region, self.random) for region in regions]) * scale
             masks, _, _ = self.predictor.predict(points, np.ones(len(points)), multimask_output=False)
         else:
             boxes = np.array([region_box(region) for region in regions]) * np.tile(scale, 2)
-            masks = np.concatenate([self.predictor.predict(box=box, multimask_output=False)[0] for box in boxes])
+            masks = np.concatenate(
+                [self.predictor.predict(box=box, multimask_output=False)[0] for box in boxes]
+            )
         united = torch.from_numpy(masks.any(0))
         return nearest(united[None], MASK_SIZE)[0].float()
 
@@ -198,6 +204,11 @@ def load_sam(backbone: str, device: torch.device) -> torch.nn.Module:
 
     if backbone not in SAM:
         raise InputError(f"--prompts needs one of SAM's backbones ({', '.join(SAM)}), not {backbone!r}")
-    sam = sam_model_registry[backbone]()
-    sam.load_state_dict(read_state(find(SAM[backbone])))
+    state = read_state(find(SAM[backbone]))
+    with torch.device("meta"):  # else its weights are drawn at random first
+        sam = sam_model_registry[backbone]()
+    sam.load_state_dict(state, assign=True)
+    sam.pixel_mean, sam.pixel_std = (
+        torch.tensor(values).view(3, 1, 1) * 255 for values in (MEAN, STD)
+    )  # not in the file
     return sam.to(device).eval()

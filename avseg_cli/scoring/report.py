@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from avseg_cli.data.write import write_whole
 from avseg_cli.scoring.published import METHODS, PROMPTS
 from avseg_cli.scoring.scores import SplitScore, by_category
-from avseg_cli.data.write import write_whole
 
 if TYPE_CHECKING:
     from avseg_cli.evaluate import Evaluation
@@ -94,4 +94,6 @@ def _add_published(result: Table, evaluation: Evaluation) -> None:
     for row in (*METHODS, *PROMPTS.values()):
         miou, f = row.on(subset.name)
         if miou is not None:
-            result.add_row(f"published: {row.name}", f"{miou:.2f}", "" if f is None else f"{f:.3f}", "", "", style="dim")
+            result.add_row(
+                f"published: {row.name}", f"{miou:.2f}", "" if f is None else f"{f:.3f}", "", "", style="dim"
+            )

@@ -17,7 +17,7 @@ from avseg_cli.errors import InputError
 from avseg_cli.log_mel import SAMPLE_RATE, clip_log_mel
 
 NEGATIVES = ("silence", "noise", "swap")
-NOISE_RMS = 0.1        # of full scale: as loud as the recordings
+NOISE_RMS = 0.1  # of full scale: as loud as the recordings
 VISIBLE_SHARE = 0.005  # of a frame: an object smaller than this does not count as visible
 
 
@@ -29,7 +29,12 @@ class NegativeSounds:
     """
 
     def __init__(
-        self, data: ClipDataset, kind: str, heard: list[set[str]] | None, seen: list[set[str]] | None, seed: int = 0
+        self,
+        data: ClipDataset,
+        kind: str,
+        heard: list[set[str]] | None,
+        seen: list[set[str]] | None,
+        seed: int = 0,
     ) -> None:
         if kind not in NEGATIVES:
             raise InputError(f"--negatives knows {', '.join(NEGATIVES)}, not {kind!r}")
@@ -98,7 +103,12 @@ class MovedSounds:
         best, largest = None, 0
         for category, pool in self.pools.items():
             areas = (maps == category + 1).flatten(1).float().mean(1)
-            if self.silent[index, category] and pool and areas.min() >= VISIBLE_SHARE and areas.sum() > largest:
+            if (
+                self.silent[index, category]
+                and pool
+                and areas.min() >= VISIBLE_SHARE
+                and areas.sum() > largest
+            ):
                 best, largest = category, float(areas.sum())
         return best
 

@@ -58,9 +58,9 @@ class Position:
     """How far a stage has come; saved with the weights."""
 
     epoch: int = 0
-    batch: int = 0                  # batches of this epoch that are done
-    step: int = 0                   # optimizer steps since the start
-    loss_sum: float = 0.0           # over this epoch's batches
+    batch: int = 0  # batches of this epoch that are done
+    step: int = 0  # optimizer steps since the start
+    loss_sum: float = 0.0  # over this epoch's batches
     best: float = -math.inf
     best_epoch: int = 0
 
@@ -68,7 +68,9 @@ class Position:
 class Trainer:
     """Everything that changes while a stage trains, and how to save and restore it."""
 
-    def __init__(self, task: Task, parameters: dict[str, nn.Parameter], setup: Setup, folder: StageFolder) -> None:
+    def __init__(
+        self, task: Task, parameters: dict[str, nn.Parameter], setup: Setup, folder: StageFolder
+    ) -> None:
         self.task, self.setup, self.folder = task, setup, folder
         self.names = list(parameters)
         self.parameters = list(parameters.values())
@@ -89,7 +91,9 @@ class Trainer:
         tensors = {f"weight.{k}": v for k, v in self._weights().items()}
         scalars: dict[str, Any] = {}
         for i, values in self.optimizer.state_dict()["state"].items():
-            tensors.update({f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in values.items()})
+            tensors.update(
+                {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in values.items()}
+            )
         tensors["random.cpu"] = torch.get_rng_state()
         if self.setup.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.setup.device)
@@ -127,7 +131,9 @@ class Trainer:
 
     def set_learning_rate(self) -> float:
         """The schedule is a function of the step alone, so that a resumed run needs no state for it."""
-        rate = learning_rate(self.setup.recipe, self.position.step, self.steps_per_epoch * self.setup.recipe.epochs)
+        rate = learning_rate(
+            self.setup.recipe, self.position.step, self.steps_per_epoch * self.setup.recipe.epochs
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
@@ -163,7 +169,10 @@ def make_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.opti
         return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     matrices = [p for p in parameters if p.dim() > 1]
     vectors = [p for p in parameters if p.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.learning_rate)
 
 
@@ -174,7 +183,9 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
         return recipe.learning_rate * (step + 1) / (warm + 1)
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    done = (step - warm) / max(1.0, steps - warm)
+    done = min(
+        1.0, (step - warm) / max(1.0, steps - warm)
+    )  # past the end when processes were added on the way
     return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
@@ -216,7 +227,10 @@ def fit(
 
 def _out_of_patience(trainer: Trainer) -> bool:
     patience, position = trainer.setup.recipe.patience, trainer.position
-    return patience is not None and position.epoch - position.best_epoch >= patience * trainer.setup.validate_every
+    return (
+        patience is not None
+        and position.epoch - position.best_epoch >= patience * trainer.setup.validate_every
+    )
 
 
 def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
@@ -226,7 +240,9 @@ def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
     saved = told = time.monotonic()
     first, started = position.batch, saved
     with progress_bar(setup.sharing) as progress:
-        bar = progress.add_task(f"epoch {position.epoch + 1}/{setup.recipe.epochs}", total=total, completed=first)
+        bar = progress.add_task(
+            f"epoch {position.epoch + 1}/{setup.recipe.epochs}", total=total, completed=first
+        )
         for group in _groups(batches, setup.accumulate):
             loss = trainer.step(group)
             now = time.monotonic()
@@ -314,7 +330,9 @@ def _names_from_first(names: list[str]) -> list[str]:
 
 
 def _tell(record: dict[str, Any], epochs: int, better: bool) -> None:
-    figures = "  ".join(f"{k} {v:.4g}" for k, v in record.items() if isinstance(v, float) and k not in ("time", "score"))
+    figures = "  ".join(
+        f"{k} {v:.4g}" for k, v in record.items() if isinstance(v, float) and k not in ("time", "score")
+    )
     line = f"epoch {record['epoch']}/{epochs}  {figures}{'  (best)' if better else ''}"
     console().print(line, highlight=False, soft_wrap=True)
 

@@ -23,17 +23,21 @@ class Recipe:
     optimizer: str = "adam"
     weight_decay: float = 0.0
     schedule: str = "constant"
-    warmup: float = 0.0              # share of all steps with a rising learning rate
+    warmup: float = 0.0  # share of all steps with a rising learning rate
     clip_gradient: float | None = None
     loss: str = "bce"
     augment: bool = False
-    patience: int | None = None      # validations without a better score before stopping
+    patience: int | None = None  # validations without a better score before stopping
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name.replace('_', ' ')} must be more than 0, not {getattr(self, name)}")
-        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES or self.loss not in ("bce", "bce+iou"):
+        if (
+            self.optimizer not in OPTIMIZERS
+            or self.schedule not in SCHEDULES
+            or self.loss not in ("bce", "bce+iou")
+        ):
             raise InputError(
                 f"optimizer {self.optimizer!r} must be one of {OPTIMIZERS}, schedule {self.schedule!r} one of "
                 f"{SCHEDULES}, loss {self.loss!r} one of ('bce', 'bce+iou')"
@@ -49,7 +53,9 @@ _SMALL = Recipe(
 )  # fmt: skip
 _TINY = {
     "pretrain-sound": replace(_SMALL, epochs=15, batch_size=16, learning_rate=1e-3, augment=True),
-    "pretrain-image": replace(_SMALL, epochs=40, batch_size=16, learning_rate=1e-3, weight_decay=0.05, augment=True),
+    "pretrain-image": replace(
+        _SMALL, epochs=40, batch_size=16, learning_rate=1e-3, weight_decay=0.05, augment=True
+    ),
     "1a": replace(_SMALL, epochs=15),
     "1b": replace(_SMALL, epochs=3, augment=True),
     "2": replace(_SMALL, epochs=6, learning_rate=2e-4, augment=True),
@@ -60,7 +66,9 @@ def default_recipe(backbone: str, stage: str) -> Recipe:
     """The recipe of a stage: the paper's for SAM backbones, one for training from nothing for tiny."""
     recipes = _TINY if backbone == "tiny" else _PAPER
     if stage not in recipes:
-        raise InputError(f"stage {stage!r} is for backbones without public weights; choose one of {', '.join(_PAPER)}")
+        raise InputError(
+            f"stage {stage!r} is for backbones without public weights; choose one of {', '.join(_PAPER)}"
+        )
     return recipes[stage]
 
 
@@ -74,11 +82,11 @@ class TrainOptions:
     data: str
     subset: str
     out: str
-    stages: tuple[str, ...] = ()      # empty: the whole recipe of the backbone
+    stages: tuple[str, ...] = ()  # empty: the whole recipe of the backbone
     backbone: str = "vit_h"
-    init: str | None = None           # checkpoint to start from
+    init: str | None = None  # checkpoint to start from
     init_adapters: str | None = None  # checkpoint whose adapters stage 2 starts from
-    pretrained: str | None = None     # folder of another run whose pretraining stages are used
+    pretrained: str | None = None  # folder of another run whose pretraining stages are used
     # recipe
     epochs: int | None = None
     batch_size: int | None = None
@@ -90,9 +98,9 @@ class TrainOptions:
     loss: str | None = None
     augment: bool | None = None
     patience: int | None = None
-    accumulate: int = 1               # steps whose gradients are summed into one
-    dropout: float = 0.1              # on ST-BAVA's attention weights
-    unfreeze: tuple[str, ...] = ()    # parts trained besides the paper's in stage 2: "image", "sound"
+    accumulate: int = 1  # steps whose gradients are summed into one
+    dropout: float = 0.1  # on ST-BAVA's attention weights
+    unfreeze: tuple[str, ...] = ()  # parts trained besides the paper's in stage 2: "image", "sound"
     # model
     depth: int | None = None
     fusion: str | None = None
@@ -106,17 +114,19 @@ class TrainOptions:
     workers: int = 0
     device: str = "auto"
     precision: str = "auto"
-    validate_every: int = 1           # epochs
+    validate_every: int = 1  # epochs
     save_minutes: float = 5.0
-    cache: str | None = None          # folder of the embedding cache
-    command: str = ""                 # as typed
+    cache: str | None = None  # folder of the embedding cache
+    command: str = ""  # as typed
 
     def __post_init__(self) -> None:
         for name in ("stages", "unfreeze"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for stage in self.stages:
             if stage not in STAGES:
-                raise InputError(f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all")
+                raise InputError(
+                    f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all"
+                )
         unknown = set(self.unfreeze) - {"image", "sound"}
         if unknown:
             raise InputError(f"--unfreeze knows image and sound, not {', '.join(sorted(unknown))}")
@@ -129,7 +139,9 @@ class TrainOptions:
     def recipe(self, stage: str) -> Recipe:
         """The stage's recipe with what was asked for explicitly."""
         asked = {f.name: getattr(self, f.name, None) for f in fields(Recipe)}
-        return replace(default_recipe(self.backbone, stage), **{k: v for k, v in asked.items() if v is not None})
+        return replace(
+            default_recipe(self.backbone, stage), **{k: v for k, v in asked.items() if v is not None}
+        )
 
     def ablated(self, config: ModelConfig) -> ModelConfig:
         """``config`` with the ablation switches of this run."""

@@ -70,7 +70,9 @@ class StageFolder:
         try:
             lock.acquire()
         except Timeout as error:
-            raise OutputError(f"{self.path}: another process is training this stage; wait for it, or stop it") from error
+            raise OutputError(
+                f"{self.path}: another process is training this stage; wait for it, or stop it"
+            ) from error
         try:
             yield
         finally:
@@ -129,7 +131,8 @@ class StageFolder:
         """Everything a killed run needs to go on, in one file."""
         clones = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         write_whole(
-            self.path / RESUME, lambda partial: save_file(clones, partial, metadata={"state": json.dumps(about)})
+            self.path / RESUME,
+            lambda partial: save_file(clones, partial, metadata={"state": json.dumps(about)}),
         )
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -139,7 +142,8 @@ class StageFolder:
             return None
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
+                return tensors, json.loads(file.metadata()["state"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: damaged ({error}); delete it to start the stage anew") from error
 

@@ -51,6 +51,7 @@ class TaskSetup(Protocol):
     workers: int
     sharing: Sharing
     device: torch.device
+    dtype: torch.dtype
 
     def autocast(self) -> AbstractContextManager[None]: ...
 
@@ -85,13 +86,15 @@ class SegmentationModule(nn.Module):
             heard = sound.flatten(0, 1) if self.model.config.adapters else None
             embeddings = self.model.embed_frames(frames, heard).unflatten(0, sound.shape[:2])
         low = self.model.decode(embeddings, sound).float()
-        return upsample_logits(low.flatten(0, 1), self.model.config.image_size, (MASK_SIZE, MASK_SIZE)).unflatten(
-            0, low.shape[:2]
-        )
+        return upsample_logits(
+            low.flatten(0, 1), self.model.config.image_size, (MASK_SIZE, MASK_SIZE)
+        ).unflatten(0, low.shape[:2])
 
     def forward(self, samples: Sequence[Sample], cache: EmbeddingCache | None = None) -> Tensor:
         """One loss per clip, the mean over its annotated frames: (clips,)."""
-        truth = torch.stack([sample.masks for sample in samples]).to(self.device, torch.float32)  # (B, A, H, W)
+        truth = torch.stack([sample.masks for sample in samples]).to(
+            self.device, torch.float32
+        )  # (B, A, H, W)
         annotated = truth.shape[1]
         logits = self.logits(samples, cache)[:, :annotated]
         return self.loss(logits.flatten(0, 1), truth.flatten(0, 1)).view(-1, annotated).mean(1)
@@ -165,7 +168,11 @@ class ImageModule(nn.Module):
 
     def targets(self, samples: Sequence[Sample]) -> Tensor:
         """(frames, 4g, 4g) class numbers; 255 (an object without category) becomes the last class."""
-        maps = torch.cat([nearest(sample.object_maps, self.low_res) for sample in samples]).to(self.device).long()
+        maps = (
+            torch.cat([nearest(sample.object_maps, self.low_res) for sample in samples])
+            .to(self.device)
+            .long()
+        )
         return torch.where(maps == 255, self.classes - 1, maps)
 
     def forward(self, samples: Sequence[Sample]) -> Tensor:
@@ -177,7 +184,9 @@ class ImageModule(nn.Module):
 def one_frame(sample: Sample, generator: torch.Generator) -> Sample:
     """A random frame of the clip, augmented: more different scenes in a batch of the same size."""
     k = int(torch.randint(len(sample.frames), (), generator=generator))
-    one = Sample(sample.index, sample.name, frames=sample.frames[k : k + 1], object_maps=sample.object_maps[k : k + 1])
+    one = Sample(
+        sample.index, sample.name, frames=sample.frames[k : k + 1], object_maps=sample.object_maps[k : k + 1]
+    )
     return augment(one, generator)
 
 
@@ -186,7 +195,9 @@ class ImagePretraining:
 
     skips_parameters = False
 
-    def __init__(self, model: AvsegModel, setup: TaskSetup, train: list[Clip], val: list[Clip], categories: int) -> None:
+    def __init__(
+        self, model: AvsegModel, setup: TaskSetup, train: list[Clip], val: list[Clip], categories: int
+    ) -> None:
         self.module = ImageModule(model, categories, setup.device)
         self.setup = setup
         self.train = ClipDataset(train, ("frames", "object_maps"))
@@ -221,7 +232,12 @@ class ImagePretraining:
         union = confusion.sum(0) + confusion.sum(1) - hit
         iou = (hit / union)[1:-1][confusion.sum(1)[1:-1] > 0]
         accuracy = float(hit.sum() / confusion.sum())
-        return [({"score": float(iou.mean()), "val_category_iou": float(iou.mean()), "val_accuracy": accuracy}, 1.0)]
+        return [
+            (
+                {"score": float(iou.mean()), "val_category_iou": float(iou.mean()), "val_accuracy": accuracy},
+                1.0,
+            )
+        ]
 
 
 class SoundModule(nn.Module):
@@ -238,7 +254,9 @@ class SoundModule(nn.Module):
     def forward(self, log_mel: Tensor, labels: Tensor) -> Tensor:
         """log_mel (clips, T, 1, 96, 64), labels (clips, T, K) -> one loss per clip."""
         logits = self.logits(log_mel.flatten(0, 1)).float()
-        loss = F.binary_cross_entropy_with_logits(logits, labels.flatten(0, 1).to(self.device), reduction="none")
+        loss = F.binary_cross_entropy_with_logits(
+            logits, labels.flatten(0, 1).to(self.device), reduction="none"
+        )
         return loss.sum(1).view(log_mel.shape[:2]).mean(1)
 
 
@@ -299,7 +317,9 @@ class SoundPretraining:
         heard = labels.sum(0) > 0
         precision = average_precision(logits[:, heard], labels[:, heard])
         exact = float(((logits > 0) == (labels > 0.5)).all(1).float().mean())
-        return [({"score": float(precision.mean()), "val_map": float(precision.mean()), "val_exact": exact}, 1.0)]
+        return [
+            ({"score": float(precision.mean()), "val_map": float(precision.mean()), "val_exact": exact}, 1.0)
+        ]
 
 
 def cut_seconds(waves: Tensor, shift: Tensor) -> Tensor:
