@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.bench.parts import build_model
-from avseg_cli.model import relative_attention
+from avseg_cli.model import relative_attention, st_bava
 from avseg_cli.model.config import preset
 from avseg_cli.model.image_encoder import PatchEmbed
 from avseg_cli.model.inference import PackedLinear, can_pack, keep_freed_memory, pack_linears, prepare_for_inference
 from avseg_cli.model.mask_decoder import quarter
+from avseg_cli.model.st_bava import STBAVA
 
 needs_packing = pytest.mark.skipif(not can_pack(torch.float32), reason="this torch has no packed linear layers")
 
@@ -138,8 +139,8 @@ from avseg_cli.model import inference
 torch.set_num_threads(1)
 getattr(inference, sys.argv[1])()
 def touch():
-    for _ in range(8):
-        torch.empty(64 << 20, dtype=torch.uint8).fill_(1)
+    for _ in range(3):
+        torch.empty(48 << 20, dtype=torch.uint8).fill_(1)
 touch()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 touch()
@@ -160,3 +161,16 @@ def test_keeping_memory_twice_is_harmless() -> None:
     keep_freed_memory()
     keep_freed_memory()
     assert torch.ones(10_000_000).sum() == 10_000_000
+
+
+def test_st_bava_in_parts_is_st_bava_at_once_and_leaves_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(st_bava, "CHUNK", 24)  # 64 pixels: two parts and a rest
+    fusion = STBAVA(preset("tiny")).eval().double()
+    pixels = torch.randn(2, 5, 64, 128, dtype=torch.float64)
+    sound, positions = torch.randn(2, 5, 128, dtype=torch.float64), torch.randn(64, 128, dtype=torch.float64)
+    before = pixels.clone()
+    at_once = fusion(pixels, sound, positions)  # with gradients
+    with torch.no_grad():
+        in_parts = fusion(pixels, sound, positions)
+    torch.testing.assert_close(in_parts, tuple(x.detach() for x in at_once))
+    assert torch.equal(pixels, before)

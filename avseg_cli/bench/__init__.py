@@ -16,7 +16,7 @@ from avseg_cli.bench.parts import PARTS, Part, Parts, build_model, make_clips
 from avseg_cli.bench.reference import Reference
 from avseg_cli.errors import AvsegError
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.checkpoint import choose_device, choose_precision, load_model
+from avseg_cli.model.checkpoint import choose_device, choose_precision, find_checkpoint, load_checkpoint
 from avseg_cli.model.config import ModelConfig, preset
 from avseg_cli.model.inference import prepare_for_inference
 
@@ -86,7 +86,7 @@ def _plain_model(options: BenchOptions) -> AvsegModel:
         return build_model(_config(options), options.seed)
     if options.blocks:
         raise AvsegError("--blocks is for random weights; leave it out with --checkpoint")
-    model = load_model(options.checkpoint, device="cpu", precision="fp32")
+    model, _ = load_checkpoint(find_checkpoint(options.checkpoint))
     if model.config.fusion != "stbava" or not (model.config.temporal and model.config.bidirectional):
         raise AvsegError(f"{options.checkpoint}: the reference is the full ST-BAVA; this checkpoint has another fusion")
     return model

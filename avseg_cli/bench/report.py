@@ -30,6 +30,26 @@ def print_report(report: Report, console: Console) -> None:
     console.print(_table(report["rows"]))
 
 
+def print_scaling(report: Report, console: Console) -> None:
+    """What starting costs, every run, and the line through the runs of each rate."""
+    startup = report["startup"]
+    console.print(
+        f"--help {startup['help_seconds']:.2f} s; a video of one second, from the start of the command to its "
+        f"masks, {startup['one_second_video_seconds']:.2f} s"
+    )
+    table = Table("length", "--fps", "time", "peak memory")
+    for point in report["points"]:
+        peak = "" if point["peak_bytes"] is None else f"{point['peak_bytes'] / 1e6:,.0f} MB"
+        table.add_row(f"{point['video_seconds']:g} s", f"{point['fps']:g}", _time(point["seconds"]), peak)
+    console.print(table)
+    for line in report["fits"]:
+        memory = "" if line["memory_growth"] is None else f"; largest memory {line['memory_growth']:.2f} times the smallest"
+        console.print(
+            f"--fps {line['fps']:g}: {_time(line['seconds_per_video_second'])} a second of video "
+            f"and {_time(line['seconds_to_start'])} to start{memory}"
+        )
+
+
 def _table(rows: list[Report]) -> Table:
     table = Table()
     for heading in ("component", "time", "faster", "by CPU time", "peak memory", "less", "TFLOP", "of roofline", "error", "IoU"):

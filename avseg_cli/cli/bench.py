@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from json import dumps as json_text
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCALING = "With length"
 
 
 def register(app: typer.Typer) -> None:
@@ -32,23 +40,64 @@ def bench(
     compiled: Annotated[bool, typer.Option("--compile", help="Compile our encoder (for GPUs).")] = False,
     seed: Annotated[int, typer.Option(help="Of the random weights and inputs.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")] = False,
+    scaling: Annotated[
+        bool, typer.Option("--scaling", rich_help_panel=SCALING, help="Time avseg segment on videos made for it instead.")
+    ] = False,
+    lengths: Annotated[
+        str, typer.Option(rich_help_panel=SCALING, help="Lengths of the videos in seconds.")
+    ] = "10,20,40,80",
+    rates: Annotated[str, typer.Option(rich_help_panel=SCALING, help="Values of --fps to try.")] = "1,2,4",
+    plot: Annotated[
+        Path | None, typer.Option(rich_help_panel=SCALING, help="Draw time and memory over length into this file.")
+    ] = None,
 ) -> None:
-    """Compare speed, memory and results with the straightforward pipeline, component by component."""
+    """Compare speed, memory and results with the straightforward pipeline, component by component.
+
+    With --scaling: what segmenting costs as videos get longer and masks more frequent, and what starting costs.
+    """
     from rich.console import Console
 
+    messages = Console(stderr=True)
+    if scaling:
+        from avseg_cli.bench.report import print_scaling
+        from avseg_cli.bench.scaling import check_plot, draw, run_scaling
+
+        if plot:
+            check_plot(plot)
+        told = run_scaling(
+            _numbers(lengths, "--lengths"), _numbers(rates, "--rates"), checkpoint or "default", device,
+            lambda run: messages.print(f"measuring {run}"),
+        )  # fmt: skip
+        if plot:
+            draw(told, plot)
+        _show(told, print_scaling, json)
+        return
+
     from avseg_cli.bench import BenchOptions, run_bench
-    from avseg_cli.bench.report import WIDTH, print_report
+    from avseg_cli.bench.report import print_report
 
     options = BenchOptions(
         backbone=backbone, checkpoint=checkpoint, blocks=blocks, parts=tuple(parts.split(",")), device=device,
         precision=precision, reference_precision=reference_precision, clips=clips, batch=batch, repeats=repeats,
         threads=threads, compiled=compiled, seed=seed,
     )  # fmt: skip
-    messages = Console(stderr=True)
-    report = run_bench(options, lambda part: messages.print(f"measuring {part}"))
-    if json:
-        import json as encoder
+    _show(run_bench(options, lambda part: messages.print(f"measuring {part}")), print_report, json)
 
-        typer.echo(encoder.dumps(report, indent=2))
+
+def _show(report: dict[str, Any], printed: Callable[[dict[str, Any], Console], None], as_json: bool) -> None:
+    """On stdout, for a program or for a person."""
+    from rich.console import Console
+
+    from avseg_cli.bench.report import WIDTH
+
+    if as_json:
+        typer.echo(json_text(report, indent=2))
     else:
-        print_report(report, Console(width=max(WIDTH, Console().width)))
+        printed(report, Console(width=max(WIDTH, Console().width)))
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not numbers with commas between", param_hint=option) from error

@@ -13,6 +13,7 @@ Dropout acts on attention weights as in nn.MultiheadAttention, so training uses 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import sqrt
 
 import torch
@@ -20,6 +21,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.model.config import ModelConfig
+
+
+# Pixels of every frame that a CPU takes through temporal attention together.
+CHUNK = 1024
+
+
+def in_parts(work: Callable[..., Tensor], dim: int, size: int, pixels: Tensor, *others: Tensor) -> Tensor:
+    """``work`` on (B, T, N, C) and what goes with it, ``size`` of ``dim`` at a time; for work that does not mix along it.
+
+    Only one part's temporaries are ever held, and ``pixels`` is overwritten. In training and on CUDA: all at
+    once, and nothing is overwritten.
+    """
+    if not _works_in_parts(pixels):
+        return work(pixels, *others)
+    for part, *rest in zip(*(tensor.split(size, dim) for tensor in (pixels, *others)), strict=True):
+        part.copy_(work(part, *rest))
+    return pixels
+
+
+def _works_in_parts(pixels: Tensor) -> bool:
+    return not pixels.is_cuda and not torch.is_grad_enabled()
 
 
 class CrossModalAttention(nn.Module):
@@ -141,7 +163,7 @@ class STBAVABlock(nn.Module):
     def forward(self, pixels: Tensor, sound: Tensor, positions: Tensor, sound_0: Tensor) -> tuple[Tensor, Tensor]:
         """pixels (B, T, N, C), sound (B, T, C), positions P_v (N, C), sound_0 P_a (B, T, C) -> the same shapes."""
         sound = self.norm_audio_mlp(sound + self.audio_mlp(sound))
-        pixels = self.norm_visual_mlp(pixels + self.visual_mlp(pixels))
+        pixels = in_parts(lambda frame: self.norm_visual_mlp(frame + self.visual_mlp(frame)), 1, 1, pixels)
         if self.bidirectional:
             sound = self._update_sound(pixels, sound, positions, sound_0)
         return self._update_pixels(pixels, sound, positions, sound_0), sound
@@ -159,8 +181,14 @@ class STBAVABlock(nn.Module):
         """Audio-queried vision V_aq."""
         queries = sound + sound_0
         if self.temporal_attention is not None:
-            pixels = self.norm_visual_temporal(pixels + self.temporal_attention.pixels_over_time(queries, pixels))
+            pixels = in_parts(lambda some: self._heard_over_time(some, queries), 2, CHUNK, pixels)
         seen = self.spatial_attention.pixels_over_space(queries, pixels, positions)  # (B, T, C)
+        return in_parts(self._heard_over_space, 1, 1, pixels, seen)
+
+    def _heard_over_time(self, pixels: Tensor, queries: Tensor) -> Tensor:
+        return self.norm_visual_temporal(pixels + self.temporal_attention.pixels_over_time(queries, pixels))
+
+    def _heard_over_space(self, pixels: Tensor, seen: Tensor) -> Tensor:
         pixels = self.norm_visual_spatial(pixels + seen[:, :, None])
         return self.norm_visual_out(pixels + self.visual_out_mlp(pixels))
 
@@ -178,6 +206,8 @@ class STBAVA(nn.Module):
     def forward(self, pixels: Tensor, sound: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """pixels (B, T, N, C), sound A_0 (B, T, C), positions (N, C) -> V_aq (B, T, N, C), A_vq (B, T, C)."""
         sound_0 = sound
+        if _works_in_parts(pixels):  # which overwrites them
+            pixels = pixels.clone(memory_format=torch.contiguous_format)
         for block in self.blocks:
             pixels, sound = block(pixels, sound, positions, sound_0)
         return pixels, sound + sound_0

@@ -1,0 +1,169 @@
+"""``avseg bench --scaling``: what ``avseg segment`` costs as videos get longer and masks more frequent.
+
+Every point is a process of its own on a video made here, so that time includes all a user waits for and
+memory is that run's own peak.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import av
+import numpy as np
+
+from avseg_cli.errors import AvsegError, OutputError
+from avseg_cli.media.atomic import commit, discard, partial_name, writing
+
+FRAME_RATE = 10
+SIZE = (320, 240)
+SOUND_RATE = 16_000
+HELP_RUNS = 3
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of ``avseg segment``."""
+
+    video_seconds: float
+    fps: float
+    seconds: float                 # of the whole process
+    peak_bytes: int | None         # resident; None where the system does not tell (Windows)
+
+
+def run_scaling(
+    lengths: tuple[float, ...],
+    rates: tuple[float, ...],
+    checkpoint: str = "default",
+    device: str = "auto",
+    on_run: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Measure every pair of video length (seconds) and ``--fps``; also what starting costs.
+
+    Raises ``AvsegError`` with the command's own message when a run fails.
+    """
+    if len(set(lengths)) < 2 or min(*lengths, *rates) <= 0:
+        raise AvsegError("--lengths needs two different lengths or more, and all lengths and rates above 0")
+    with TemporaryDirectory(prefix="avseg-scaling-") as folder:
+        videos = {seconds: make_video(Path(folder) / f"{seconds:g}.mp4", seconds) for seconds in sorted({1.0, *lengths})}
+        common = ["--checkpoint", checkpoint, "--device", device]
+        on_run("starting: --help, and a video of one second")
+        helps = [_run(["--help"])[0] for _ in range(HELP_RUNS)]
+        first = _segment(videos[1.0], 1.0, common)
+        points = []
+        for fps in rates:
+            for length in lengths:
+                on_run(f"{length:g} s of video at {fps:g} masks a second")
+                points.append(Point(length, fps, *_segment(videos[length], fps, common)))
+    return {
+        "startup": {"help_seconds": min(helps), "one_second_video_seconds": first[0]},
+        "points": [asdict(point) for point in points],
+        "fits": [fit(points, fps) for fps in rates],
+    }
+
+
+def fit(points: list[Point], fps: float) -> dict[str, float | None]:
+    """The straight line through the points of one rate: what a second of video costs, and how far memory moved."""
+    own = [point for point in points if point.fps == fps]
+    slope, start = np.polyfit([point.video_seconds for point in own], [point.seconds for point in own], 1)
+    peaks = [point.peak_bytes for point in own if point.peak_bytes is not None]
+    return {
+        "fps": fps,
+        "seconds_per_video_second": float(slope),
+        "seconds_to_start": float(start),
+        "memory_growth": max(peaks) / min(peaks) if peaks else None,
+    }
+
+
+def make_video(path: Path, seconds: float) -> Path:
+    """A small picture that changes, and a tone: (320, 240) at 10 frames a second."""
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("mpeg4", rate=FRAME_RATE)
+        pictures.width, pictures.height, pictures.pix_fmt = *SIZE, "yuv420p"
+        sound = container.add_stream("aac", rate=SOUND_RATE, layout="mono")
+        ramp = np.linspace(0, 255, SIZE[0], dtype=np.uint8)
+        for number in range(round(seconds * FRAME_RATE)):
+            row = np.roll(ramp, 7 * number)
+            picture = np.broadcast_to(row[None, :, None], (SIZE[1], SIZE[0], 3))
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        container.mux(pictures.encode(None))
+        tone = 0.3 * np.sin(2 * np.pi * 330 * np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE)
+        frame = av.AudioFrame.from_ndarray(tone[None].astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = SOUND_RATE, Fraction(1, SOUND_RATE), 0
+        for packet in (*sound.encode(frame), *sound.encode(None)):
+            container.mux(packet)
+    return path
+
+
+def check_plot(path: Path) -> None:
+    """Whether ``draw`` will be able to, asked before the long runs; raises ``AvsegError`` if not."""
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError as error:
+        raise AvsegError("--plot needs matplotlib; install it with `pip install 'avseg[train]'`") from error
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in kinds:
+        raise AvsegError(f"{path}: no picture format {path.suffix!r}; use one of {', '.join(sorted(kinds))}")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{path}: the folder is not there; make it first")
+
+
+def draw(report: dict[str, Any], path: Path) -> None:
+    """Time and memory over length, a line per rate; raises ``OutputError`` when it cannot be written."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    for fps in dict.fromkeys(point["fps"] for point in report["points"]):
+        own = [point for point in report["points"] if point["fps"] == fps]
+        lengths = [point["video_seconds"] for point in own]
+        time.plot(lengths, [point["seconds"] for point in own], "o-", label=f"--fps {fps:g}")
+        if own[0]["peak_bytes"] is not None:
+            memory.plot(lengths, [point["peak_bytes"] / 1e6 for point in own], "o-", label=f"--fps {fps:g}")
+    for axes, what in ((time, "time, s"), (memory, "peak memory, MB")):
+        axes.set(xlabel="length of the video, s", ylabel=what, ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    partial = partial_name(path)
+    try:
+        with writing(path):
+            figure.savefig(partial, dpi=150, format=path.suffix.lstrip("."))
+            commit(partial, path)
+    finally:
+        discard(partial)
+
+
+def _segment(video: Path, fps: float, common: list[str]) -> tuple[float, int | None]:
+    out = video.with_suffix(".json")
+    return _run(["segment", str(video), "-o", str(out), "--format", "json", "--fps", f"{fps:g}", "--overwrite", *common])
+
+
+def _run(arguments: list[str]) -> tuple[float, int | None]:
+    """Seconds and peak resident bytes of the command line with these arguments."""
+    start = perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", "avseg_cli", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        said = process.stderr.read()
+        peak = _wait(process)
+    seconds = perf_counter() - start
+    if process.returncode:
+        raise AvsegError(f"`avseg {arguments[0]}` failed: {said.strip().splitlines()[-1] if said.strip() else 'no message'}")
+    return seconds, peak
+
+
+def _wait(process: subprocess.Popen) -> int | None:
+    if not hasattr(os, "wait4"):  # Windows
+        process.wait()
+        return None
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,145 @@
+"""avseg bench: the figures it prints are of what it says, and the two sides agree."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from avseg_cli.bench import BenchOptions, mask_iou, measure, run_bench
+from avseg_cli.bench.parts import build_model
+from avseg_cli.bench.reference import Reference
+from avseg_cli.cli import app
+from avseg_cli.errors import AvsegError
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.config import preset
+
+FEW = ("--backbone", "tiny", "--repeats", "1", "--threads", "1", "--device", "cpu")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    arguments = ["bench", *FEW, "--parts", "vggish,encoder,fusion,decoder,clip", "--json"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    return json.loads(result.stdout)
+
+
+def test_the_two_sides_agree(report: dict) -> None:
+    assert [row["part"] for row in report["rows"]] == ["vggish", "encoder", "fusion", "decoder", "clip"]
+    for row in report["rows"]:
+        assert row["relative_error"] < 1e-4, row["part"]
+        assert row["mask_iou"] is None or row["mask_iou"] > 0.999
+    assert {row["part"] for row in report["rows"] if row["mask_iou"] is not None} == {"decoder", "clip"}
+
+
+def test_a_row_has_every_figure(report: dict) -> None:
+    for row in report["rows"]:
+        for side in (row["reference"], row["ours"]):
+            assert side["seconds"] == min(side["all_seconds"]) > 0
+            assert side["peak_bytes"] > 0
+            assert side["share_of_roofline"] == pytest.approx(
+                side["flops"] / side["seconds"] / report["roofline"]["flops_per_second"]
+            )
+        assert row["speedup"] == row["reference"]["seconds"] / row["ours"]["seconds"]
+    assert report["roofline"]["copy_bytes_per_second"] > 1e8
+    assert report["options"]["truncated"] is None
+
+
+def test_log_mel_of_a_minute_agrees() -> None:
+    report = run_bench(BenchOptions(backbone="tiny", parts=("log_mel",), repeats=1, device="cpu"))
+    (row,) = report["rows"]
+    assert row["relative_error"] < 1e-3  # two resamplers, which agree on what both let through
+    assert row["speedup"] > 1
+
+
+def test_the_table_goes_to_stdout_and_says_what_was_cut() -> None:
+    result = CliRunner().invoke(app, ["bench", *FEW, "--parts", "encoder", "--blocks", "2"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "encoder cut to 2 of 4 blocks (1 of 2 global)" in result.stdout
+    assert "measuring" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"parts": ("encoder", "engine")}, "no component engine"),
+        ({"parts": ()}, "no component chosen"),
+        ({"repeats": 0}, "--repeats must be at least 1"),
+        ({"backbone": "tiny", "blocks": 5}, "tiny has 4 blocks; --blocks must be 1 to 4"),
+        ({"checkpoint": "default", "blocks": 1}, "leave it out with --checkpoint"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict, said: str) -> None:
+    with pytest.raises(AvsegError, match=said):
+        run_bench(BenchOptions(**options))
+
+
+def test_a_checkpoint_can_be_measured(tiny_checkpoint) -> None:
+    report = run_bench(BenchOptions(checkpoint=str(tiny_checkpoint), parts=("clip",), repeats=1, device="cpu"))
+    assert report["rows"][0]["mask_iou"] > 0.999
+
+
+@pytest.mark.parametrize(("backbone", "tera_macs"), [("vit_b", 0.486), ("vit_l", 1.493), ("vit_h", 2.981)])
+def test_arithmetic_is_counted_as_on_paper(backbone: str, tera_macs: float) -> None:
+    """The encoder's analytic cost (SAM's, one 1024 px frame); nothing is computed."""
+    with torch.device("meta"), torch.inference_mode():
+        model = AvsegModel(preset(backbone)).eval().requires_grad_(False)
+        frame, sound = torch.empty(1, 3, 1024, 1024), torch.empty(1, 128)
+        reference = measure.count_flops(lambda: Reference(model).encode(frame, sound)) / 2e12
+        ours = measure.count_flops(lambda: model.embed_frames(frame, sound)) / 2e12
+    assert reference == pytest.approx(tera_macs, rel=0.02)
+    assert ours < reference  # which also projects the tokens that only fill up windows
+
+
+def test_folding_st_bava_more_than_halves_its_arithmetic() -> None:
+    with torch.device("meta"), torch.inference_mode():
+        model = AvsegModel(preset("vit_b")).eval().requires_grad_(False)
+        reference = Reference(model)
+        clip, sound, positions = torch.empty(5, 256, 64, 64), torch.empty(5, 1, 256), torch.empty(4096, 256)
+        plain = measure.count_flops(lambda: reference.fuse(clip, sound)) / 2e9
+        pixels = torch.empty(1, 5, 4096, 256)
+        folded = measure.count_flops(lambda: model.fusion(pixels, sound.view(1, 5, 256), positions)) / 2e9
+    assert plain == pytest.approx(151, rel=0.05)
+    assert folded == pytest.approx(60, rel=0.08)
+
+
+def test_peak_memory_is_what_is_alive_at_once() -> None:
+    megabyte = 1 << 20
+
+    def work() -> int:
+        for _ in range(3):
+            torch.ones(4 * megabyte, dtype=torch.uint8)
+        held = [torch.ones(megabyte, dtype=torch.uint8) for _ in range(6)]
+        return len(held)
+
+    peak, output = measure.peak_memory(work, CPU)
+    assert output == 6
+    assert peak == pytest.approx(6 * megabyte, rel=0.01)
+
+
+def test_iou_sees_a_difference() -> None:
+    logits = torch.arange(16.0).view(1, 4, 4)
+    assert mask_iou(logits, logits) == 1
+    assert mask_iou(logits, -logits) == 0
+    other = logits.clone()
+    other[0, 3, 3] = 0  # one of the eight pixels above the median
+    assert mask_iou(logits, other) == pytest.approx(7 / 8)
+
+
+def test_a_wrong_weight_shows() -> None:
+    """The reference does not share code that could hide a mistake: change one of our tables and they part."""
+    model = build_model(replace(preset("tiny"), depth=2, global_blocks=(1,)), seed=0)
+    size = model.config.image_size
+    frames, log_mel = torch.randn(1, 3, size, size), torch.randn(1, 1, 96, 64)
+    reference = Reference(model)
+    attention = model.image_encoder.blocks[1].attn
+    attention.rel_pos_w = torch.nn.Parameter(torch.zeros_like(attention.rel_pos_w), requires_grad=False)
+    with torch.inference_mode():
+        sound = model.embed_sound(log_mel)
+        theirs, ours = reference.encode(frames, sound), model.embed_frames(frames, sound)
+    assert measure.relative_error(theirs, ours) > 1e-3
