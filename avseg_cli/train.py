@@ -36,9 +36,10 @@ from avseg_cli.training.parameters import (
     start_sound_from_nothing,
     transfer,
 )
+from avseg_cli.training.pretraining import ImagePretraining, SoundPretraining
 from avseg_cli.training.progress import console
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
-from avseg_cli.training.tasks import ImagePretraining, SegmentationTask, SoundPretraining, Task
+from avseg_cli.training.tasks import SegmentationTask, Task
 
 # Where a stage's weights come from: earlier stages of the same run, the later winning, each for the parts named.
 SOURCES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {

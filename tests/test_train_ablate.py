@@ -20,22 +20,21 @@ def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pyte
     out = tmp_path / "out"
     arguments = [
         "ablate", "--data", str(data), "--out", str(out), "--backbone", "tiny", "--epochs", "1", "--limit-clips", "2",
-        "--device", "cpu", "--json", "--variants", "full,no-temporal,no-adapters,fusion-none,fusion-jca,depth-1",
-        "--pretrained", str(out / "none"),
+        "--device", "cpu", "--json", "--variants", "full,no-adapters,fusion-none,fusion-jca,depth-1",
+        "--pretrained", str(out / "none"), "--image-size", "64",
     ]  # fmt: skip
     first = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     rows = json.loads(first.stdout)
     assert [row["variant"] for row in rows] == [
         "full",
-        "no-temporal",
         "no-adapters",
         "fusion-none",
         "fusion-jca",
         "depth-1",
     ]
     assert not (out / "no-adapters" / "2").exists() and (out / "full" / "2" / "done.json").is_file()
-    assert rows[3]["checkpoint"].endswith("shared/1b/best.safetensors")
+    assert rows[2]["checkpoint"].endswith("shared/1b/best.safetensors")
     assert len(list((out / "embeddings").iterdir())) == 2  # train and val, for all variants
     markdown = (out / "ablation.md").read_text()
     assert "| full ST-BAVA |" in markdown and "| 69.01 | 0.776 |" in markdown and "| JCA |" in markdown

@@ -45,6 +45,9 @@ def ablate(
     epochs: Annotated[int | None, typer.Option(help="Of every stage. [default: the recipe's]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the model's input in pixels (backbones from nothing only).")
+    ] = None,
     limit_clips: Annotated[int | None, typer.Option(help="Use only so many clips of each split.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
@@ -72,7 +75,7 @@ def ablate(
     base = TrainOptions(
         data=str(data), subset=subset, out=str(out), backbone=backbone, init=init,
         pretrained=str(pretrained) if pretrained else None, epochs=epochs, batch_size=batch_size, learning_rate=lr,
-        limit_clips=limit_clips, seed=seed, workers=workers, device=device, precision=precision,
+        image_size=image_size, limit_clips=limit_clips, seed=seed, workers=workers, device=device, precision=precision,
         cache=str(cache) if cache else None, command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
     rows = run_ablation(base, choose([name for name in variants.split(",") if name]), split, frozen)
