@@ -84,7 +84,7 @@ def sample(pictures: Iterable[Picture], grid: Grid) -> Iterator[GridFrame]:
 
 
 def _finish(last: Picture, length: float) -> float:
-    """When the last picture is over: as the file says, or after the usual time; ``length`` is that of the one before."""
+    """When the last picture is over: as the file says, or after the usual time (``length``: of the one before)."""
     usual, known = 1 / float(last.video.rate), last.video.duration
     if known is not None and last.time < known <= last.time + max(usual, length) + 1e-3:
         return known

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from avseg_cli.errors import InputError, OutputError
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .wmv .asf .flv .ogv .3gp .3g2 .mxf .vob .h264 .264 "
-    ".h265 .hevc .y4m".split()
-)
+VIDEO_SUFFIXES = frozenset((
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".asf",
+    ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".vob", ".h264", ".264", ".h265", ".hevc", ".y4m",
+))  # fmt: skip
 OWN = ".avseg."       # in the names of our outputs; folders are searched without them
 STDIN = "-"
 SUFFIXES = {"overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json"}
@@ -83,7 +83,8 @@ def plan_outputs(sources: list[Source], output: str | None, formats: list[str]) 
             raise OutputError(f"{output}: one file cannot take several outputs; give -o a folder")
         return [{formats[0]: Path(output)}]
     if output is not None and Path(output).is_file():
-        raise OutputError(f"{output}: is a file of a kind that --format {','.join(formats)} does not write; give -o a folder")
+        listed = ",".join(formats)
+        raise OutputError(f"{output}: is a file of a kind that --format {listed} does not write; give -o a folder")
     stems = _stems(sources, None if output is None else Path(output))
     return [{name: stem.with_name(stem.name + SUFFIXES[name]) for name in formats} for stem in stems]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from av.video.frame import VideoFrame
 
+from avseg_cli.errors import InputError
 from avseg_cli.media.atomic import writing
 from avseg_cli.media.overlay import Style, Timeline
 from avseg_cli.media.video import Picture, Video, VideoReader
@@ -85,11 +86,16 @@ def render(
         for name, path in outputs.items():
             writers.append(open_writer(name, path, job))
         _run(masks, writers, settings, done, progress)
+        if not done.masks:
+            raise InputError(f"{video.path}: has no picture from --start {settings.start:g} on; give an earlier one")
         done.seconds = time.perf_counter() - began
         summary = {"masks_count": done.masks, "warnings": done.warnings}
         for writer in writers:
             with writing(writer.path):
                 writer.finish(summary)
+        for writer in writers:
+            with writing(writer.path):
+                writer.commit()
     except BaseException:
         masks.close()
         for writer in writers:

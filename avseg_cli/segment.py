@@ -81,8 +81,9 @@ def segment_video(
     """
     grid = Grid(fps, consecutive)
     logit(threshold)
-    if not 1 <= stride <= model.config.clip_frames:
-        raise InputError(f"--stride {stride} is out of range; clips have {model.config.clip_frames} frames: give 1 to that")
+    length = model.config.clip_frames
+    if not 1 <= stride <= length:
+        raise InputError(f"--stride {stride} is out of range; clips have {length} frames: give 1 to {length}")
     video = path if isinstance(path, Video) else probe(path, audio, audio_track)
     span = check_span(video, start, duration)
     if batch_size is None:
@@ -168,7 +169,8 @@ def _inference(device: torch.device) -> Iterator[None]:
 
 def _out_of_memory(device: torch.device) -> DeviceError:
     other = "--device cpu" if device.type != "cpu" else "closing other programs"
-    return DeviceError(f"out of memory on {device}; try --batch-size 1, --precision bf16, a smaller checkpoint, or {other}")
+    cures = f"--batch-size 1, --precision bf16, a smaller checkpoint, or {other}"
+    return DeviceError(f"out of memory on {device}; try {cures}")
 
 
 def _results(

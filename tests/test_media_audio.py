@@ -32,9 +32,10 @@ def loud_times(window: np.ndarray, end: float) -> tuple[float, float]:
     return end - 1 + places[0] / SAMPLE_RATE, end - 1 + places[-1] / SAMPLE_RATE
 
 
-@pytest.mark.parametrize(("codec", "name"), [("aac", "clip.mp4"), ("pcm_s16le", "clip.mkv"), ("flac", "clip.mkv"),
-                                              ("libopus", "clip.mkv"), ("libmp3lame", "clip.mp4"), ("pcm_u8", "clip.avi"),
-                                              ("pcm_s32le", "clip.mov"), ("pcm_f32le", "clip.mov")])
+@pytest.mark.parametrize(("codec", "name"), [
+    ("aac", "clip.mp4"), ("pcm_s16le", "clip.mkv"), ("flac", "clip.mkv"), ("libopus", "clip.mkv"),
+    ("libmp3lame", "clip.mp4"), ("pcm_u8", "clip.avi"), ("pcm_s32le", "clip.mov"), ("pcm_f32le", "clip.mov"),
+])  # fmt: skip
 @pytest.mark.parametrize("rate", [48000, 16000])
 def test_any_codec_becomes_16_khz_mono_in_place(tmp_path: Path, codec: str, name: str, rate: int) -> None:
     path = Clip(sound=codec, sound_rate=rate).write(tmp_path / name)
@@ -97,7 +98,8 @@ def test_starting_late_hears_the_same(tmp_path: Path) -> None:
 
 def test_channels_are_averaged_in_every_sample_format() -> None:
     left, right = np.array([0.5, 0.25], np.float32), np.array([-0.25, 0.25], np.float32)
-    for name, scale, dtype in [("fltp", 1, "f4"), ("flt", 1, "f4"), ("s16", 2**15, "i2"), ("s32p", 2**31, "i4"), ("dblp", 1, "f8")]:
+    formats = [("fltp", 1, "f4"), ("flt", 1, "f4"), ("s16", 2**15, "i2"), ("s32p", 2**31, "i4"), ("dblp", 1, "f8")]
+    for name, scale, dtype in formats:
         planar = name.endswith("p")
         values = (np.stack([left, right]) * scale).astype(dtype)
         values = values if planar else values.T.reshape(1, -1)

@@ -48,7 +48,8 @@ def test_matroska_and_transport_streams_without_frame_counts(tmp_path: Path) -> 
 
 
 def test_raw_h264_gets_times_from_its_rate(tmp_path: Path) -> None:
-    path = Clip(sound=None, format="h264", rate=25, seconds=1, options={"preset": "veryfast"}).write(tmp_path / "c.h264")
+    raw = Clip(sound=None, format="h264", rate=25, seconds=1, options={"preset": "veryfast"})
+    path = raw.write(tmp_path / "clip.h264")
     sound = Clip(seconds=1).write(tmp_path / "sound.mp4")
     video = probe(path, audio=sound)
     assert video.duration is None
@@ -82,10 +83,12 @@ def test_cover_art_is_not_a_video(tmp_path: Path) -> None:
 
 
 def test_interlaced_pictures_are_deinterlaced(tmp_path: Path) -> None:
-    moving = Clip(codec="mpeg2video", options={"flags": "+ildct+ilme", "top": "1", "b": "4M"}, sound="mp2", rate=25, seconds=1)
+    options = {"flags": "+ildct+ilme", "top": "1", "b": "4M"}
+    moving = Clip(codec="mpeg2video", options=options, sound="mp2", rate=25, seconds=1)
 
     def combed(time: float) -> np.ndarray:
-        first, second = (replace(Clip(), place=lambda t: (s, 0.5)).picture(0) for s in (0.4, 0.6))
+        first = Clip(place=lambda t: (0.4, 0.5)).picture(0)
+        second = Clip(place=lambda t: (0.6, 0.5)).picture(0)
         first[1::2] = second[1::2]
         return first
 
@@ -142,7 +145,8 @@ def test_damaged_packets_are_counted_and_passed_over(tmp_path: Path) -> None:
         packets = [(p.pos, p.size) for p in container.demux(container.streams.video[0]) if p.size]
     data = bytearray(path.read_bytes())
     for position, size in packets[10:14]:
-        data[position + 12 : position + 12 + size // 2] = bytes(np.random.default_rng(0).integers(0, 256, size // 2, np.uint8))
+        noise = np.random.default_rng(0).integers(0, 256, size // 2, np.uint8)
+        data[position + 12 : position + 12 + size // 2] = noise.tobytes()
     path.write_bytes(data)
     reader = VideoReader(probe(path))
     assert len(list(reader)) >= 44

@@ -222,8 +222,8 @@ def test_a_folder_that_may_not_be_written(avseg, clip: Path, tmp_path: Path) -> 
 
 
 def _start(arguments: list[object], checkpoint: Path, before: str = "") -> subprocess.Popen:
-    code = f"{before}\nimport sys; sys.argv = {['avseg', 'segment', *map(str, arguments), '--checkpoint', str(checkpoint)]!r}\n"
-    code += "from avseg_cli.cli import main; main()"
+    argv = ["avseg", "segment", *map(str, arguments), "--checkpoint", str(checkpoint)]
+    code = f"{before}\nimport sys; sys.argv = {argv!r}\nfrom avseg_cli.cli import main; main()"
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=_env())
 
 

@@ -85,7 +85,8 @@ def test_grids_that_cannot_be(grid: dict) -> None:
 
 
 def test_masks_follow_picture_and_sound(tmp_path: Path) -> None:
-    clip = Clip(seconds=7, place=lambda t: (0.25 + t / 14, 0.4), loudness=lambda t: np.where((t >= 2) & (t < 5), 0.4, 0.0))
+    loud = lambda t: np.where((t >= 2) & (t < 5), 0.4, 0.0)  # noqa: E731
+    clip = Clip(seconds=7, place=lambda t: (0.25 + t / 14, 0.4), loudness=loud)
     model = LoudRed()
     results = list(segment_video(clip.write(tmp_path / "clip.mp4"), model))
     assert [result.index for result in results] == list(range(7))
@@ -150,7 +151,8 @@ def test_overlapping_clips_are_averaged_like_the_model_itself(tmp_path: Path) ->
             part = slice(start, start + 5)
             sums[part] += model(frames[part], log_mel[part])
             counts[part] += 1
-    torch.testing.assert_close(torch.from_numpy(np.stack([r.logits for r in results])), sums / counts, atol=1e-4, rtol=1e-4)
+    ours = torch.from_numpy(np.stack([result.logits for result in results]))
+    torch.testing.assert_close(ours, sums / counts, atol=1e-4, rtol=1e-4)
 
 
 def test_part_of_a_video(tmp_path: Path) -> None:

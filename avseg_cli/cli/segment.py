@@ -14,7 +14,6 @@ import typer
 from avseg_cli.errors import AvsegError, InputError
 
 if TYPE_CHECKING:
-    from avseg_cli.batch import Batch
     from avseg_cli.media.overlay import Style
 
 FORMATS = ("overlay", "masks", "cutout", "json")
@@ -90,7 +89,7 @@ def segment(
     ] = False,
     audio: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=WHAT, help="Take the sound from this file, for a video without any."),
+        typer.Option(metavar="FILE", rich_help_panel=WHAT, help="Take the sound from this file instead."),
     ] = None,
     audio_track: Annotated[
         int | None, typer.Option(metavar="N", rich_help_panel=WHAT, help="Which sound track to use, from 1.")

@@ -48,5 +48,6 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in DISK_FULL:
-            raise OutputError(f"{path}: the disk is full; nothing was left behind; free some space, or use -o") from error
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); use -o to write elsewhere") from error
+            raise OutputError(f"{path}: the disk is full, so nothing was kept; free some, or use -o") from error
+        why = error.strerror or error
+        raise OutputError(f"{path}: cannot be written ({why}); use -o to write elsewhere") from error

@@ -261,7 +261,8 @@ class VideoReader:
     def _note_early_end(self, last: float | None) -> None:
         expected = self.video.duration
         if last is not None and expected and last + 1 / float(self.video.rate) < expected - ENDS_EARLY:
-            self.damage.notes.append(f"pictures end at {last:.1f} s of {expected:.1f} s: the file is cut off or damaged")
+            where = f"pictures end at {last:.1f} s of {expected:.1f} s"
+            self.damage.notes.append(f"{where}: the file is cut off or damaged")
 
 
 def _timed(frames: Iterator[VideoFrame], video: Video, damage: Damage) -> Iterator[Picture]:

@@ -56,8 +56,11 @@ class Writer:
         """A picture that ``draw`` made."""
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write the rest and put the output in its place."""
-        raise NotImplementedError
+        """Write the rest, close and check."""
+
+    def commit(self) -> None:
+        """Put the finished output in its place."""
+        commit(self.partial, self.path)
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -83,7 +86,6 @@ class MovieWriter(Writer):
 
     def finish(self, summary: dict[str, Any]) -> None:
         self.movie.finish()
-        commit(self.partial, self.path)
 
     def abort(self) -> None:
         try:
@@ -143,9 +145,6 @@ class MasksWriter(Writer):
         pixels = result.mask.astype(np.uint8) * 255
         Image.fromarray(pixels, "L").save(self.partial / mask_name(result), compress_level=1)
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        commit(self.partial, self.path)
-
 
 def mask_name(result: MaskResult) -> str:
     """000003_00-00-03.933.png: the number of the mask, then hours, minutes, seconds of its frame."""
@@ -184,7 +183,6 @@ class JsonWriter(Writer):
     def finish(self, summary: dict[str, Any]) -> None:
         self._file.write("\n ],\n" + json.dumps(summary, indent=1)[2:] + "\n")
         self._file.close()
-        commit(self.partial, self.path)
 
     def abort(self) -> None:
         self._file.close()
