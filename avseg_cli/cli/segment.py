@@ -102,7 +102,7 @@ def segment(
     ] = 0.45,
     dim: Annotated[
         float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="How much to darken what does not sound, 0 to 1.")
-    ] = 0.4,
+    ] = 0.3,
     contour: Annotated[bool, typer.Option(rich_help_panel=LOOK, help="Draw a line around what sounds.")] = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")

@@ -28,7 +28,7 @@ class Style:
 
     color: tuple[int, int, int] = (255, 45, 120)   # RGB
     opacity: float = 0.45      # of the colour over the mask, 0 to 1
-    dim: float = 0.4           # how much darker the rest becomes while something sounds, 0 to 1
+    dim: float = 0.3           # how much darker the rest becomes while something sounds, 0 to 1
     contour: bool = True
 
 
@@ -100,7 +100,7 @@ class Highlighter:
         rest = round(256 * (1 - self.style.dim * shown))
         region = self.upsampler.region(margin > -0.5 / EDGE, self.line)
         alpha = self._alpha(margin, region)
-        self._dim(planes[0], region, alpha, rest)
+        self._dim(planes, region, alpha, rest)
         self._colour(planes, region, alpha)
         if self.line:
             self._outline(planes, region, alpha > 127)
@@ -112,17 +112,11 @@ class Highlighter:
         np.clip(full, 0, 255, out=full)
         return full.astype(np.uint8)
 
-    def _dim(self, luma: np.ndarray, region: tuple[slice, slice], alpha: np.ndarray, rest: int) -> None:
-        """Darken what does not sound: luma -> black + (luma - black) * gain, gain in 1/256."""
-        rows, columns = region
-        for part in (luma[: rows.start], luma[rows.stop :], luma[rows, : columns.start], luma[rows, columns.stop :]):
-            _scale(part, np.uint16(rest), np.uint16(self.black * (256 - rest)))
-        gain = alpha.astype(np.uint16)
-        gain *= np.uint16(256 - rest)
-        gain >>= 8
-        gain += np.uint16(rest)
-        gain[alpha == 255] = 256
-        _scale(luma[region], gain, np.uint16(self.black) * (np.uint16(256) - gain))
+    def _dim(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: int) -> None:
+        """Darken what does not sound, colours in step with brightness so that it does not look more vivid."""
+        _fade(planes[0], region, alpha, rest, self.black)
+        for plane in planes[1:]:
+            _fade(plane, _half(region), alpha[::2, ::2], rest, 128)
 
     def _colour(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray) -> None:
         """Mix the tint into the colour planes; brightness stays, so that the picture stays readable."""
@@ -150,8 +144,21 @@ def _half(region: tuple[slice, slice]) -> tuple[slice, slice]:
     return tuple(slice(side.start // 2, side.stop // 2) for side in region)
 
 
+def _fade(plane: np.ndarray, region: tuple[slice, slice], alpha: np.ndarray, rest: int, ground: int) -> None:
+    """plane -> ground + (plane - ground) * gain, gain from rest / 256 where alpha is 0 to 1 where it is 255."""
+    rows, columns = region
+    for part in (plane[: rows.start], plane[rows.stop :], plane[rows, : columns.start], plane[rows, columns.stop :]):
+        _scale(part, np.uint16(rest), np.uint16(ground * (256 - rest)))
+    gain = alpha.astype(np.uint16)
+    gain *= np.uint16(256 - rest)
+    gain >>= 8
+    gain += np.uint16(rest)
+    gain[alpha == 255] = 256
+    _scale(plane[region], gain, np.uint16(ground) * (np.uint16(256) - gain))
+
+
 def _scale(values: np.ndarray, gain: np.ndarray | np.uint16, offset: np.ndarray | np.uint16) -> None:
-    """values -> (values * gain + offset) / 256, in place; at most 255 * 256, so uint16 holds it."""
+    """values -> (values * gain + offset) / 256, in place; gain and ground share 256, so uint16 holds it."""
     product = np.multiply(values, gain, dtype=np.uint16)
     product += offset
     product >>= 8
