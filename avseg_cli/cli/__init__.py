@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -61,8 +60,7 @@ def _global_options(
 
 
 for _name in COMMANDS:
-    if find_spec(f"avseg_cli.cli.{_name}"):
-        import_module(f"avseg_cli.cli.{_name}").register(app)
+    import_module(f"avseg_cli.cli.{_name}").register(app)
 
 
 def main() -> None:
