@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 Report = dict[str, Any]
-WIDTH = 132  # columns; narrower terminals wrap lines rather than lose figures
+WIDTH = 140  # columns; narrower terminals wrap lines rather than lose figures
 
 
 def print_report(report: Report, console: Console) -> None:
