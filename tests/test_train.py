@@ -38,7 +38,7 @@ from avseg_cli.training.parameters import (
     transfer,
 )
 
-SMALL = ["--backbone", "tiny", "--image-size", "96", "--depth", "1", "--device", "cpu"]
+SMALL = ["--backbone", "tiny", "--image-size", "64", "--depth", "1", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def options(data: Path, out: Path, *stages: str, **changes) -> TrainOptions:
         out=str(out),
         stages=stages,
         backbone="tiny",
-        image_size=96,
+        image_size=64,
         depth=1,
         device="cpu",
     )
@@ -159,9 +159,16 @@ def test_learning_rate_rises_then_falls() -> None:
 # --- learning
 
 
-@pytest.mark.parametrize("stage", ["1a", "2"])
-def test_eight_clips_are_learnt_by_heart(stage: str, data: Path, tmp_path: Path) -> None:
-    """Score on the training clips themselves: the pictures of val are those of train."""
+@pytest.mark.parametrize(
+    ("stage", "epochs", "unfreeze"), [("1a", 70, ()), ("2", 28, ("image",))], ids=["1a", "2"]
+)
+def test_eight_clips_are_learnt_by_heart(
+    stage: str, epochs: int, unfreeze: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Scored on the training clips themselves: the pictures of val are those of train.
+
+    Stage 2 trains the encoder too: its weights are random here, and what adapters add to them is noise.
+    """
     root = make(tmp_path / "data", "ms3", {"train": 8})
     table = root / "Multi-sources" / "ms3_meta_data.csv"
     rows = table.read_text().splitlines()
@@ -171,8 +178,8 @@ def test_eight_clips_are_learnt_by_heart(stage: str, data: Path, tmp_path: Path)
         (files / kind / "val").symlink_to(files / kind / "train")
     started = time.process_time()
     best = train(
-        options(root, tmp_path / "run", stage, epochs=60, batch_size=2, learning_rate=1e-3, augment=False, dropout=0.0,
-                validate_every=20)
+        options(root, tmp_path / "run", stage, epochs=epochs, unfreeze=unfreeze, batch_size=2, learning_rate=2e-3, augment=False, dropout=0.0,
+                validate_every=14, image_size=96)
     )  # fmt: skip
     _, info = load_checkpoint(best)
     assert info.metrics["val"]["val_miou"] > 0.9, info.metrics
@@ -358,7 +365,12 @@ def test_two_processes_are_one_with_the_doubled_batch(data: Path, tmp_path: Path
     for stage in ("1a", "2"):
         one, two = (load_file(tmp_path / out / stage / "last.safetensors") for out in ("one", "two"))
         for name in one:
-            torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=2e-5, msg=name)
+            wanted, got = one[name], two[name]
+            if name.endswith(
+                "in_proj_bias"
+            ):  # the keys' third cancels in the softmax: Adam steps on rounding there
+                wanted, got = (torch.cat([x.chunk(3)[0], x.chunk(3)[2]]) for x in (wanted, got))
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=2e-6, msg=f"{stage} {name}")
 
 
 def test_accumulated_batches_are_one_large_batch(data: Path, tmp_path: Path) -> None:
