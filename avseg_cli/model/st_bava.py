@@ -22,7 +22,6 @@ from torch.nn import functional as F
 
 from avseg_cli.model.config import ModelConfig
 
-
 # Pixels of every frame that a CPU takes through temporal attention together.
 CHUNK = 1024
 
