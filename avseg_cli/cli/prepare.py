@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from avseg_cli.cli.data_options import DataRoot, SubsetName
 
 
 def register(app: typer.Typer) -> None:
@@ -13,13 +14,8 @@ def register(app: typer.Typer) -> None:
 
 
 def prepare(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."
-        ),
-    ] = None,
-    subset: Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")] = "ms3",
+    data: DataRoot = None,
+    subset: SubsetName = "ms3",
     check: Annotated[
         bool, typer.Option("--check", help="Only say what is missing or malformed, and count.")
     ] = False,

@@ -9,19 +9,16 @@ from typing import Annotated
 
 import typer
 
+from avseg_cli.cli.data_options import DataRoot, SubsetName
+
 
 def register(app: typer.Typer) -> None:
     app.command("train")(train)
 
 
 def train(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."
-        ),
-    ] = None,
-    subset: Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")] = "ms3",
+    data: DataRoot = None,
+    subset: SubsetName = "ms3",
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the run; each stage gets one in it.")
     ] = None,

@@ -1,0 +1,14 @@
+"""The two options every command on AVSBench-like data has: where it lies, and in which layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."),
+]
+SubsetName = Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")]
