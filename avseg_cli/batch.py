@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from avseg_cli.errors import AvsegError
+from avseg_cli.errors import AvsegError, DeviceError, OutputError
 from avseg_cli.inputs import Source, check_outputs
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.render import Progress, Rendered, Settings, render
 from avseg_cli.segment import check_span
+
+Work = tuple[Source, dict[str, Path]]   # a video, and where its outputs go: format -> path
 
 
 @dataclass
@@ -55,7 +58,10 @@ class Listener(Protocol):
 
 @dataclass
 class Batch:
-    """The options shared by all inputs of a run. ``load`` makes the model when the first input needs it."""
+    """The options shared by all inputs of a run. ``load`` makes the model when the first input needs it.
+
+    Where ``load`` can be pickled, so can the batch: other processes run it as well.
+    """
 
     load: Callable[[], AvsegModel]
     settings: Settings = field(default_factory=Settings)
@@ -66,8 +72,8 @@ class Batch:
     skip_existing: bool = False
     dry_run: bool = False
 
-    def run(self, work: list[tuple[Source, dict[str, Path]]], listener: Listener) -> Iterator[Outcome]:
-        """Segment each source into its outputs; an ``AvsegError`` ends only the input it concerns."""
+    def run(self, work: Iterable[Work], listener: Listener) -> Iterator[Outcome]:
+        """Segment each source into its outputs; an error ends only the input it concerns."""
         model: AvsegModel | None = None
 
         def loaded() -> AvsegModel:
@@ -80,8 +86,8 @@ class Batch:
             outcome = Outcome(source.path, "failed", outputs)
             try:
                 self._one(source, outcome, loaded, listener)
-            except AvsegError as error:
-                outcome.error = error
+            except Exception as error:
+                outcome.error = _explained(error, source.path)
             outcome.seconds = time.perf_counter() - began
             listener.ended(outcome)
             yield outcome
@@ -108,6 +114,21 @@ class Batch:
 
     def _start_duration(self) -> tuple[float, float | None]:
         return self.settings.start, self.settings.duration
+
+
+def _explained(error: Exception, path: Path) -> AvsegError:
+    """The error as a sentence about ``path``; one nobody expected, too, must not cost the other inputs."""
+    if isinstance(error, AvsegError):
+        return error
+    if os.environ.get("AVSEG_DEBUG", "0") not in ("", "0"):
+        raise error
+    if isinstance(error, MemoryError):
+        return DeviceError(f"{path}: out of memory; close other programs, or use a smaller model or --batch-size")
+    if isinstance(error, OSError):
+        return OutputError(f"{error.filename or path}: {error.strerror or error}")
+    said = " ".join(str(error).split())[:200]
+    return AvsegError(f"{path}: avseg failed in a way it should not ({type(error).__name__}: {said}); "
+                      "please report it with the output of `avseg --debug segment`")
 
 
 def exit_code(outcomes: list[Outcome]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ from avseg_cli.transforms import prepare_frames
 DEFAULT_STRIDE = 1       # clips overlap as much as they can: only the cheap part of the model runs once per clip
 LARGE_INPUT = 512        # pixels; models with larger inputs gain nothing from batches on a CPU
 
+Result = TypeVar("Result")
+
 
 class Segmentation(Iterator[MaskResult]):
     """The masks of one video in order of time, made while they are asked for.
@@ -39,13 +43,14 @@ class Segmentation(Iterator[MaskResult]):
         self.video = video
         self._reader = VideoReader(video, *span)
         self._sound = SoundReader(video.sound, span[0])
-        self._results = _results(self._reader, self._sound, _Runner(model, batch_size), grid, stride, threshold)
+        self._runner = _Runner(model, batch_size)
+        self._results = _results(self._reader, self._sound, self._runner, grid, stride, threshold)
 
     @property
     def warnings(self) -> list[str]:
         """What was found wrong with the input so far, a sentence each."""
         heard = [f"sound: {warning}" for warning in self._sound.damage.warnings()]
-        return [*self.video.warnings, *self._reader.damage.warnings(), *heard]
+        return [*self.video.warnings, *self._reader.damage.warnings(), *heard, *self._runner.warnings()]
 
     def __next__(self) -> MaskResult:
         return next(self._results)
@@ -123,12 +128,50 @@ class _Encoded:
 
 
 class _Runner:
-    """Runs the two halves of the model: each frame is encoded once, each clip decoded once."""
+    """Runs the two halves of the model: each frame is encoded once, each clip decoded once.
+
+    When memory runs out the batch is halved and the work goes on; the model remembers what fitted, so that the
+    next video of a run begins with it.
+    """
+
+    _fitting: ClassVar[WeakKeyDictionary[AvsegModel, int]] = WeakKeyDictionary()
 
     def __init__(self, model: AvsegModel, batch_size: int) -> None:
-        self.model, self.batch_size, self.device = model, max(1, batch_size), _device(model)
+        self.model, self.device = model, _device(model)
+        self.asked = min(max(1, batch_size), self._fitting.get(model, batch_size))
+        self.batch_size = self.asked
+
+    def warnings(self) -> list[str]:
+        """What memory made of the batch, in one sentence."""
+        if self.batch_size == self.asked:
+            return []
+        return [f"out of memory on {self.device} with {self.asked} frames together, so it went on with "
+                f"{self.batch_size}; --batch-size {self.batch_size} avoids the detour"]
 
     def encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[_Encoded]:
+        """The frames with the second of sound of each, through the encoders."""
+        return self._in_batches(len(frames), lambda part: self._encode(frames[part], waves[part]))
+
+    def decode(self, clips: list[list[_Encoded]]) -> list[np.ndarray]:
+        """The logits of each clip, (T, h, w) float32."""
+        return self._in_batches(len(clips), lambda part: self._decode(clips[part]))
+
+    def _in_batches(self, count: int, run: Callable[[slice], list[Result]]) -> list[Result]:
+        done: list[Result] = []
+        while len(done) < count:
+            try:
+                done += run(slice(len(done), len(done) + self.batch_size))
+                continue
+            except OutOfMemory:
+                if self.batch_size == 1:
+                    raise
+            # after the except clause, which keeps the failed call's tensors alive
+            self.batch_size = self._fitting[self.model] = self.batch_size // 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return done
+
+    def _encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[_Encoded]:
         size = self.model.config.image_size
         with _inference(self.device):
             pictures = [torch.from_numpy(f.picture.rgb())[None].to(self.device) for f in frames]
@@ -141,16 +184,15 @@ class _Runner:
             for frame, *vectors in zip(frames, embeddings, sound, strict=True)
         ]
 
-    def decode(self, clips: list[list[_Encoded]]) -> list[np.ndarray]:
-        """The logits of each clip, (T, h, w) float32."""
-        logits: list[np.ndarray] = []
+    def _decode(self, clips: list[list[_Encoded]]) -> list[np.ndarray]:
         with _inference(self.device):
-            for first in range(0, len(clips), self.batch_size):
-                batch = clips[first : first + self.batch_size]
-                embeddings = torch.stack([torch.stack([item.embedding for item in clip]) for clip in batch])
-                sound = torch.stack([torch.stack([item.sound for item in clip]) for clip in batch])
-                logits.extend(self.model.decode(embeddings, sound).float().cpu().numpy())   # (B, T, h, w)
-        return logits
+            embeddings = torch.stack([torch.stack([item.embedding for item in clip]) for clip in clips])
+            sound = torch.stack([torch.stack([item.sound for item in clip]) for clip in clips])
+            return list(self.model.decode(embeddings, sound).float().cpu().numpy())   # (B, T, h, w)
+
+
+class OutOfMemory(DeviceError):
+    """The memory of the device ran out."""
 
 
 @contextmanager
@@ -167,10 +209,10 @@ def _inference(device: torch.device) -> Iterator[None]:
         raise
 
 
-def _out_of_memory(device: torch.device) -> DeviceError:
+def _out_of_memory(device: torch.device) -> OutOfMemory:
     other = "--device cpu" if device.type != "cpu" else "closing other programs"
     cures = f"--batch-size 1, --precision bf16, a smaller checkpoint, or {other}"
-    return DeviceError(f"out of memory on {device}; try {cures}")
+    return OutOfMemory(f"out of memory on {device}; try {cures}")
 
 
 def _results(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from media_files import Clip, LoudRed, iou, is_red
@@ -201,6 +202,35 @@ def test_running_out_of_memory_names_a_cure(tmp_path: Path) -> None:
 
     with pytest.raises(DeviceError, match="--batch-size 1"):
         list(segment_video(Clip(seconds=1).write(tmp_path / "clip.mp4"), Huge()))
+
+
+class Small(LoudRed):
+    """Has memory for two frames or clips at a time."""
+
+    def embed_frames(self, frames, sound):
+        self._refuse(frames)
+        return super().embed_frames(frames, sound)
+
+    def decode(self, embeddings, sound):
+        self._refuse(embeddings)
+        return super().decode(embeddings, sound)
+
+    def _refuse(self, batch) -> None:
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def test_out_of_memory_halves_the_batch_and_is_said_once(tmp_path: Path) -> None:
+    path = Clip(seconds=14).write(tmp_path / "clip.mp4")
+    whole = [result.logits for result in segment_video(path, LoudRed(), batch_size=12)]
+    small = Small()
+    segmentation = segment_video(path, small, batch_size=12)
+    halved = [result.logits for result in segmentation]
+    assert all(np.array_equal(a, b) for a, b in zip(whole, halved, strict=True))
+    assert [w for w in segmentation.warnings if "--batch-size" in w] == [
+        "out of memory on cpu with 12 frames together, so it went on with 1; --batch-size 1 avoids the detour"]
+    second = segment_video(path, small, batch_size=12)
+    assert len(list(second)) == 14 and not second.warnings, "the next video begins with what fitted"
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0, 1))

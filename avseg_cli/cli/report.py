@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -40,6 +40,7 @@ class Report:
                    _Speed(), TimeRemainingColumn())
         self._progress = Progress(*columns, console=self.console, transient=True,
                                   disable=quiet or not self.console.is_terminal)
+        self._tasks: dict[Path, TaskID] = {}
 
     def __enter__(self) -> Report:
         self._progress.start()
@@ -51,12 +52,13 @@ class Report:
     def started(self, source: Path, video: Video) -> Callable[[float], None]:
         """Show a new bar; an unknown length makes it pulse."""
         task = self._progress.add_task(escape(source.name), total=video.duration, rate=float(video.rate))
+        self._tasks[source] = task
         return lambda seconds: self._progress.update(task, completed=seconds)
 
     def ended(self, outcome: Outcome) -> None:
         """Say what became of an input."""
-        for task in list(self._progress.task_ids):
-            self._progress.remove_task(task)
+        if outcome.source in self._tasks:
+            self._progress.remove_task(self._tasks.pop(outcome.source))
         if self.as_json:
             print(json.dumps(outcome.to_dict()), file=sys.stdout, flush=True)
         if outcome.error and self.count > 1:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,6 +81,12 @@ def segment(
         int | None,
         typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; less needs less memory."),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", min=1, metavar="N", rich_help_panel=HOW, help=(
+            "Videos segmented at once, each by a process with a model and its share of the cores."
+        )),
+    ] = 1,
     start: Annotated[float, typer.Option(rich_help_panel=WHAT, help="Begin at this second.")] = 0.0,
     duration: Annotated[
         float | None, typer.Option(rich_help_panel=WHAT, help="Segment this many seconds only.")
@@ -133,6 +140,7 @@ def segment(
     from avseg_cli.cli.report import Report
     from avseg_cli.clips import Grid
     from avseg_cli.inputs import find_sources, plan_outputs
+    from avseg_cli.parallel import run_jobs
     from avseg_cli.render import Settings
     from avseg_cli.results import logit
 
@@ -145,12 +153,14 @@ def segment(
     outputs = plan_outputs(sources, output, wanted)
     settings = Settings(fps, consecutive, stride, start, duration, threshold, batch_size,
                         _style(color, opacity, dim, contour))
-    batch = Batch(lambda: _load(checkpoint, device, precision), settings, checkpoint, audio, audio_track,
+    batch = Batch(partial(_load, checkpoint, device, precision), settings, checkpoint, audio, audio_track,
                   overwrite, skip_existing, dry_run)
     with _stoppable(), Report(len(sources), quiet, as_json) as report:
-        outcomes = list(batch.run(list(zip(sources, outputs, strict=True)), report))
+        outcomes = list(run_jobs(batch, list(zip(sources, outputs, strict=True)), report, jobs))
     if len(outcomes) == 1 and outcomes[0].error:
         raise outcomes[0].error
+    position = {source.path: place for place, source in enumerate(sources)}
+    outcomes.sort(key=lambda outcome: position[outcome.source])
     report.summary(outcomes)
     if code := exit_code(outcomes):
         raise typer.Exit(code)

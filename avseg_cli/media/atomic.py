@@ -14,9 +14,9 @@ from avseg_cli.errors import OutputError
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
-def partial_name(path: Path) -> Path:
-    """The name under which ``path`` is written: hidden, in the same folder, of this process alone."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+def partial_name(path: Path, process: int | None = None) -> Path:
+    """The name under which ``path`` is written: hidden, in the same folder, of one process (this one) alone."""
+    return path.with_name(f".{path.name}.{os.getpid() if process is None else process}.part")
 
 
 def commit(partial: Path, path: Path) -> None:

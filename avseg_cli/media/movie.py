@@ -18,6 +18,7 @@ from avseg_cli.errors import OutputError
 from avseg_cli.media.audio import SoundPackets
 from avseg_cli.media.overlay import even
 from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video
+from avseg_cli.threads import codec_threads
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 UNPLAYABLE = ("vorbis",)   # FFmpeg writes it into MP4, but players do not hear it there
@@ -102,7 +103,7 @@ class Movie:
         context.colorspace, context.color_primaries = video.matrix, video.primaries
         context.color_trc = video.transfer
         context.color_range = FULL_RANGE if video.full_range else LIMITED_RANGE
-        context.thread_type = "AUTO"
+        context.thread_type, context.thread_count = "AUTO", codec_threads()
         return stream
 
     def _add_copy(self, template: Stream) -> Stream:

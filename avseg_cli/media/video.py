@@ -27,6 +27,7 @@ from avseg_cli.media.container import (
     seek,
     video_stream,
 )
+from avseg_cli.threads import codec_threads
 
 DEFAULT_RATE = Fraction(25)       # frames a second, where a file says nothing
 UNSPECIFIED = 2                   # of matrix, primaries and transfer, in FFmpeg's numbering
@@ -238,7 +239,7 @@ class VideoReader:
 
     def _pictures(self, container: InputContainer, back: float | None) -> Iterator[Picture]:
         stream = video_stream(container, self.video.path)
-        stream.thread_type = "AUTO"
+        stream.thread_type, stream.codec_context.thread_count = "AUTO", codec_threads()
         if back is not None and self.start > back and stream.start_time is not None:
             seek(container, Fraction(self.start - back) + self.video.zero)
         return _timed(self._decoded(container, stream), self.video, self.damage)

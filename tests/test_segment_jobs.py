@@ -1,0 +1,107 @@
+"""``avseg segment --jobs N``: several videos at once, and what becomes of them when a process dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from media_files import Clip
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three short videos and one file that is none."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name in ("a", "b", "c"):
+        Clip(seconds=2, size=(64, 48)).write(folder / f"{name}.mp4")
+    (folder / "bad.mp4").write_text("not a video")
+    return folder
+
+
+def start(checkpoint: Path, *arguments: object) -> subprocess.Popen:
+    argv = ["avseg", "segment", *map(str, arguments), "--jobs", "2", "--checkpoint", str(checkpoint)]
+    code = f"import sys\nif __name__ == '__main__':\n sys.argv = {argv!r}\n from avseg_cli.cli import main\n main()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "300"}   # no wrapped tables
+    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, env=environment, start_new_session=True)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_outcomes_are_those_of_one_process(tiny_checkpoint: Path, clips: Path, tmp_path: Path) -> None:
+    """Also: a video on stdin, which only the first process can read."""
+    running = start(tiny_checkpoint, clips, "-", "-o", tmp_path, "--format", "overlay,json", "--json")
+    out, err = running.communicate((clips / "a.mp4").read_bytes(), timeout=200)
+    assert running.returncode == 2, err
+    said = {Path(line["input"]).name: line for line in map(json.loads, out.splitlines())}
+    assert {name: line["status"] for name, line in said.items()} == {
+        "a.mp4": "done", "b.mp4": "done", "c.mp4": "done", "bad.mp4": "failed", "-": "done"}
+    assert names(tmp_path) == sorted(
+        f"{stem}.avseg.{kind}" for stem in ("a", "b", "c", "stdin") for kind in ("json", "mp4"))
+    masks = [json.loads((tmp_path / f"{stem}.avseg.json").read_text())["masks"] for stem in ("a", "b", "stdin")]
+    assert masks[0] == masks[1] == masks[2], "the same video, segmented in three processes"
+    text = err.decode()
+    assert text.count("bad.mp4: not a video") == 1 and "Traceback" not in text
+    places = [text.rindex(f"{name}.mp4") for name in ("a", "b", "bad", "c")]
+    assert places == sorted(places), "the table is in the order of the inputs"
+
+
+def workers_of(process: subprocess.Popen) -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(child) for child in children
+            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+
+
+def until(condition, seconds: float = 200) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def long_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("long")
+    clip = Clip(seconds=100, rate=5, sound="pcm_s16le", sound_rate=8000, size=(64, 48)).write(folder / "a.mkv")
+    os.link(clip, folder / "b.mkv")
+    return folder
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the processes in /proc")
+def test_a_killed_process_costs_one_video(tiny_checkpoint: Path, long_clips: Path, tmp_path: Path) -> None:
+    running = start(tiny_checkpoint, long_clips, "-o", tmp_path, "--fps", 5, "--json")
+    until(lambda: list(tmp_path.glob(".*.part")))
+    victim = int(next(tmp_path.glob(".*.part")).name.split(".")[-2])
+    assert victim in workers_of(running)
+    os.kill(victim, signal.SIGKILL)
+    out, err = running.communicate(timeout=250)
+    statuses = sorted(json.loads(line)["status"] for line in out.splitlines())
+    assert running.returncode == 4 and statuses == ["done", "failed"] and b"use fewer --jobs" in err
+    assert len(names(tmp_path)) == 1, "nothing half-written is left of the other"
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_all_end_with_the_first_process(tiny_checkpoint: Path, long_clips: Path, tmp_path: Path, number: int) -> None:
+    running = start(tiny_checkpoint, long_clips, "-o", tmp_path, "--fps", 5)
+    until(lambda: list(tmp_path.glob(".*.part")))
+    workers = workers_of(running)
+    if number == signal.SIGINT:
+        os.killpg(running.pid, number)   # as a terminal does: everyone gets it
+    else:
+        os.kill(running.pid, number)
+    _, err = running.communicate(timeout=100)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+    assert names(tmp_path) == []
+    if number == signal.SIGINT:
+        assert running.returncode == 130 and err.decode().count("\n") == 1 and b"nothing half-written" in err, err
