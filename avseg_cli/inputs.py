@@ -16,8 +16,14 @@ VIDEO_SUFFIXES = frozenset((
 ))  # fmt: skip
 OWN = ".avseg."       # in the names of our outputs; folders are searched without them
 STDIN = "-"
-SUFFIXES = {"overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json"}
-FILE_SUFFIXES = {"overlay": (".mp4", ".m4v", ".mov", ".mkv"), "cutout": (".mov", ".mkv"), "json": (".json",)}
+SUFFIXES = {
+    "overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json",
+    "side-by-side": ".avseg.side-by-side.mp4", "preview": ".avseg.preview.png",
+}  # fmt: skip
+FILE_SUFFIXES = {
+    "overlay": (".mp4", ".m4v", ".mov", ".mkv"), "cutout": (".mov", ".mkv"), "json": (".json",),
+    "side-by-side": (".mp4", ".m4v", ".mov", ".mkv"), "preview": (".png",),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

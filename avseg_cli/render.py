@@ -12,10 +12,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from avseg_cli.errors import InputError
+from avseg_cli.formats import open_writer
 from avseg_cli.media.atomic import writing
 from avseg_cli.media.overlay import Style, Timeline
 from avseg_cli.media.video import Picture, Video, VideoReader
-from avseg_cli.media.writers import Job, MovieWriter, Writer, open_writer
+from avseg_cli.media.writers import Job, Writer
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.prefetch import Prefetch
 from avseg_cli.results import MaskResult
@@ -118,7 +119,7 @@ def _run(
 ) -> None:
     """Two readers in step: one feeds the model a few seconds ahead, the other the writers."""
     results = Prefetch(masks, MASKS_AHEAD)
-    drawing = [writer for writer in writers if isinstance(writer, MovieWriter)]
+    drawing = [writer for writer in writers if writer.draws]
     pictures = VideoReader(masks.video, *settings.span)
     try:
         taken = _taken(results, writers, done)
@@ -129,7 +130,7 @@ def _run(
     finally:
         results.close()
     done.warnings = [*masks.warnings]
-    done.sound = drawing[0].movie.sound_action if drawing else "none"
+    done.sound = next((writer.sound_action for writer in writers if writer.sound_action != "none"), "none")
 
 
 def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered) -> Iterator[MaskResult]:
@@ -143,7 +144,7 @@ def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered)
 
 
 def _write_pictures(
-    reader: VideoReader, taken: Iterator[MaskResult], writers: list[MovieWriter], done: Rendered, progress: Progress
+    reader: VideoReader, taken: Iterator[MaskResult], writers: list[Writer], done: Rendered, progress: Progress
 ) -> None:
     decoded = Prefetch(reader, PICTURES_AHEAD)
     drawn = Prefetch(_drawn(decoded, Timeline(taken), writers), PICTURES_AHEAD)
@@ -160,8 +161,8 @@ def _write_pictures(
 
 
 def _drawn(
-    pictures: Iterator[Picture], timeline: Timeline, writers: list[MovieWriter]
-) -> Iterator[tuple[float, list[VideoFrame]]]:
+    pictures: Iterator[Picture], timeline: Timeline, writers: list[Writer]
+) -> Iterator[tuple[float, list[VideoFrame | None]]]:
     for picture in pictures:
         logits: np.ndarray = timeline.at(picture.time)
         yield picture.time, [writer.draw(picture, logits) for writer in writers]

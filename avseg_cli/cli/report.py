@@ -70,6 +70,14 @@ class Report:
         for path in outcome.outputs.values():
             self._line(f"{path}: {self._about(outcome)}")
 
+    def previews(self, outcomes: list[Outcome]) -> None:
+        """Show the contact sheets that were made, in terminals that can."""
+        from avseg_cli.cli.picture import show_picture
+
+        for outcome in outcomes:
+            if outcome.status == "done" and "preview" in outcome.outputs and not (self.quiet or self.as_json):
+                show_picture(outcome.outputs["preview"], self.console)
+
     def summary(self, outcomes: list[Outcome]) -> None:
         """A table of all inputs, when there are several."""
         if self.quiet or len(outcomes) < 2:

@@ -17,7 +17,7 @@ from avseg_cli.errors import AvsegError, InputError
 if TYPE_CHECKING:
     from avseg_cli.media.overlay import Style
 
-FORMATS = ("overlay", "masks", "cutout", "json")
+FORMATS = ("overlay", "masks", "cutout", "json", "side-by-side", "preview")
 
 WHAT = "What to segment"
 HOW = "How the model looks"
@@ -47,10 +47,23 @@ def segment(
         typer.Option("--format", metavar="LIST", rich_help_panel=OUT, help=(
             "One or more of: overlay (clip.avseg.mp4, the video with what sounds highlighted), "
             "masks (clip.avseg.masks/, PNGs of 0 and 255), cutout (clip.avseg.cutout.mov, ProRes 4444 with "
-            "a transparent ground), json (clip.avseg.json, times, areas, confidence and COCO RLE). "
-            "Several, with commas, cost one pass of the model."
+            "a transparent ground), json (clip.avseg.json, times, areas, confidence and COCO RLE), and those of "
+            "the flags below. Several, with commas, cost one pass of the model."
         )),
     ] = "overlay",
+    side_by_side: Annotated[
+        bool,
+        typer.Option("--side-by-side", rich_help_panel=OUT, help=(
+            "Also the original and the overlay beside each other: clip.avseg.side-by-side.mp4."
+        )),
+    ] = False,
+    preview: Annotated[
+        bool,
+        typer.Option("--preview", rich_help_panel=OUT, help=(
+            "Also a contact sheet: clip.avseg.preview.png, frames with overlay and the waveform below; terminals "
+            "that can (kitty, iTerm2, any with sixel graphics) show it at once."
+        )),
+    ] = False,
     checkpoint: Annotated[
         str, typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, help="The model: a name or a file of weights.")
     ] = "default",
@@ -148,7 +161,7 @@ def segment(
         raise InputError("--overwrite and --skip-existing contradict each other; give one of them")
     Grid(fps, consecutive)
     logit(threshold)
-    wanted = _formats(formats)
+    wanted = _formats(formats, {"side-by-side": side_by_side, "preview": preview})
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
     settings = Settings(fps, consecutive, stride, start, duration, threshold, batch_size,
@@ -161,13 +174,16 @@ def segment(
         raise outcomes[0].error
     position = {source.path: place for place, source in enumerate(sources)}
     outcomes.sort(key=lambda outcome: position[outcome.source])
+    report.previews(outcomes)
     report.summary(outcomes)
     if code := exit_code(outcomes):
         raise typer.Exit(code)
 
 
-def _formats(listed: str) -> list[str]:
-    names = list(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
+def _formats(listed: str, flags: dict[str, bool]) -> list[str]:
+    """The formats of ``--format`` and those that have flags of their own, each once."""
+    named = [name.strip() for name in listed.split(",") if name.strip()]
+    names = list(dict.fromkeys(named + [name for name, wanted in flags.items() if wanted]))
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
         raise InputError(f"--format {listed}: not a list of {', '.join(FORMATS)}")

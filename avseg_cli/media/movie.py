@@ -59,14 +59,16 @@ class Movie:
     """One video file being written to ``partial``.
 
     Times: pictures and sound are given relative to the source's clock, and ``start`` seconds of it become 0.
-    The sound is copied packet by packet where the container takes its codec, and made AAC where it does not;
-    ``sound_action`` says which.
+    The sound is copied packet by packet where the container takes its codec, and made AAC where it does not (or
+    where the codec is none of ``copied_sound``); ``sound_action`` says which.
     """
 
     def __init__(
-        self, partial: Path, path: Path, video: Video, codecs: tuple[Codec, ...], span: tuple[float, float | None]
-    ) -> None:
+        self, partial: Path, path: Path, video: Video, codecs: tuple[Codec, ...], span: tuple[float, float | None],
+        copied_sound: frozenset[str] | None = None,
+    ) -> None:  # fmt: skip
         self.partial, self.path, self.video, self.span = partial, path, video, span
+        self._copied_sound = copied_sound
         self.codec = available(codecs)
         self.frames = 0
         self._offset = round(Fraction(span[0]) / video.time_base)
@@ -107,6 +109,8 @@ class Movie:
         return stream
 
     def _add_copy(self, template: Stream) -> Stream:
+        if self._copied_sound is not None and template.codec_context.name not in self._copied_sound:
+            raise ValueError(f"{template.codec_context.name} is not to be copied")
         if template.codec_context.name in UNPLAYABLE and self.path.suffix.lower() != ".mkv":
             raise ValueError(f"few players hear {template.codec_context.name} in this container")
         stream = self._container.add_stream_from_template(template)

@@ -219,7 +219,7 @@ def upright(picture: Picture, pixel_format: str = "yuv420p") -> VideoFrame:
     video, source = picture.video, picture.frame
     stored = (video.height, video.width) if video.rotation % 180 == 90 else (video.width, video.height)
     planar = source if same_layout(source, pixel_format, stored) else _converted(picture, pixel_format, stored)
-    out = VideoFrame(even(video.width), even(video.height), pixel_format)
+    out = blank(video, even(video.width), picture.pts, pixel_format)
     dtype = np.uint8 if pixel_format == "yuv420p" else np.uint16
     for index in range(len(out.planes)):
         values = np.rot90(plane_array(planar, index, dtype), video.rotation // 90)
@@ -228,7 +228,13 @@ def upright(picture: Picture, pixel_format: str = "yuv420p") -> VideoFrame:
         target[:height, :width] = values
         target[height:] = target[height - 1 : height]
         target[:, width:] = target[:, width - 1 : width]
-    out.pts, out.time_base = picture.pts, video.time_base
+    return out
+
+
+def blank(video: Video, width: int, pts: int, pixel_format: str = "yuv420p") -> VideoFrame:
+    """A frame of undefined pixels, as high as the video, with the video's colour tags and the time ``pts``."""
+    out = VideoFrame(width, even(video.height), pixel_format)
+    out.pts, out.time_base = pts, video.time_base
     out.colorspace, out.color_primaries, out.color_trc = video.matrix, video.primaries, video.transfer
     out.color_range = FULL_RANGE if video.full_range else LIMITED_RANGE
     return out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from avseg_cli.media.atomic import commit, discard, partial_name, writing
+from avseg_cli.media.atomic import commit, discard, partial_name
 from avseg_cli.media.movie import H264, PRORES_4444, Codec, Movie
 from avseg_cli.media.overlay import Highlighter, Style, Upsampler, even, plane_array, upright
 from avseg_cli.media.rle import encode_rle
@@ -40,6 +39,7 @@ class Writer:
     """
 
     draws = False
+    sound_action = "none"   # what became of the sound: none, copied, re-encoded to AAC
 
     def __init__(self, path: Path, job: Job) -> None:
         self.path, self.job = path, job
@@ -48,11 +48,10 @@ class Writer:
     def take(self, result: MaskResult) -> None:
         """A mask of the grid."""
 
-    def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
-        """The picture to write."""
-        raise NotImplementedError
+    def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame | None:
+        """The picture to write, where there is one."""
 
-    def write(self, frame: VideoFrame) -> None:
+    def write(self, frame: VideoFrame | None) -> None:
         """A picture that ``draw`` made."""
 
     def finish(self, summary: dict[str, Any]) -> None:
@@ -72,14 +71,16 @@ class MovieWriter(Writer):
 
     draws = True
     codecs: tuple[Codec, ...] = H264
+    copied_sound: frozenset[str] | None = None   # codecs of sound that are copied; None: all the container takes
 
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         try:
-            self.movie = Movie(self.partial, path, job.video, self.codecs, job.span)
+            self.movie = Movie(self.partial, path, job.video, self.codecs, job.span, self.copied_sound)
         except BaseException:
             discard(self.partial)
             raise
+        self.sound_action = self.movie.sound_action
 
     def write(self, frame: VideoFrame) -> None:
         self.movie.write(frame)
@@ -187,16 +188,3 @@ class JsonWriter(Writer):
     def abort(self) -> None:
         self._file.close()
         super().abort()
-
-
-WRITERS: dict[str, Callable[[Path, Job], Writer]] = {
-    "overlay": OverlayWriter, "masks": MasksWriter, "cutout": CutoutWriter, "json": JsonWriter,
-}  # fmt: skip
-
-
-def open_writer(name: str, path: Path, job: Job) -> Writer:
-    """Start writing ``path`` in format ``name``, making its folder; raises ``OutputError`` when refused."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        discard(partial_name(path))
-        return WRITERS[name](path, job)

@@ -81,11 +81,10 @@ class StageFolder:
     def start(self, options: TrainOptions, facts: dict[str, Any]) -> None:
         """Make the folder and write what the run was told. Raises ``AvsegError`` without the packages of avseg[train]."""
         try:
-            import matplotlib  # noqa: F401
             import tensorboard  # noqa: F401
         except ImportError as error:
             raise AvsegError(
-                f"training writes curves with {error.name}, which is not installed: pip install 'avseg[train]'"
+                f"training writes event files with {error.name}, which is not installed: pip install 'avseg[train]'"
             ) from error
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "command.txt").write_text(options.command + "\n")
