@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -13,41 +14,53 @@ Item = TypeVar("Item")
 class Prefetch(Iterator[Item], Generic[Item]):
     """The items of ``source``, made in a thread at most ``depth`` ahead; its errors are raised here.
 
-    The thread alone touches the source, and closes it: containers must not be closed from another thread
-    while they decode. ``close`` stops it and waits.
+    The thread starts with the first item asked for. It alone touches the source, and closes it: containers must
+    not be closed from another thread while they decode. ``close`` stops it and waits.
     """
 
     def __init__(self, source: Iterable[Item], depth: int) -> None:
         self._queue: queue.Queue[tuple[str, object]] = queue.Queue(depth)
-        self._stop = threading.Event()
-        self._over = False
         self._thread = threading.Thread(target=self._run, args=(source,), daemon=True)
-        self._thread.start()
+        self._lock = threading.Lock()
+        self._asked = self._begun = self._over = False
+        self._stop, self._ended = threading.Event(), threading.Event()
 
     def __next__(self) -> Item:
         if self._over:
             raise StopIteration
+        if not self._asked:
+            self._asked = True
+            self._thread.start()
         kind, value = self._queue.get()
         if kind == "item":
             return value
         self._over = True
-        self._thread.join()
+        self._ended.wait()
         if kind == "error":
             raise value
         raise StopIteration
 
     def close(self) -> None:
         """Stop the thread, and wait until it has closed its source."""
-        self._stop.set()
-        while self._thread.is_alive():
-            try:
+        with self._lock:   # Ctrl-C may come while the thread starts: then it is here, or sees that it must not begin
+            self._stop.set()
+        while self._begun and not self._ended.is_set():
+            with suppress(queue.Empty):
                 self._queue.get(timeout=0.02)  # a thread that waits to put needs room
-            except queue.Empty:
-                continue
         self._over = True
 
     def _run(self, source: Iterable[Item]) -> None:
-        last: tuple[str, object] = ("end", None)
+        with self._lock:
+            if self._stop.is_set():
+                return
+            self._begun = True
+        try:
+            self._put_last(self._put_items(source))
+        finally:
+            self._ended.set()
+
+    def _put_items(self, source: Iterable[Item]) -> tuple[str, object]:
+        """Put what the source gives, close it, and tell how it ended."""
         iterator = iter(source)
         try:
             for item in iterator:
@@ -55,11 +68,11 @@ class Prefetch(Iterator[Item], Generic[Item]):
                 if self._stop.is_set():
                     break
         except BaseException as error:  # noqa: BLE001  handed to the reader
-            last = ("error", error)
+            return "error", error
         finally:
             if hasattr(iterator, "close"):
                 iterator.close()
-            self._put_last(last)
+        return "end", None
 
     def _put_last(self, last: tuple[str, object]) -> None:
         while not self._stop.is_set():
