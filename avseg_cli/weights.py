@@ -18,6 +18,7 @@ from pathlib import Path
 
 from avseg_cli.errors import CheckpointError
 
+DEFAULT_FILE = "avseg-tiny.safetensors"
 _CHUNK = 4 << 20  # bytes read at a time while hashing
 _FULL_SHA256 = 64  # hexadecimal digits
 _MIN_SHA256 = 8  # the digits torch.hub puts into file names
@@ -53,6 +54,11 @@ def weights_dir() -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "weights"
     return installed if installed.is_dir() else package.parent / "weights"
+
+
+def default_checkpoint() -> Path:
+    """The model that ships with avseg, ``--checkpoint default``."""
+    return weights_dir() / DEFAULT_FILE
 
 
 def cache_dir() -> Path:

@@ -6,18 +6,59 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from avseg_cli import __version__
-from avseg_cli.errors import AvsegError
+from avseg_cli.cli.config import Config, long_name, name_variables, read_config
+from avseg_cli.errors import AvsegError, InputError
+
+CONFIG = "avseg.config"   # the key of the configuration among what Click keeps for a run
+
+
+class Stopped(AvsegError):
+    """The user, or the system, ended the run."""
+
+    exit_code = 130
+
+
+class _Commands(TyperGroup):
+    """The group of all commands. Typer would end Ctrl-C without a word, so it becomes a sentence here."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise Stopped(str(error) or "stopped; nothing half-written was left behind") from error
+        except Exception as error:
+            if file := _configured_in(error):
+                raise InputError(f"{file}: the value of {long_name(error.param)!r}: {error.message}") from error
+            raise
+
+
+def _configured_in(error: Exception) -> Path | None:
+    """The configuration file that holds the value a usage error is about; None for other errors."""
+    context, param = getattr(error, "ctx", None), getattr(error, "param", None)
+    if context is None or param is None:
+        return None
+    config: Config = context.meta.get(CONFIG, Config())
+    return config.origin(context, param.name)
+
 
 app = typer.Typer(
     name="avseg",
+    cls=_Commands,
     help="Segment what is making the sound in a video, pixel by pixel.",
+    epilog="Every option can also be given in a configuration file (avseg.toml) or as AVSEG_COMMAND_OPTION, "
+    "as in AVSEG_SEGMENT_FPS=2; see the README.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,  # main() prints errors; --debug shows plain tracebacks
@@ -32,21 +73,30 @@ COMMANDS = ("segment", "train", "evaluate", "ablate", "prepare", "synth", "weigh
 def _print_version(wanted: bool) -> None:
     if not wanted:
         return
-    from importlib.metadata import PackageNotFoundError, version
+    from avseg_cli.cli.version import version_text
 
-    def installed(name: str) -> str:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return "not installed"
-
-    python = ".".join(map(str, sys.version_info[:3]))
-    typer.echo(f"avseg {__version__} (torch {installed('torch')}, av {installed('av')}, Python {python})")
+    typer.echo(version_text())
     raise typer.Exit()
+
+
+def _configure(context: typer.Context, file: Path | None) -> None:
+    if context.resilient_parsing:   # completing a command line in the shell: no place for complaints
+        return
+    config = read_config(context.command, file)
+    context.default_map = config.defaults
+    context.meta[CONFIG] = config
 
 
 @app.callback()
 def _global_options(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", envvar="AVSEG_CONFIG", callback=_configure, is_eager=True, metavar="FILE", show_default=False,
+            help="Take the defaults of options from this TOML file alone. "
+            "[default: ./avseg.toml, then the one in the user's configuration folder]",
+        ),
+    ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="AVSEG_DEBUG", help="Show the full traceback of an error.")
     ] = False,
@@ -63,11 +113,19 @@ for _name in COMMANDS:
     import_module(f"avseg_cli.cli.{_name}").register(app)
 
 
+def application() -> Any:
+    """All commands as Click has them, each option with its environment variable."""
+    command = get_command(app)
+    name_variables(command)
+    return command
+
+
 def main() -> None:
     """Run the command line; every expected error ends as one sentence on stderr and its exit code."""
     try:
-        app()
-    except (AvsegError, OSError, MemoryError, KeyboardInterrupt) as error:
+        with _terminated_like_interrupted():
+            application()()
+    except (AvsegError, OSError, MemoryError) as error:
         if os.environ.get("AVSEG_DEBUG", "0") not in ("", "0"):
             raise
         message, code = _explain(error)
@@ -75,12 +133,28 @@ def main() -> None:
         sys.exit(code)
 
 
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does: cleaned up, with a sentence and exit code 130."""
+    own = os.getpid()
+
+    def interrupt(number: int, frame: object) -> None:
+        if os.getpid() == own:
+            raise KeyboardInterrupt
+        signal.signal(number, signal.SIG_DFL)   # a process forked from this one ends as if nothing were set
+        os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _explain(error: BaseException) -> tuple[str, int]:
     """The sentence and exit code for an error that reached the command line."""
     if isinstance(error, AvsegError):
         return str(error), error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped; nothing half-written was left behind", 130
     if isinstance(error, MemoryError):
         return "out of memory; close other programs, or use a smaller model or --batch-size", 4
     return f"{error.filename or 'the system'}: {error.strerror or error}", 5  # OSError: disk, permissions

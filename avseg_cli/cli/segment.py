@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avseg_cli.errors import AvsegError, InputError
+from avseg_cli.errors import InputError
 
 if TYPE_CHECKING:
     from avseg_cli.media.overlay import Style
@@ -168,7 +165,7 @@ def segment(
                         _style(color, opacity, dim, contour))
     batch = Batch(partial(_load, checkpoint, device, precision), settings, checkpoint, audio, audio_track,
                   overwrite, skip_existing, dry_run)
-    with _stoppable(), Report(len(sources), quiet, as_json) as report:
+    with Report(len(sources), quiet, as_json) as report:
         outcomes = list(run_jobs(batch, list(zip(sources, outputs, strict=True)), report, jobs))
     if len(outcomes) == 1 and outcomes[0].error:
         raise outcomes[0].error
@@ -205,25 +202,3 @@ def _load(checkpoint: str, device: str, precision: str):
     from avseg_cli.model.checkpoint import load_model
 
     return load_model(checkpoint, device, precision)
-
-
-class Stopped(AvsegError):
-    """The user, or the system, ended the run."""
-
-    exit_code = 130
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run the same way: cleaned up, with a sentence and exit code 130."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Stopped("stopped; nothing half-written was left behind") from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -86,8 +86,7 @@ def download(
                 path = fetch(entry, options, tell, lambda message: _say(console, message))
             _say(console, f"{entry.name} is in {path}, checked")
     except KeyboardInterrupt:
-        _say(console, "the same command goes on from here")
-        raise
+        raise KeyboardInterrupt("stopped; the same command goes on from here") from None
     if as_json:
         typer.echo(json.dumps([_public_row(entry, status(entry)) for entry in entries], indent=2))
 

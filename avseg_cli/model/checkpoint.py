@@ -23,11 +23,10 @@ from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
 from avseg_cli.model.inference import prepare_for_inference
 from avseg_cli.model.public_weights import is_own, load_public_weights, public_files
-from avseg_cli.weights import weights_dir
+from avseg_cli.weights import default_checkpoint, weights_dir
 
 FORMAT = "avseg-1"
 DEFAULT = "default"
-DEFAULT_FILE = "avseg-tiny.safetensors"
 MAX_HEADER = 16 << 20  # bytes; a larger safetensors header is not one of ours
 
 
@@ -163,7 +162,7 @@ def _some(names: list[str]) -> str:
 def find_checkpoint(name: str | Path) -> Path:
     """The file behind a checkpoint's name: a path, a name in the embedded weights, or ``default``."""
     if str(name) == DEFAULT:
-        return weights_dir() / DEFAULT_FILE
+        return default_checkpoint()
     embedded = weights_dir() / f"{name}.safetensors"
     path = Path(name).expanduser()
     return embedded if not path.exists() and path.name == str(name) and embedded.is_file() else path

@@ -256,7 +256,8 @@ def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
                 told = now
             if from_first(stop(), setup.sharing, setup.device):
                 trainer.save()
-                raise KeyboardInterrupt
+                run = trainer.folder.path.parent
+                raise KeyboardInterrupt(f"stopped; the state is saved, go on with `avseg train --resume {run}`")
             if now - saved > setup.save_minutes * 60:
                 trainer.save()
                 saved = now
