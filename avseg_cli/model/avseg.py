@@ -55,10 +55,7 @@ class AvsegModel(nn.Module):
         The logits are the sum of the decoder's three masks; mask = sigmoid(logit) > 0.5 after
         ``transforms.upsample_logits``.
         """
-        dtype = self.mask_decoder.iou_token.weight.dtype
-        visual = embeddings.flatten(3).transpose(2, 3).to(dtype)  # (B, T, N, C)
-        audio = F.normalize(self.audio_embed(sound), dim=-1).to(dtype)  # (B, T, C)
-        positions = self.positions(self.config.grid).to(dtype)  # (N, C)
+        visual, audio, positions = self.fusion_inputs(embeddings, sound)
         pixels = visual
         if self.fusion is not None:
             fused, audio = self.fusion(visual, audio, positions)
@@ -66,6 +63,13 @@ class AvsegModel(nn.Module):
         sparse = audio.flatten(0, 1)[:, None].repeat(1, 2, 1)  # the audio token, twice: (B*T, 2, C)
         logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions)
         return logits.float().view(*audio.shape[:2], *logits.shape[-2:])
+
+    def fusion_inputs(self, embeddings: Tensor, sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What enters ST-BAVA: pixels V (B, T, N, C), sound A_0 (B, T, C), positions P_v (N, C)."""
+        dtype = self.mask_decoder.iou_token.weight.dtype
+        visual = embeddings.flatten(3).transpose(2, 3).to(dtype)
+        audio = F.normalize(self.audio_embed(sound), dim=-1).to(dtype)
+        return visual, audio, self.positions(self.config.grid).to(dtype)
 
     def forward(self, frames: Tensor, log_mel: Tensor) -> Tensor:
         """A clip, or a batch of clips, to low-resolution logits.

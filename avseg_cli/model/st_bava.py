@@ -53,6 +53,7 @@ class CrossModalAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
+        self.watch: Callable[[str, Tensor], None] | None = None  # told each direction's weights (see attention_maps.py)
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
@@ -69,7 +70,9 @@ class CrossModalAttention(nn.Module):
         weight = self.in_proj_weight.chunk(3)[part].unflatten(0, (self.num_heads, -1))  # (h, d, C)
         return torch.einsum("...hd,hdc->...hc", heads, weight) / sqrt(heads.shape[-1])
 
-    def _drop(self, weights: Tensor) -> Tensor:
+    def _drop(self, direction: str, weights: Tensor) -> Tensor:
+        if self.watch is not None:
+            self.watch(direction, weights)
         return F.dropout(weights, self.dropout, self.training)
 
     def sound_over_time(self, pixels: Tensor, positions: Tensor, sound_keys: Tensor, sound: Tensor) -> Tensor:
@@ -84,8 +87,8 @@ class CrossModalAttention(nn.Module):
         flat = folded.flatten(1, 2)  # (B, S*h, C)
         logits = pixels @ flat[:, None].transpose(-1, -2)  # (B, T, N, S*h)
         logits = logits + (positions @ flat.transpose(-1, -2))[:, None] + constant.flatten(1)[:, None, None]
-        weights = self._drop(logits.unflatten(-1, folded.shape[1:3]).softmax(-2))  # over S
-        weights = weights.mean(2)  # (B, T, S, h): mean over pixels
+        weights = logits.unflatten(-1, folded.shape[1:3]).softmax(-2)  # (B, T, N, S, h), over S
+        weights = self._drop("sound_over_time", weights).mean(2)  # (B, T, S, h): mean over pixels
         out = torch.einsum("btsh,bshd->bthd", weights, self._heads(2, sound))
         return self.out_proj(out.flatten(-2))
 
@@ -97,7 +100,7 @@ class CrossModalAttention(nn.Module):
         value = self._heads(2, sound)  # (B, T, h, d)
         if self.training and self.dropout:
             ones = value.new_ones(*value.shape[:3], tokens)
-            value = value * self._drop(ones).mean(-1, keepdim=True)
+            value = value * self._drop("sound_over_space", ones).mean(-1, keepdim=True)
         return self.out_proj(value.flatten(-2))
 
     def pixels_over_time(self, sound_queries: Tensor, pixels: Tensor) -> Tensor:
@@ -108,7 +111,8 @@ class CrossModalAttention(nn.Module):
         queries = self._heads(0, sound_queries)  # (B, T, h, d)
         folded = self._folded(1, queries).flatten(1, 2)  # (B, T*h, C)
         logits = pixels @ folded[:, None].transpose(-1, -2)  # (B, S, N, T*h)
-        weights = self._drop(logits.unflatten(-1, queries.shape[1:3]).softmax(1))  # over S
+        weights = logits.unflatten(-1, queries.shape[1:3]).softmax(1)  # (B, S, N, T, h), over S
+        weights = self._drop("pixels_over_time", weights)
         values = self._heads(2, pixels)  # (B, S, N, h, d)
         out = torch.einsum("bsnth,bsnhd->btnhd", weights, values)
         return self.out_proj(out.flatten(-2))
@@ -121,7 +125,7 @@ class CrossModalAttention(nn.Module):
         queries = self._heads(0, sound_queries)
         folded = self._folded(1, queries)  # (B, T, h, C)
         logits = folded @ pixels.transpose(-1, -2) + folded @ positions.transpose(-1, -2)  # (B, T, h, N)
-        weights = self._drop(logits.softmax(-1))
+        weights = self._drop("pixels_over_space", logits.softmax(-1))
         pooled = weights @ pixels  # (B, T, h, C)
         value_weight = self.in_proj_weight.chunk(3)[2].unflatten(0, (self.num_heads, -1))  # (h, d, C)
         value_bias = self.in_proj_bias.chunk(3)[2].unflatten(0, (self.num_heads, -1))
