@@ -19,10 +19,12 @@ STDIN = "-"
 SUFFIXES = {
     "overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json",
     "side-by-side": ".avseg.side-by-side.mp4", "preview": ".avseg.preview.png",
+    "picture": ".avseg.attention.png", "video": ".avseg.attention.mp4",  # of `avseg attention`
 }  # fmt: skip
 FILE_SUFFIXES = {
     "overlay": (".mp4", ".m4v", ".mov", ".mkv"), "cutout": (".mov", ".mkv"), "json": (".json",),
     "side-by-side": (".mp4", ".m4v", ".mov", ".mkv"), "preview": (".png",),
+    "picture": (".png",), "video": (".mp4", ".m4v", ".mov", ".mkv"),
 }  # fmt: skip
 
 
@@ -48,6 +50,14 @@ def find_sources(inputs: list[str], recursive: bool) -> list[Source]:
         for source in _sources_of(name, recursive):
             found.setdefault(STDIN if source.is_stdin else os.path.realpath(source.path), source)
     return list(found.values())
+
+
+def find_source(name: str) -> Source:
+    """The one video that a file or ``-`` (stdin) stands for; raises ``InputError`` for several, or a folder."""
+    sources = find_sources([name], recursive=False)
+    if len(sources) > 1 or Path(name).is_dir():
+        raise InputError(f"{name}: stands for {len(sources)} videos; give one")
+    return sources[0]
 
 
 def _sources_of(name: str, recursive: bool) -> list[Source]:
@@ -141,10 +151,13 @@ def _relatives(sources: list[Source]) -> list[Path]:
     ]
 
 
-def check_outputs(source: Source, outputs: dict[str, Path], overwrite: bool) -> None:
+KEEP_OR_REPLACE = "use --overwrite to replace it, or --skip-existing to keep it"
+
+
+def check_outputs(source: Source, outputs: dict[str, Path], overwrite: bool, cure: str = KEEP_OR_REPLACE) -> None:
     """Refuse outputs that exist (unless ``overwrite``) or that are the input itself; raises ``OutputError``."""
     for path in outputs.values():
         if path.exists() and source.path.exists() and path.samefile(source.path):
             raise OutputError(f"{path}: is the input itself; give -o another name")
         if path.exists() and not overwrite:
-            raise OutputError(f"{path}: exists; use --overwrite to replace it, or --skip-existing to keep it")
+            raise OutputError(f"{path}: exists; {cure}")

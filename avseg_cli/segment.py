@@ -43,7 +43,7 @@ class Segmentation(Iterator[MaskResult]):
         self.video = video
         self._reader = VideoReader(video, *span)
         self._sound = SoundReader(video.sound, span[0])
-        self._runner = _Runner(model, batch_size)
+        self._runner = Runner(model, batch_size)
         self._results = _results(self._reader, self._sound, self._runner, grid, stride, threshold)
 
     @property
@@ -117,7 +117,7 @@ def _device(model: AvsegModel) -> torch.device:
 
 
 @dataclass(frozen=True)
-class _Encoded:
+class Encoded:
     """A grid frame after the encoders: all that clips need of it."""
 
     index: int
@@ -127,7 +127,7 @@ class _Encoded:
     sound: Tensor       # (128,)
 
 
-class _Runner:
+class Runner:
     """Runs the two halves of the model: each frame is encoded once, each clip decoded once.
 
     When memory runs out the batch is halved and the work goes on; the model remembers what fitted, so that the
@@ -148,11 +148,11 @@ class _Runner:
         return [f"out of memory on {self.device} with {self.asked} frames together, so it went on with "
                 f"{self.batch_size}; --batch-size {self.batch_size} avoids the detour"]
 
-    def encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[_Encoded]:
+    def encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[Encoded]:
         """The frames with the second of sound of each, through the encoders."""
         return self._in_batches(len(frames), lambda part: self._encode(frames[part], waves[part]))
 
-    def decode(self, clips: list[list[_Encoded]]) -> list[np.ndarray]:
+    def decode(self, clips: list[list[Encoded]]) -> list[np.ndarray]:
         """The logits of each clip, (T, h, w) float32."""
         return self._in_batches(len(clips), lambda part: self._decode(clips[part]))
 
@@ -171,21 +171,21 @@ class _Runner:
                 torch.cuda.empty_cache()
         return done
 
-    def _encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[_Encoded]:
+    def _encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[Encoded]:
         size = self.model.config.image_size
-        with _inference(self.device):
+        with inference(self.device):
             pictures = [torch.from_numpy(f.picture.rgb())[None].to(self.device) for f in frames]
             ready = torch.cat([prepare_frames(picture, size) for picture in pictures])          # (N, 3, S, S)
             log_mel = torch.cat([log_mel_examples(wave) for wave in waves]).to(self.device)     # (N, 1, 96, 64)
             sound = self.model.embed_sound(log_mel)                                             # (N, 128)
             embeddings = self.model.embed_frames(ready, sound)                                  # (N, C, g, g)
         return [
-            _Encoded(frame.index, frame.picture.time, frame.end, *vectors)
+            Encoded(frame.index, frame.picture.time, frame.end, *vectors)
             for frame, *vectors in zip(frames, embeddings, sound, strict=True)
         ]
 
-    def _decode(self, clips: list[list[_Encoded]]) -> list[np.ndarray]:
-        with _inference(self.device):
+    def _decode(self, clips: list[list[Encoded]]) -> list[np.ndarray]:
+        with inference(self.device):
             embeddings = torch.stack([torch.stack([item.embedding for item in clip]) for clip in clips])
             sound = torch.stack([torch.stack([item.sound for item in clip]) for clip in clips])
             return list(self.model.decode(embeddings, sound).float().cpu().numpy())   # (B, T, h, w)
@@ -196,7 +196,7 @@ class OutOfMemory(DeviceError):
 
 
 @contextmanager
-def _inference(device: torch.device) -> Iterator[None]:
+def inference(device: torch.device) -> Iterator[None]:
     """No gradients, and running out of memory said with its cure."""
     try:
         with torch.inference_mode():
@@ -216,11 +216,11 @@ def _out_of_memory(device: torch.device) -> OutOfMemory:
 
 
 def _results(
-    reader: VideoReader, sound: SoundReader, runner: _Runner, grid: Grid, stride: int, threshold: float
+    reader: VideoReader, sound: SoundReader, runner: Runner, grid: Grid, stride: int, threshold: float
 ) -> Iterator[MaskResult]:
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
     config = runner.model.config
-    sequences = [ClipSequence[_Encoded](config.clip_frames, stride) for _ in range(grid.phases)]
+    sequences = [ClipSequence[Encoded](config.clip_frames, stride) for _ in range(grid.phases)]
     waiting: deque[tuple[int, float, float]] = deque()             # (index, time, end), mean logits not yet known
     means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
 
@@ -244,7 +244,7 @@ def _results(
 
 
 def _advance(
-    sequences: list[ClipSequence[_Encoded]], means: list[deque[np.ndarray]], runner: _Runner, encoded: list[_Encoded]
+    sequences: list[ClipSequence[Encoded]], means: list[deque[np.ndarray]], runner: Runner, encoded: list[Encoded]
 ) -> None:
     """Give new frames to their sequences, decode the clips they complete, and collect what is settled."""
     clips = []
@@ -256,12 +256,12 @@ def _advance(
         ready.extend(sequence.release())
 
 
-def _finish(sequences: list[ClipSequence[_Encoded]], means: list[deque[np.ndarray]], runner: _Runner) -> None:
+def _finish(sequences: list[ClipSequence[Encoded]], means: list[deque[np.ndarray]], runner: Runner) -> None:
     _decode(runner, [(sequence, *clip) for sequence in sequences for clip in sequence.finish()])
     for sequence, ready in zip(sequences, means, strict=True):
         ready.extend(sequence.release(finished=True))
 
 
-def _decode(runner: _Runner, clips: list[tuple[ClipSequence[_Encoded], int, list[_Encoded]]]) -> None:
+def _decode(runner: Runner, clips: list[tuple[ClipSequence[Encoded], int, list[Encoded]]]) -> None:
     for (sequence, start, _), logits in zip(clips, runner.decode([clip for *_, clip in clips]), strict=True):
         sequence.add(start, logits)

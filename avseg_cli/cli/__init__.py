@@ -67,7 +67,7 @@ app = typer.Typer(
 )
 
 # One file per command group; each registers itself on `app` in `register`.
-COMMANDS = ("segment", "train", "evaluate", "ablate", "prepare", "synth", "weights", "bench")
+COMMANDS = ("segment", "attention", "train", "evaluate", "ablate", "prepare", "synth", "weights", "bench")
 
 
 def _print_version(wanted: bool) -> None:

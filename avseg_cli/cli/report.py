@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from avseg_cli.batch import Outcome
     from avseg_cli.media.video import Video
@@ -30,16 +31,28 @@ class _Speed(ProgressColumn):
         return Text(f"{speed:.1f} frames/s" if speed else "")
 
 
+def progress_bar(console: Console, quiet: bool) -> Progress:
+    """The bar of a video being worked on; on a terminal only."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+               _Speed(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
+
+
+@contextmanager
+def progress_of(source: Path, video: Video, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """A bar for one video; gives what is to be called with the seconds done."""
+    with progress_bar(Console(stderr=True, highlight=False), quiet) as progress:
+        task = progress.add_task(escape(source.name), total=video.duration, rate=float(video.rate))
+        yield lambda seconds: progress.update(task, completed=seconds)
+
+
 class Report:
     """The listener of a batch: a progress bar on a terminal, a line for each output, a table at the end."""
 
     def __init__(self, count: int, quiet: bool, as_json: bool) -> None:
         self.count, self.quiet, self.as_json = count, quiet, as_json
         self.console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-                   _Speed(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=self.console, transient=True,
-                                  disable=quiet or not self.console.is_terminal)
+        self._progress = progress_bar(self.console, quiet)
         self._tasks: dict[Path, TaskID] = {}
 
     def __enter__(self) -> Report:

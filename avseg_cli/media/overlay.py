@@ -6,15 +6,17 @@ milliseconds. All planes are upright, with even sides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
 
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, is_yuv
-from avseg_cli.results import MaskResult, logit
+from avseg_cli.results import logit
 from avseg_cli.transforms import upsample_logits
 
 EDGE = 2.0          # slope of the mask's soft edge, in units of opacity per unit of logit
@@ -33,23 +35,25 @@ class Style:
 
 
 class Timeline:
-    """The logits at any time, linear between the masks of the grid; asked with times that never run back."""
+    """The values (logits) at any time, linear between results; asked with times that never run back."""
 
-    def __init__(self, results: Iterator[MaskResult]) -> None:
-        self._results = results
-        self._before: MaskResult | None = None
-        self._after: MaskResult | None = next(results, None)
+    def __init__(self, results: Iterator[Any], values: Callable[[Any], np.ndarray] = attrgetter("logits")) -> None:
+        """results: masks, or whatever else has a ``time`` in seconds and ``values``."""
+        self._results, self._values = results, values
+        self._before: Any = None
+        self._after: Any = next(results, None)
 
     def at(self, time: float) -> np.ndarray:
-        """(h, w) float32 logits at ``time`` in seconds."""
+        """What lies between the results at ``time`` in seconds: (h, w) float32 logits."""
         while self._after is not None and self._after.time <= time:
             self._before, self._after = self._after, next(self._results, None)
         if self._before is None:
-            return self._after.logits
+            return self._values(self._after)
         if self._after is None:
-            return self._before.logits
+            return self._values(self._before)
         share = (time - self._before.time) / (self._after.time - self._before.time)
-        return self._before.logits + np.float32(share) * (self._after.logits - self._before.logits)
+        before, after = self._values(self._before), self._values(self._after)
+        return before + np.float32(share) * (after - before)
 
 
 class Upsampler:

@@ -1,0 +1,132 @@
+"""``avseg attention``: what the model's attention does with a video, to be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from avseg_cli.attention import Shown
+
+FORMATS = ("picture", "video")
+
+WHAT = "What to look at"
+WHICH = "Which maps"
+HOW = "How the model runs"
+OUT = "What is written"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("attention")(attention)
+
+
+def attention(
+    video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, or - for one on stdin.")],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="PATH", rich_help_panel=OUT, help=(
+            "A folder, a .png (the picture alone) or a .mp4, .mov or .mkv (the video alone). Default: both,"
+            " beside VIDEO."
+        )),
+    ] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=WHICH, help="The heads of block N, rather than all blocks."),
+    ] = None,
+    head: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=WHICH, help="Head N, rather than the mean of the heads.")
+    ] = None,
+    average: Annotated[
+        bool, typer.Option("--average", rich_help_panel=WHICH, help="Of --block, only the mean of its heads.")
+    ] = False,
+    start: Annotated[float, typer.Option(rich_help_panel=WHAT, help="Begin at this second.")] = 0.0,
+    duration: Annotated[
+        float | None, typer.Option(rich_help_panel=WHAT, help="Look at this many seconds only.")
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option(metavar="FILE", rich_help_panel=WHAT, help="Take the sound from this file instead.")
+    ] = None,
+    audio_track: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=WHAT, help="Which sound track to use, from 1.")
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, help="The model: a name or a file of weights.")
+    ] = "default",
+    device: Annotated[
+        str, typer.Option(rich_help_panel=HOW, help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
+    ] = "auto",
+    precision: Annotated[str, typer.Option(rich_help_panel=HOW, help="auto, fp32 or bf16.")] = "auto",
+    batch_size: Annotated[
+        int, typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; more need more memory.")
+    ] = 1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", rich_help_panel=OUT, help="Look at the input and say what would be written.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=OUT, help="Print what was found, second by second, on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="Say nothing but errors.")] = False,
+) -> None:
+    """Show what the model's attention does: where and when each sound looks, and which sound each pixel hears.
+
+    Writes clip.avseg.attention.png (the first five seconds from [bold]--start[/bold]; before, in every block of, and
+    after ST-BAVA) and clip.avseg.attention.mp4 (all of it). The maps are the weights the model itself computes, in
+    multiples of an even share: 1 means no preference.
+
+    Three of a block's attentions can be seen. The fourth, pixels looking at the one sound of their own frame, is
+    1 by construction. In a video of one second the two over time are even: there is only one second to choose.
+    """
+    from avseg_cli.attention import show_attention
+    from avseg_cli.cli.report import progress_of
+    from avseg_cli.inputs import check_outputs, find_source, plan_outputs
+    from avseg_cli.looks import Choice
+    from avseg_cli.media.container import spooled
+    from avseg_cli.media.video import probe
+    from avseg_cli.model.checkpoint import load_model
+    from avseg_cli.segment import check_span
+
+    source = find_source(video)
+    outputs = plan_outputs([source], output, _formats(output))[0]
+    check_outputs(source, outputs, overwrite, "use --overwrite to replace it, or -o to write elsewhere")
+    with spooled(source.path) as path:
+        facts = probe(path, audio, audio_track)
+        check_span(facts, start, duration)
+        shown = None
+        if not dry_run:
+            model = load_model(checkpoint, device, precision)
+            with progress_of(source.path, facts, quiet) as progress:
+                shown = show_attention(
+                    facts, model, outputs, Choice(block, head, average), start, duration, batch_size, progress
+                )  # fmt: skip
+    _tell(source.path, outputs, shown, as_json, quiet)
+
+
+def _formats(output: str | None) -> list[str]:
+    """What ``output`` can take: both in a folder, else the one its suffix names."""
+    from avseg_cli.inputs import FILE_SUFFIXES
+
+    suffix = "" if output is None or Path(output).is_dir() else Path(output).suffix.lower()
+    return [name for name in FORMATS if suffix in FILE_SUFFIXES[name]] or list(FORMATS)
+
+
+def _tell(source: Path, outputs: dict[str, Path], shown: Shown | None, as_json: bool, quiet: bool) -> None:
+    import json
+
+    from rich.console import Console
+
+    if as_json:
+        facts = {"outputs": {name: str(path) for name, path in outputs.items()}} if shown is None else shown.to_dict()
+        typer.echo(json.dumps({"input": str(source), "status": "done" if shown else "planned", **facts}))
+    if quiet:
+        return
+    console = Console(stderr=True, highlight=False)
+    for warning in shown.warnings if shown else ():
+        console.print(f"{source}: {warning}", style="yellow", markup=False, soft_wrap=True)
+    for path in outputs.values():
+        console.print(f"{path}: {'written' if shown else 'would be written'}", markup=False, soft_wrap=True)
