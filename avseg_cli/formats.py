@@ -9,10 +9,11 @@ from avseg_cli.media.atomic import discard, partial_name, writing
 from avseg_cli.media.preview import PreviewWriter
 from avseg_cli.media.side_by_side import SideBySideWriter
 from avseg_cli.media.writers import CutoutWriter, Job, JsonWriter, MasksWriter, OverlayWriter, Writer
+from avseg_cli.pages.segment import ReportWriter
 
 WRITERS: dict[str, Callable[[Path, Job], Writer]] = {
     "overlay": OverlayWriter, "masks": MasksWriter, "cutout": CutoutWriter, "json": JsonWriter,
-    "preview": PreviewWriter, "side-by-side": SideBySideWriter,
+    "preview": PreviewWriter, "side-by-side": SideBySideWriter, "report": ReportWriter,
 }  # fmt: skip
 
 

@@ -19,11 +19,12 @@ STDIN = "-"
 SUFFIXES = {
     "overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json",
     "side-by-side": ".avseg.side-by-side.mp4", "preview": ".avseg.preview.png",
+    "report": ".avseg.html",
     "picture": ".avseg.attention.png", "video": ".avseg.attention.mp4",  # of `avseg attention`
 }  # fmt: skip
 FILE_SUFFIXES = {
     "overlay": (".mp4", ".m4v", ".mov", ".mkv"), "cutout": (".mov", ".mkv"), "json": (".json",),
-    "side-by-side": (".mp4", ".m4v", ".mov", ".mkv"), "preview": (".png",),
+    "side-by-side": (".mp4", ".m4v", ".mov", ".mkv"), "preview": (".png",), "report": (".html",),
     "picture": (".png",), "video": (".mp4", ".m4v", ".mov", ".mkv"),
 }  # fmt: skip
 
@@ -151,12 +152,18 @@ def _relatives(sources: list[Source]) -> list[Path]:
     ]
 
 
+def report_video(page: Path) -> Path:
+    """Where the video of a report lies that is too large to be part of the page."""
+    return page.with_name(f"{page.stem.removesuffix('.avseg')}.avseg.video.mp4")
+
+
 KEEP_OR_REPLACE = "use --overwrite to replace it, or --skip-existing to keep it"
 
 
 def check_outputs(source: Source, outputs: dict[str, Path], overwrite: bool, cure: str = KEEP_OR_REPLACE) -> None:
     """Refuse outputs that exist (unless ``overwrite``) or that are the input itself; raises ``OutputError``."""
-    for path in outputs.values():
+    beside = [report_video(path) for name, path in outputs.items() if name == "report"]
+    for path in (*outputs.values(), *beside):
         if path.exists() and source.path.exists() and path.samefile(source.path):
             raise OutputError(f"{path}: is the input itself; give -o another name")
         if path.exists() and not overwrite:

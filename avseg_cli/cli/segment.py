@@ -14,7 +14,7 @@ from avseg_cli.errors import InputError
 if TYPE_CHECKING:
     from avseg_cli.media.overlay import Style
 
-FORMATS = ("overlay", "masks", "cutout", "json", "side-by-side", "preview")
+FORMATS = ("overlay", "masks", "cutout", "json", "side-by-side", "preview", "report")
 
 WHAT = "What to segment"
 HOW = "How the model looks"
@@ -59,6 +59,13 @@ def segment(
         typer.Option("--preview", rich_help_panel=OUT, help=(
             "Also a contact sheet: clip.avseg.preview.png, frames with overlay and the waveform below; terminals "
             "that can (kitty, iTerm2, any with sixel graphics) show it at once."
+        )),
+    ] = False,
+    report_page: Annotated[
+        bool,
+        typer.Option("--report", rich_help_panel=OUT, help=(
+            "Also a page for the browser: clip.avseg.html, the video with its overlay on and off, a timeline of "
+            "what was heard, and the seconds where the source changes."
         )),
     ] = False,
     checkpoint: Annotated[
@@ -158,7 +165,7 @@ def segment(
         raise InputError("--overwrite and --skip-existing contradict each other; give one of them")
     Grid(fps, consecutive)
     logit(threshold)
-    wanted = _formats(formats, {"side-by-side": side_by_side, "preview": preview})
+    wanted = _formats(formats, {"side-by-side": side_by_side, "preview": preview, "report": report_page})
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
     settings = Settings(fps, consecutive, stride, start, duration, threshold, batch_size,

@@ -1,0 +1,227 @@
+"""``segment --report``: what the page holds, and, in a real browser, what it does."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from media_files import Clip, LoudRed, frames_of, rgb_of
+from PIL import Image
+
+import avseg_cli.pages.segment as segment_page
+from avseg_cli.errors import OutputError
+from avseg_cli.inputs import Source, check_outputs
+from avseg_cli.media.video import probe
+from avseg_cli.render import Settings, render
+
+browser = pytest.importorskip("browser", reason="websockets is not installed, so no browser can be driven")
+with_chromium = pytest.mark.skipif(browser.installed() is None, reason="Chromium is not installed")
+
+
+def loud_until_four(times: np.ndarray) -> np.ndarray:
+    return np.where(times < 4, 0.4, 0.0)
+
+
+def left_then_right(time: float) -> tuple[float, float]:
+    return (0.25 if time < 2 else 0.75), 0.5
+
+
+def write_report(folder: Path, clip: Clip, name: str = "clip.mp4", **settings: object) -> Path:
+    path = clip.write(folder / name)
+    page = path.with_name(f"{path.stem}.avseg.html")
+    render(probe(path), LoudRed(), {"report": page}, Settings(**settings), "test")
+    return page
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds: the square on the left, from 2 s on the right, from 4 s silent."""
+    clip = Clip(size=(320, 240), seconds=6, loudness=loud_until_four, place=left_then_right)
+    return write_report(tmp_path_factory.mktemp("report"), clip)
+
+
+def text_of(page: Path, element: str) -> str:
+    from html import unescape
+
+    found = re.search(rf'id="{element}"[^>]*>(.*?)</(?:script|pre)>', page.read_text(), re.S).group(1)
+    return unescape(found)
+
+
+def movie_of(page: Path, folder: Path) -> Path:
+    path = folder / "movie.mp4"
+    path.write_bytes(base64.b64decode(text_of(page, "movie")))
+    return path
+
+
+def test_the_page_is_one_file_with_both_videos_in_step(report: Path, tmp_path: Path) -> None:
+    assert sorted(path.name for path in report.parent.iterdir()) == ["clip.avseg.html", "clip.mp4"]
+    assert not re.search(r"""(src|href)=["'](?!data:)""", report.read_text()), "nothing outside the page"
+    movie = movie_of(report, tmp_path)
+    clip = report.with_name("clip.mp4")
+    assert [frame.time for frame in frames_of(movie)] == [frame.time for frame in frames_of(clip)]
+    left, right = np.split(rgb_of(movie)[30].astype(int), 2, axis=1)
+    assert np.abs(left - rgb_of(clip)[30]).mean() < 5
+    assert pink_share(right) > 0.005 and pink_share(left) == 0
+
+
+def test_facts_say_when_what_sounds_changes(report: Path) -> None:
+    facts = json.loads(text_of(report, "facts"))
+    assert [(change["time"] // 1, change["what"]) for change in facts["changes"]] == [
+        (0, "starts"), (2, "changes"), (4, "falls silent")]
+    assert [mask["fraction"] > 0 for mask in facts["masks"]] == [True] * 4 + [False] * 2
+    assert facts["video"]["width"] == 320 and facts["model"]["checkpoint"] == "test"
+    card = json.loads(re.search(r'id="card">(.*?)</script>', report.read_text()).group(1))
+    assert (card["masks"], card["changes"], card["length"]) == (6, 3, 6.0)
+    with Image.open(io.BytesIO(base64.b64decode(card["poster"].partition(",")[2]))) as poster:
+        assert poster.size == (240, 180)
+
+
+def test_what_a_file_is_called_cannot_become_code(tmp_path: Path) -> None:
+    page = write_report(tmp_path, Clip(seconds=1), "<img src=x onerror=alert(1)>.mp4")
+    assert "<img src=x" not in page.read_text() and "&lt;img src=x" in page.read_text()
+
+
+def test_sound_that_browsers_do_not_play_is_made_aac(tmp_path: Path) -> None:
+    page = write_report(tmp_path, Clip(seconds=1, sound="ac3", sound_rate=48000))
+    with av.open(str(movie_of(page, tmp_path))) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+
+
+def test_a_large_video_lies_beside_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_page, "EMBEDDED", 1000)
+    page = write_report(tmp_path, Clip(seconds=1))
+    movie = tmp_path / "clip.avseg.video.mp4"
+    assert len(frames_of(movie)) == 10
+    assert 'href="clip.avseg.video.mp4"' in page.read_text() and "keep both files" in page.read_text()
+    source = Source(tmp_path / "clip.mp4", Path("clip.mp4"))
+    page.unlink()
+    with pytest.raises(OutputError, match="clip.avseg.video.mp4: exists"):
+        check_outputs(source, {"report": page}, overwrite=False)
+    monkeypatch.undo()
+    write_report(tmp_path, Clip(seconds=1))
+    assert not movie.exists(), "a page that carries its video leaves no old one beside it"
+
+
+def test_a_part_of_a_video_keeps_the_files_times(tmp_path: Path) -> None:
+    page = write_report(tmp_path, Clip(seconds=4), start=2.0, duration=1.5)
+    masks = json.loads(text_of(page, "facts"))["masks"]
+    assert [round(mask["end"], 1) for mask in masks] == [3.0, 3.5]
+    assert 'data-start="2.0" data-length="1.5"' in page.read_text()
+
+
+def test_nothing_is_left_of_a_report_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_page.ReportWriter, "_page", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(tmp_path, Clip(seconds=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    with browser.chromium(tmp_path_factory.mktemp("browser") / "profile") as tab:
+        yield tab
+
+
+@pytest.fixture
+def shown(tab, report: Path):
+    """The report in a window, its video ready."""
+    tab.complaints.clear()
+    tab.look(1000, 900)
+    tab.open(report)
+    tab.until("video.readyState >= 3")
+    yield tab
+    assert tab.complaints == [], "no error, nothing asked of the network"
+
+
+def pink_share(image: np.ndarray) -> float:
+    """Share of the pixels that have the colour of the overlay's contour."""
+    red, green, blue = (image[..., channel].astype(int) for channel in range(3))
+    return float(((red > 180) & (blue - green > 60) & (blue < 200)).mean())
+
+
+def picture(tab) -> np.ndarray:
+    """What the video's place shows, RGB."""
+    tab.until("!video.seeking")
+    box = tab.run("(() => { const b = screen_.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom] })()")
+    tab.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    with Image.open(io.BytesIO(tab.screenshot(whole=False))) as image:
+        return np.asarray(image.convert("RGB").crop([round(side) for side in box]))
+
+
+@with_chromium
+def test_it_plays_with_sound(shown) -> None:
+    assert shown.run("[video.videoWidth, video.videoHeight, Math.round(video.duration)]") == [640, 240, 6]
+    shown.click("#play")
+    shown.until("video.currentTime > 0.7 && video.webkitAudioDecodedByteCount > 0")
+    assert shown.run("byId('play').textContent") == "Pause"
+    moved = shown.run("parseFloat(byId('head').style.left)")
+    shown.click("#play")
+    shown.until("video.paused")
+    assert moved > 5 and shown.run("byId('play').textContent") == "Play"
+
+
+@with_chromium
+def test_a_click_on_the_timeline_seeks(shown) -> None:
+    shown.click("#timeline", across=0.75)
+    shown.until("!video.seeking")
+    assert shown.run("video.currentTime") == pytest.approx(4.5, abs=0.1)
+    assert shown.run("parseFloat(byId('head').style.left)") == pytest.approx(75, abs=1)
+    assert "0.0 % of the picture sounds" in shown.run("byId('readout').textContent")
+    shown.click(".moments li:nth-child(2) button")
+    shown.until("!video.seeking")
+    assert shown.run("video.currentTime") == pytest.approx(2.9, abs=0.15)
+    shown.run("document.activeElement.blur()")
+    shown.key("ArrowLeft")
+    assert shown.run("video.currentTime") == 0
+
+
+@with_chromium
+def test_the_overlay_goes_on_and_off_at_the_same_instant(shown) -> None:
+    shown.run("seek(2.95)")
+    overlay = picture(shown)
+    time = shown.run("video.currentTime")
+    shown.click("[data-show=original]")
+    original = picture(shown)
+    assert pink_share(overlay) > 0.004 and pink_share(original) == 0
+    assert overlay.shape == original.shape and shown.run("video.currentTime") == time
+    middle = original.shape[1] // 2
+    red = (original[..., 0].astype(int) - original[..., 1]) > 90
+    assert red[:, middle:].sum() > 20 * red[:, :middle].sum(), "the square is on the right in this second"
+    shown.click("[data-show=both]")
+    both = picture(shown)
+    halves = np.split(both[:, : both.shape[1] // 2 * 2], 2, axis=1)
+    assert pink_share(halves[0]) == 0 and pink_share(halves[1]) > 0.002
+    shown.run("document.activeElement.blur()")
+    shown.key("o")
+    assert shown.run("screen_.dataset.view") == "overlay" and pink_share(picture(shown)) > 0.004
+
+
+@with_chromium
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (390, True), (1200, True)])
+def test_light_and_dark_wide_and_narrow(shown, report: Path, width: int, dark: bool) -> None:
+    shown.look(width, 800, dark)
+    shown.run("seek(1)")
+    assert shown.run("document.documentElement.scrollWidth") == width, "nothing to scroll sideways"
+    light = shown.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]")
+    assert light < 60 if dark else light > 200
+    too_small = shown.run("[...document.querySelectorAll('button')].filter(b => b.offsetHeight < 40).length")
+    assert too_small == 0, "fingers need room"
+    assert pink_share(picture(shown)) > 0.002
+
+
+@with_chromium
+def test_a_video_that_is_missing_is_said(tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_page, "EMBEDDED", 1000)
+    page = write_report(tmp_path, Clip(seconds=1))
+    tab.open(page)
+    tab.until("video.readyState >= 3")
+    (tmp_path / "clip.avseg.video.mp4").unlink()
+    tab.open(page)
+    tab.until("screen_.textContent.includes('cannot be played')")
