@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from avseg_cli.errors import InputError
 from avseg_cli.formats import open_writer
 from avseg_cli.media.atomic import writing
+from avseg_cli.media.movie import H264, Codec
 from avseg_cli.media.overlay import Style, Timeline
 from avseg_cli.media.video import Picture, Video, VideoReader
 from avseg_cli.media.writers import Job, Writer
@@ -38,6 +39,7 @@ class Settings:
     threshold: float = 0.5
     batch_size: int | None = None
     style: Style = field(default_factory=Style)
+    encoder: tuple[Codec, ...] = H264
 
     @property
     def span(self) -> tuple[float, float | None]:
@@ -94,6 +96,7 @@ def render(
         for writer in writers:
             with writing(writer.path):
                 writer.finish(summary)
+        done.sound = next((writer.sound_action for writer in writers if writer.sound_action != "none"), "none")
         for writer in writers:
             with writing(writer.path):
                 writer.commit()
@@ -111,7 +114,8 @@ def _job(video: Video, model: AvsegModel, settings: Settings, checkpoint: str) -
         "model": {"checkpoint": checkpoint, "config": config.to_dict()},
         "settings": settings.model_options(),
     }
-    return Job(video, settings.span, config.low_res, config.image_size, settings.threshold, settings.style, about)
+    return Job(video, settings.span, config.low_res, config.image_size, settings.threshold, settings.style, about,
+               settings.encoder)
 
 
 def _run(
@@ -130,7 +134,6 @@ def _run(
     finally:
         results.close()
     done.warnings = [*masks.warnings]
-    done.sound = next((writer.sound_action for writer in writers if writer.sound_action != "none"), "none")
 
 
 def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered) -> Iterator[MaskResult]:

@@ -12,6 +12,7 @@ import typer
 from avseg_cli.errors import InputError
 
 if TYPE_CHECKING:
+    from avseg_cli.media.movie import Codec
     from avseg_cli.media.overlay import Style
 
 FORMATS = ("overlay", "masks", "cutout", "json", "side-by-side", "preview", "report")
@@ -128,6 +129,13 @@ def segment(
         float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="How much to darken what does not sound, 0 to 1.")
     ] = 0.3,
     contour: Annotated[bool, typer.Option(rich_help_panel=LOOK, help="Draw a line around what sounds.")] = True,
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:KEY=VALUE…]", rich_help_panel=OUT, help=(
+            "Encoder of the overlay and of --side-by-side: any of PyAV's FFmpeg (libx264, libx265, libsvtav1, "
+            "h264_nvenc, hevc_videotoolbox, …), or else of your own ffmpeg. Default: H.264 by libx264."
+        )),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")
     ] = False,
@@ -169,7 +177,7 @@ def segment(
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
     settings = Settings(fps, consecutive, stride, start, duration, threshold, batch_size,
-                        _style(color, opacity, dim, contour))
+                        _style(color, opacity, dim, contour), _codecs(encoder))
     batch = Batch(partial(_load, checkpoint, device, precision), settings, checkpoint, audio, audio_track,
                   overwrite, skip_existing, dry_run)
     with Report(len(sources), quiet, as_json) as report:
@@ -203,6 +211,13 @@ def _style(color: str, opacity: float, dim: float, contour: bool) -> Style:
     except ValueError as error:
         raise InputError(f"--color {color}: not a colour; give six hexadecimal digits, as in ff2d78") from error
     return Style((red, green, blue), opacity, dim, contour)
+
+
+def _codecs(encoder: str | None) -> tuple[Codec, ...]:
+    from avseg_cli.media.encoders import choose_encoder
+    from avseg_cli.media.movie import H264
+
+    return (choose_encoder(encoder),) if encoder else H264
 
 
 def _load(checkpoint: str, device: str, precision: str):

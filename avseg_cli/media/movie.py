@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av.audio.resampler import AudioResampler
+from av.container import OutputContainer
 from av.error import ArgumentError, FFmpegError
 from av.packet import Packet
 from av.stream import Stream
@@ -20,6 +22,9 @@ from avseg_cli.media.overlay import even
 from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video
 from avseg_cli.threads import codec_threads
 
+if TYPE_CHECKING:
+    from avseg_cli.media.program import ProgramEncoder
+
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 UNPLAYABLE = ("vorbis",)   # FFmpeg writes it into MP4, but players do not hear it there
 USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}   # by number of channels
@@ -28,11 +33,15 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 @dataclass(frozen=True)
 class Codec:
-    """A way to write pictures: FFmpeg's name of the encoder, its pixel format and options."""
+    """A way to write pictures: FFmpeg's name of the encoder, its pixel format and options.
+
+    program: the user's own ffmpeg, which has the encoder; None where PyAV's libraries do.
+    """
 
     name: str
     pixel_format: str
     options: dict[str, str]
+    program: str | None = None
 
 
 H264 = (
@@ -50,7 +59,7 @@ PRORES_4444 = (
 def available(codecs: tuple[Codec, ...]) -> Codec:
     """The first of ``codecs`` this build of FFmpeg has; raises ``OutputError`` when it has none."""
     for codec in codecs:
-        if codec.name in av.codec.codecs_available:
+        if codec.program or codec.name in av.codec.codecs_available:
             return codec
     raise OutputError(f"this build of PyAV has none of {', '.join(c.name for c in codecs)}; install av from PyPI")
 
@@ -72,21 +81,36 @@ class Movie:
         self.codec = available(codecs)
         self.frames = 0
         self._offset = round(Fraction(span[0]) / video.time_base)
+        self._container: OutputContainer | None = None
         self._sound = SoundPackets(video.sound, *span) if video.sound else None
+        self._waiting: Packet | None = None  # the next packet of sound, read but not yet written
+        self._program: ProgramEncoder | None = None
+        self.sound_action = "none"
+        if self.codec.program:
+            from avseg_cli.media.program import ProgramEncoder
+
+            self._program = ProgramEncoder(path, video, self.codec)   # the container waits for what it makes
+        else:
+            self._open()
+
+    def _open(self, made: Stream | None = None) -> None:
+        """Open the container, its pictures encoded here or already ``made``; the sound is copied where that goes."""
         try:
-            self._open(copy=True)
+            self._open_with(made, copy=True)
         except (ValueError, ArgumentError):
             self._container.close()
-            self._open(copy=False)
-        self._waiting: Packet | None = None  # the next packet of sound, read but not yet written
+            try:
+                self._open_with(made, copy=False)
+            except (ValueError, ArgumentError) as error:
+                raise OutputError(f"{self.path}: this kind of file does not take pictures of {self.codec.name}; "
+                                  "give -o FILE.mkv, or another --encoder") from error
 
-    def _open(self, copy: bool) -> None:
+    def _open_with(self, made: Stream | None, copy: bool) -> None:
         container_format = CONTAINERS[self.path.suffix.lower()]
         options = {"movflags": "+faststart"} if container_format != "matroska" else {}
         self._container = av.open(str(self.partial), "w", format=container_format, options=options)
-        self._pictures = self._add_pictures()
+        self._pictures = self._add_pictures() if made is None else self._add_made(made)
         self._heard: Stream | None = None
-        self.sound_action = "none"
         if self._sound:
             self.sound_action = "copied" if copy else "re-encoded to AAC"
             template = self._sound.stream
@@ -106,7 +130,18 @@ class Movie:
         context.color_trc = video.transfer
         context.color_range = FULL_RANGE if video.full_range else LIMITED_RANGE
         context.thread_type, context.thread_count = "AUTO", codec_threads()
+        self._tag(stream)
         return stream
+
+    def _add_made(self, made: Stream) -> Stream:
+        stream = self._container.add_stream_from_template(made, opaque=True)   # by codec: it may have no encoder here
+        stream.time_base = made.time_base
+        self._tag(stream)
+        return stream
+
+    def _tag(self, stream: Stream) -> None:
+        if "hevc" in self.codec.name or self.codec.name == "libx265":
+            stream.codec_context.codec_tag = "hvc1"   # Apple's players know HEVC by this name alone
 
     def _add_copy(self, template: Stream) -> Stream:
         if self._copied_sound is not None and template.codec_context.name not in self._copied_sound:
@@ -127,15 +162,21 @@ class Movie:
     def write(self, frame: VideoFrame) -> None:
         """Encode one picture, and whatever sound comes before it."""
         frame.pts -= self._offset
+        self.frames += 1
+        if self._program:
+            self._program.write(frame)
+            return
         self._mux_sound(until=frame.pts * self.video.time_base)
         for packet in self._pictures.encode(frame):
             self._container.mux(packet)
-        self.frames += 1
 
     def finish(self) -> None:
         """Write what is left, close the file and check that it can be read. Raises ``OutputError`` if not."""
-        for packet in self._pictures.encode(None):
-            self._container.mux(packet)
+        if self._program:
+            self._open(self._program.finish())
+            self._mux_made(self._program.packets())
+        else:
+            self._container.mux(self._pictures.encode(None))
         self._mux_sound(until=None)
         self.close()
         self._check()
@@ -143,9 +184,18 @@ class Movie:
     def close(self) -> None:
         """Close the files, finished or not."""
         self._packets = iter(())
-        self._container.close()
+        if self._program:
+            self._program.close()
+        if self._container:
+            self._container.close()
         if self._sound:
             self._sound.close()
+
+    def _mux_made(self, packets: Iterator[Packet]) -> None:
+        for packet in packets:
+            self._mux_sound(until=packet.dts * packet.time_base)
+            packet.stream = self._pictures
+            self._container.mux(packet)
 
     def _mux_sound(self, until: Fraction | None) -> None:
         while True:

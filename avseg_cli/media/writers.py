@@ -30,6 +30,7 @@ class Job:
     threshold: float
     style: Style
     about: dict[str, Any]              # the model and settings, for the record
+    encoder: tuple[Codec, ...] = H264  # of videos that leave it to the user, the first that is there
 
 
 class Writer:
@@ -70,17 +71,22 @@ class MovieWriter(Writer):
     """Writes a video whose pictures ``draw`` makes."""
 
     draws = True
-    codecs: tuple[Codec, ...] = H264
+    codecs: tuple[Codec, ...] | None = None   # None: the job's
     copied_sound: frozenset[str] | None = None   # codecs of sound that are copied; None: all the container takes
 
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         try:
-            self.movie = Movie(self.partial, path, job.video, self.codecs, job.span, self.copied_sound)
+            codecs = self.codecs or job.encoder
+            self.movie = Movie(self.partial, path, job.video, codecs, job.span, self.copied_sound)
         except BaseException:
             discard(self.partial)
             raise
-        self.sound_action = self.movie.sound_action
+
+    @property
+    def sound_action(self) -> str:
+        """What becomes of the sound; known at the end where another program encodes."""
+        return self.movie.sound_action
 
     def write(self, frame: VideoFrame) -> None:
         self.movie.write(frame)
