@@ -123,6 +123,45 @@ def test_nothing_is_left_of_a_report_that_fails(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
+@pytest.fixture
+def batch(report: Path, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch):
+    """Runs the command on two videos in a tree and a file that is none, on the model of known masks."""
+    from avseg_cli.cli import main
+
+    for name in ("a b.mp4", "sub/c.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(report.with_name("clip.mp4").read_bytes())
+    (tmp_path / "in/broken.mp4").write_text("no video")
+    monkeypatch.setattr("avseg_cli.cli.segment._load", lambda *_: LoudRed())
+
+    def run(*options: str) -> tuple[int, str]:
+        folders = [str(tmp_path / "in"), "-r", "-o", str(tmp_path / "out")]
+        monkeypatch.setattr("sys.argv", ["avseg", "segment", *folders, "--format", "report", *options])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), capfd.readouterr().err
+
+    return run
+
+
+def test_an_index_leads_to_every_report(batch, tmp_path: Path) -> None:
+    code, said = batch("--dry-run")
+    assert "index.avseg.html: would be written" in said and not (tmp_path / "out").exists()
+    assert batch()[0] == 2
+    index = tmp_path / "out/index.avseg.html"
+    text = index.read_text()
+    links = re.findall(r'href="([^"]+)"', text)
+    assert links == ["a%20b.avseg.html", "sub/c.avseg.html"]
+    assert all((index.parent / link.replace("%20", " ")).is_file() for link in links)
+    assert "2 reports, 1 failed" in text and "broken.mp4: not a video" in text and text.count("data:image/jpeg") == 2
+    code, said = batch()
+    assert code == 5 and "index.avseg.html: exists" in said
+    (tmp_path / "out/sub/c.avseg.html").unlink()
+    index.unlink()
+    assert batch("--skip-existing")[0] == 2
+    assert index.read_text().count("data:image/jpeg") == 2, "the report made earlier is listed with the new one"
+
+
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     with browser.chromium(tmp_path_factory.mktemp("browser") / "profile") as tab:

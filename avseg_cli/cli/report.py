@@ -83,6 +83,15 @@ class Report:
         for path in outcome.outputs.values():
             self._line(f"{path}: {self._about(outcome)}")
 
+    def index(self, path: Path, reports: list[tuple[Outcome, Path]], dry_run: bool) -> None:
+        """Write the page that leads to all reports, and say so."""
+        from avseg_cli.pages.index import write_index
+
+        if not dry_run:
+            write_index(path, reports)
+        if not self.quiet:
+            self._line(f"{path}: {'would be written' if dry_run else 'written'}, leads to all reports")
+
     def previews(self, outcomes: list[Outcome]) -> None:
         """Show the contact sheets that were made, in terminals that can."""
         from avseg_cli.cli.picture import show_picture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avseg_cli.errors import InputError
+from avseg_cli.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from avseg_cli.media.movie import Codec
@@ -66,7 +66,8 @@ def segment(
         bool,
         typer.Option("--report", rich_help_panel=OUT, help=(
             "Also a page for the browser: clip.avseg.html, the video with its overlay on and off, a timeline of "
-            "what was heard, and the seconds where the source changes."
+            "what was heard, and the seconds where the source changes. For several inputs also index.avseg.html, "
+            "which leads to all of them."
         )),
     ] = False,
     checkpoint: Annotated[
@@ -176,6 +177,7 @@ def segment(
     wanted = _formats(formats, {"side-by-side": side_by_side, "preview": preview, "report": report_page})
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
+    index = _index([paths["report"] for paths in outputs if "report" in paths], output, overwrite or skip_existing)
     settings = Settings(fps, consecutive, stride, start, duration, threshold, batch_size,
                         _style(color, opacity, dim, contour), _codecs(encoder))
     batch = Batch(partial(_load, checkpoint, device, precision), settings, checkpoint, audio, audio_track,
@@ -186,6 +188,8 @@ def segment(
         raise outcomes[0].error
     position = {source.path: place for place, source in enumerate(sources)}
     outcomes.sort(key=lambda outcome: position[outcome.source])
+    if index:
+        report.index(index, list(zip(outcomes, (paths["report"] for paths in outputs), strict=True)), dry_run)
     report.previews(outcomes)
     report.summary(outcomes)
     if code := exit_code(outcomes):
@@ -200,6 +204,19 @@ def _formats(listed: str, flags: dict[str, bool]) -> list[str]:
     if unknown or not names:
         raise InputError(f"--format {listed}: not a list of {', '.join(FORMATS)}")
     return names
+
+
+def _index(pages: list[Path], output: str | None, replace: bool) -> Path | None:
+    """Where the index of several reports goes; raises ``OutputError`` if it is there and may not be replaced."""
+    from avseg_cli.inputs import KEEP_OR_REPLACE
+    from avseg_cli.pages.index import index_path
+
+    if len(pages) < 2:
+        return None
+    path = index_path(pages, output)
+    if path.exists() and not replace:
+        raise OutputError(f"{path}: exists; {KEEP_OR_REPLACE}")
+    return path
 
 
 def _style(color: str, opacity: float, dim: float, contour: bool) -> Style:

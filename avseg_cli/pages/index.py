@@ -1,0 +1,49 @@
+"""One page that leads to the reports of many videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from avseg_cli import __version__
+from avseg_cli.batch import Outcome
+from avseg_cli.data.write import write_whole
+from avseg_cli.media.atomic import writing
+from avseg_cli.pages.html import page
+
+NAME = "index.avseg.html"
+HEAD = 200_000   # characters of a report in which its card is found
+CARD = re.compile(r'<script type="application/json" id="card">(.*?)</script>', re.S)
+
+
+def index_path(pages: list[Path], folder: str | None) -> Path:
+    """Where the index of several reports goes: into the output folder, or where all their folders meet."""
+    return (Path(folder) if folder else Path(os.path.commonpath([page.absolute().parent for page in pages]))) / NAME
+
+
+def write_index(path: Path, reports: list[tuple[Outcome, Path]]) -> None:
+    """List each outcome with its report, those made earlier too; raises ``OutputError`` when it cannot be written.
+
+    What is said of a report comes from the page itself, so that a second run can list what the first one made.
+    """
+    cards = [_card(outcome, report, path.parent) for outcome, report in reports]
+    done = sum("link" in card for card in cards)
+    title = f"{done} report{'s' * (done != 1)}" + (f", {len(cards) - done} failed" if done < len(cards) else "")
+    text = page("index.html", title=title, cards=cards, version=__version__, made=f"{datetime.now():%Y-%m-%d %H:%M}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def _card(outcome: Outcome, report: Path, folder: Path) -> dict[str, Any]:
+    """What the index says of one input: its report's own words, or why there is none."""
+    if outcome.error or not report.is_file():
+        return {"title": str(outcome.source), "error": str(outcome.error or "no report was made")}
+    with open(report, encoding="utf-8", errors="replace") as file:
+        found = CARD.search(file.read(HEAD))
+    said = json.loads(found.group(1)) if found else {}
+    return {**said, "title": str(outcome.source), "link": Path(os.path.relpath(report, folder)).as_posix()}
