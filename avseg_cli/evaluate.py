@@ -1,4 +1,4 @@
-"""``avseg evaluate``: AVSBench's metrics for a model, for anyone's masks, for prompted SAM, and with the wrong sound."""
+"""``avseg evaluate``: AVSBench's metrics for a model, anyone's masks, prompted SAM, and with the wrong sound."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from avseg_cli.data.subsets import MASK_SIZE, Subset, find_subset
 from avseg_cli.errors import DataError, InputError
 from avseg_cli.model.checkpoint import choose_device, load_model
 from avseg_cli.prefetch import Prefetch
+from avseg_cli.scoring.examples import Example, Extremes
 from avseg_cli.scoring.predictors import (
     CategoryPredictor,
     FolderPredictor,
@@ -56,6 +57,7 @@ class EvaluateOptions:
     seed: int = 0
     device: str = "auto"
     precision: str = "fp32"
+    examples: int = 0  # best clips to keep, and as many worst
 
     def __post_init__(self) -> None:
         given = [name for name in ("checkpoint", "predictions", "prompts") if getattr(self, name)]
@@ -91,6 +93,8 @@ class Evaluation:
     negatives: dict[str, NegativeScore] = field(default_factory=dict)
     moved: SplitScore | None = None  # sound of another visible object, against that object
     baselines: dict[str, SplitScore] = field(default_factory=dict)
+    best: list[Example] = field(default_factory=list)  # the best first
+    worst: list[Example] = field(default_factory=list)  # the worst first
 
     @property
     def total(self) -> SplitScore:
@@ -104,7 +108,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if not clips[0].masks:
         raise DataError(f"split {options.split} of {subset.name} has no masks to score against")
     predictor, subject = _predictor(options, clips)
-    data = ClipDataset(clips, {"masks"} | predictor.needs, cache=False)
+    looked_at = {"frames"} if options.examples else set()
+    data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False)
+    extremes = Extremes(options.examples)
     result = Evaluation(subject, subset, options.split, [])
     other = _other_sounds(options, subset, clips, data)
     foreground = {name: 0.0 for name in other}
@@ -112,11 +118,14 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         truth = sample.masks
         probability = predictor.predict([sample])[0][: len(truth)]
         result.clips.append(score_clip(sample.name, clips[sample.index].category, probability.cpu(), truth))
+        if options.examples:
+            extremes.show(_example(result.clips[-1], sample, probability))
         if options.masks:
             _write_masks(Path(options.masks), clips[sample.index], probability)
         for name, sounds in other.items():
             heard = predictor.predict_clip(sample, sounds.log_mel(sample.index))
             foreground[name] += float((heard > 0.5).double().mean())
+    result.best, result.worst = extremes.best, extremes.worst
     matching = result.total.foreground
     result.negatives = {
         name: NegativeScore(value / len(clips), matching) for name, value in foreground.items()
@@ -200,6 +209,13 @@ def _baselines(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip]) 
     totals = [summarise(own) for own in scores]
     best = int(np.argmax([total.miou for total in totals[1:]]))
     return {"every object": totals[0], f"best single category ({categories[best]})": totals[1 + best]}
+
+
+def _example(score: ClipScore, sample: Sample, probability: Tensor) -> Example:
+    """What is kept of a clip to be looked at: the frames that have a truth, at the size of the masks."""
+    pictures = [Image.fromarray(frame) for frame in sample.frames[: len(sample.masks)].numpy()]
+    frames = np.stack([np.asarray(picture.resize((MASK_SIZE, MASK_SIZE))) for picture in pictures])
+    return Example(score, frames, sample.masks.numpy(), (probability > 0.5).cpu().numpy())
 
 
 def _write_masks(root: Path, clip: Clip, probability: Tensor) -> None:

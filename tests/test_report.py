@@ -73,7 +73,7 @@ def test_the_page_is_one_file_with_both_videos_in_step(report: Path, tmp_path: P
 
 def test_facts_say_when_what_sounds_changes(report: Path) -> None:
     facts = json.loads(text_of(report, "facts"))
-    assert [(change["time"] // 1, change["what"]) for change in facts["changes"]] == [
+    assert [(change["since"], change["what"]) for change in facts["changes"]] == [
         (0, "starts"), (2, "changes"), (4, "falls silent")]
     assert [mask["fraction"] > 0 for mask in facts["masks"]] == [True] * 4 + [False] * 2
     assert facts["video"]["width"] == 320 and facts["model"]["checkpoint"] == "test"

@@ -9,6 +9,8 @@ import typer
 
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 
+EXAMPLES = 6   # best clips on the page of --report, and as many worst
+
 
 def register(app: typer.Typer) -> None:
     app.command("evaluate")(evaluate)
@@ -40,6 +42,10 @@ def evaluate(
         bool, typer.Option("--baselines", help="Also what can be reached without sound (avseg synth's data).")
     ] = False,
     csv: Annotated[Path | None, typer.Option(help="Write a line per video here.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page here: tables, curves, best and worst clips."),
+    ] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Write predicted masks here, in the authors' naming.")
     ] = None,
@@ -66,11 +72,15 @@ def evaluate(
             predictions=str(predictions) if predictions else None, prompts=prompts, backbone=backbone,
             negatives=tuple(name for name in negatives.split(",") if name), move_sound=move_sound,
             baselines=baselines, masks=str(masks) if masks else None, limit_clips=limit_clips, seed=seed,
-            device=device, precision=precision,
+            device=device, precision=precision, examples=EXAMPLES if report else 0,
         )
     )  # fmt: skip
     if csv:
         write_csv(csv, result)
+    if report:
+        from avseg_cli.pages.evaluate import write_evaluation
+
+        write_evaluation(report, result)
     console().print(table(result))
     for name in ("miou", "f", "f_dataset"):
         console().print(f"{name}: {DEFINITIONS[name]}", style="dim", highlight=False)

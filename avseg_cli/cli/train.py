@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -86,6 +87,10 @@ def train(
     cache: Annotated[
         Path | None, typer.Option(help="Folder of stage 1a's embeddings. [default: OUT/embeddings]")
     ] = None,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="At the end, OUT/report.html: tables, curves, best and worst val clips."),
+    ] = False,
 ) -> None:
     """Train by the paper's recipe: ST-BAVA and decoder (1a), adapters and decoder (1b), then both (2)."""
     from avseg_cli.errors import InputError
@@ -100,6 +105,8 @@ def train(
             console().print(f"best checkpoint: {best}", soft_wrap=True)
         if not done:
             console().print(f"{resume}: all its stages are done", soft_wrap=True)
+        if report:
+            _report(resume)
         return
     if data is None or out is None:
         raise InputError(
@@ -109,9 +116,9 @@ def train(
         TrainOptions(
             data=str(data), subset=subset, out=str(out), stages=_stages(stage), backbone=backbone, init=init,
             init_adapters=init_adapters,
-            pretrained=str(pretrained) if pretrained else None, epochs=epochs, batch_size=batch_size, learning_rate=lr, optimizer=optimizer,
-            weight_decay=weight_decay, schedule=schedule, warmup=warmup, loss=loss, augment=augment,
-            patience=patience, accumulate=accumulate, dropout=dropout,
+            pretrained=str(pretrained) if pretrained else None, epochs=epochs, batch_size=batch_size,
+            learning_rate=lr, optimizer=optimizer, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
+            loss=loss, augment=augment, patience=patience, accumulate=accumulate, dropout=dropout,
             unfreeze=tuple(part for part in unfreeze.split(",") if part), depth=depth, fusion=fusion,
             temporal=temporal, bidirectional=bidirectional, adapters=adapters, image_size=image_size,
             limit_clips=limit_clips, seed=seed, workers=workers, device=device, precision=precision,
@@ -120,6 +127,18 @@ def train(
         )
     )  # fmt: skip
     console().print(f"best checkpoint: {best}", soft_wrap=True)
+    if report:
+        _report(out)
+
+
+def _report(run: Path) -> None:
+    """Write the page of a run, in the first of its processes."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
+    from avseg_cli.pages.train import write_run
+    from avseg_cli.training.progress import console
+
+    console().print(f"report: {write_run(run)}", soft_wrap=True)
 
 
 def _stages(text: str) -> tuple[str, ...]:

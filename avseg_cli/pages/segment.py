@@ -46,9 +46,10 @@ class _PageMovie(SideBySideWriter):
 
 @dataclass(frozen=True)
 class Moment:
-    """A change of what sounds: its time in seconds, what happens, how much (0 to 1), and its picture."""
+    """A change of what sounds: since when, the time of its picture, what happens, how much (0 to 1)."""
 
-    time: float
+    since: float          # seconds: where the mask before it ends
+    time: float           # seconds
     what: str
     strength: float
     fraction: float
@@ -63,7 +64,7 @@ class ReportWriter(Writer):
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         self._changes, self._snapshots = Changes(job.threshold), Snapshots(job, 320, 240)
-        self._named: dict[int, tuple[str, float]] = {}       # mask -> change, until its picture passes
+        self._named: dict[int, tuple[float, str, float]] = {}   # mask -> change, until its picture passes
         self._moments: list[Moment] = []
         self._poster: Snapshot | None = None                 # where most of the picture sounds
         self._masks: list[tuple[float, float, float, float]] = []   # (time, end, fraction, confidence)
@@ -72,11 +73,12 @@ class ReportWriter(Writer):
 
     def take(self, result: MaskResult) -> None:
         fraction = result.area / result.mask.size
+        since = self._masks[-1][1] if self._masks else self.job.span[0]
         self._masks.append((round(result.time, 3), round(result.end, 3), round(fraction, 5),
                             round(result.confidence, 4)))
         change = self._changes.step(result)
         if change:
-            self._named[result.index] = change
+            self._named[result.index] = (since, *change)
         if change or result.index == 0:
             self._snapshots.want(result)
 
@@ -89,11 +91,11 @@ class ReportWriter(Writer):
     def _keep(self, snapshot: Snapshot) -> None:
         if self._poster is None or snapshot.fraction > self._poster.fraction:
             self._poster = snapshot
-        what, strength = self._named.pop(snapshot.result.index, ("", 0.0))
-        if not what:
+        if snapshot.result.index not in self._named:
             return
+        since, what, strength = self._named.pop(snapshot.result.index)
         picture = picture_uri(Image.fromarray(snapshot.pixels), quality=80)
-        self._moments.append(Moment(snapshot.result.time, what, strength, snapshot.fraction, picture))
+        self._moments.append(Moment(since, snapshot.result.time, what, strength, snapshot.fraction, picture))
         if len(self._moments) > 2 * SHOWN:
             self._moments = _strongest(self._moments)
 
@@ -110,7 +112,8 @@ class ReportWriter(Writer):
     def _page(self, sound: SoundPicture, summary: dict[str, Any]) -> str:
         video = self.job.video
         moments = _strongest(self._moments)
-        listed = [{"time": round(m.time, 3), "what": m.what, "fraction": round(m.fraction, 5)} for m in moments]
+        listed = [{"since": m.since, "time": round(m.time, 3), "what": m.what, "fraction": round(m.fraction, 5)}
+                  for m in moments]
         facts = {"format": "avseg-report-1", "avseg": __version__, **self.job.about, "video": video.to_dict(),
                  **summary, "changes": listed}
         rows = [dict(zip(("time", "end", "fraction", "confidence"), mask, strict=True)) for mask in self._masks]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
@@ -58,42 +59,55 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
     write_whole(path, write)
 
 
-def table(evaluation: Evaluation) -> Table:
+COLUMNS = ("", "mIoU %", "F (per video)", "F (per data set)", "foreground %")
+
+
+class Row(NamedTuple):
+    """A line of the table. kind: strong (the subject itself), published (others' figures), or nothing."""
+
+    cells: tuple[str, ...]
+    kind: str = ""
+
+
+def rows(evaluation: Evaluation) -> Iterator[Row]:
     """Ours, its categories, what else was measured, and the published rows where the subset is theirs."""
-    result = Table(
-        "", "mIoU %", "F (per video)", "F (per data set)", "foreground %",
-        title=f"{evaluation.subset.name} {evaluation.split}: {evaluation.total.clips} videos",
-    )  # fmt: skip
-    _add(result, evaluation.subject, evaluation.total, "bold")
+    yield _row(evaluation.subject, evaluation.total, "strong")
     for name, score in by_category(evaluation.clips).items():
-        _add(result, f"  {name} ({score.clips})", score)
+        yield _row(f"  {name} ({score.clips})", score)
     if evaluation.moved:
-        _add(result, f"sound moved to another visible object ({evaluation.moved.clips})", evaluation.moved)
+        yield _row(f"sound moved to another visible object ({evaluation.moved.clips})", evaluation.moved)
     for name, score in evaluation.baselines.items():
-        _add(result, f"baseline: {name}", score)
+        yield _row(f"baseline: {name}", score)
     for name, negative in evaluation.negatives.items():
-        result.add_row(f"{name}: should be empty", "", "", "", f"{100 * negative.foreground:.2f}")
-    if evaluation.split == "test":
-        _add_published(result, evaluation)
+        yield Row((f"{name}: should be empty", "", "", "", f"{100 * negative.foreground:.2f}"))
+    # on AVSBench's own clips only: the number of videos tells data laid out like it from the real one
+    if evaluation.split == "test" and evaluation.total.clips == evaluation.subset.published[2]:
+        yield from _published(evaluation)
+
+
+def table(evaluation: Evaluation) -> Table:
+    """The rows as a table for the terminal."""
+    result = Table(
+        *COLUMNS, title=f"{evaluation.subset.name} {evaluation.split}: {evaluation.total.clips} videos",
+    )  # fmt: skip
+    before = ""
+    for row in rows(evaluation):
+        if row.kind == "published" != before:
+            result.add_section()
+        result.add_row(*row.cells, style={"strong": "bold", "published": "dim"}.get(row.kind, ""))
+        before = row.kind
     return result
 
 
-def _add(result: Table, name: str, score: SplitScore, style: str = "") -> None:
-    result.add_row(
+def _row(name: str, score: SplitScore, kind: str = "") -> Row:
+    return Row((
         name, f"{100 * score.miou:.2f}", f"{score.f:.3f}", f"{score.f_dataset:.3f}", f"{100 * score.foreground:.2f}",
-        style=style,
-    )  # fmt: skip
+    ), kind)  # fmt: skip
 
 
-def _add_published(result: Table, evaluation: Evaluation) -> None:
-    """On AVSBench's own clips only: the number of videos tells data laid out like it from the real one."""
-    subset = evaluation.subset
-    if evaluation.total.clips != subset.published[2]:
-        return
-    result.add_section()
+def _published(evaluation: Evaluation) -> Iterator[Row]:
     for row in (*METHODS, *PROMPTS.values()):
-        miou, f = row.on(subset.name)
+        miou, f = row.on(evaluation.subset.name)
         if miou is not None:
-            result.add_row(
-                f"published: {row.name}", f"{miou:.2f}", "" if f is None else f"{f:.3f}", "", "", style="dim"
-            )
+            figures = f"{miou:.2f}", "" if f is None else f"{f:.3f}", "", ""
+            yield Row((f"published: {row.name}", *figures), "published")

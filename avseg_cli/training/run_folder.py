@@ -109,6 +109,11 @@ class StageFolder:
             self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=max(steps, default=0) + 1)
         return self._writer
 
+    @property
+    def options(self) -> TrainOptions:
+        """What the stage was told; it must have been started."""
+        return TrainOptions.from_dict(json.loads((self.path / "config.json").read_text())["options"])
+
     def records(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
         path = self.path / "metrics.jsonl"
@@ -183,7 +188,7 @@ def unfinished(run: Path) -> list[TrainOptions]:
     for stage in STAGES:
         config = run / stage / "config.json"
         if config.is_file():
-            options = TrainOptions.from_dict(json.loads(config.read_text())["options"])
+            options = StageFolder(run / stage).options
             left = [name for name in options.stages if not StageFolder(run / name).done]
             if left and options not in found:
                 found.append(options)

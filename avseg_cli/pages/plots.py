@@ -1,0 +1,68 @@
+"""Plots as SVG inside a page, readable on light and on dark ground."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from avseg_cli.evaluate import Evaluation
+from avseg_cli.scoring.scores import by_category
+
+LINE = "#e0447f"    # stands out on white and on black
+QUIET = "#7d7d8c"   # likewise, for axes and text
+
+
+def axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:
+    """An empty plot with its labels, without a ground of its own."""
+    figure = Figure((5.2, 3.2), layout="constrained", facecolor="none")
+    axis = figure.subplots()
+    axis.set(facecolor="none", xlabel=across, ylabel=up)
+    axis.set_title(title, color=QUIET, size=11)
+    axis.tick_params(colors=QUIET)
+    axis.xaxis.label.set_color(QUIET)
+    axis.yaxis.label.set_color(QUIET)
+    axis.spines[:].set_color(QUIET)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color=QUIET, alpha=0.25)
+    return figure, axis
+
+
+def svg(figure: Figure) -> Markup:
+    """The figure as an element of a page; its text stays text."""
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return Markup(text[text.index("<svg") :])
+
+
+def curve(points: list[tuple[float, float]], title: str, across: str, up: str) -> Markup:
+    """A line through (x, y) points; few points are marked."""
+    figure, axis = axes(title, across, up)
+    axis.plot(*zip(*points, strict=True), color=LINE, marker="." if len(points) < 50 else None)
+    return svg(figure)
+
+
+def score_plots(evaluation: Evaluation) -> list[Markup]:
+    """How the clips' IoU is spread, F over the threshold, and the categories' IoU where there are any."""
+    figure, axis = axes("clips by IoU", "IoU", "clips")
+    axis.hist([clip.iou for clip in evaluation.clips], bins=np.linspace(0, 1, 21), color=LINE)
+    plots = [svg(figure)]
+    frames = sum(clip.scored_frames for clip in evaluation.clips)
+    if frames:
+        mean = sum(clip.curve_sum for clip in evaluation.clips).numpy() / frames
+        thresholds = np.linspace(0, 1, len(mean))
+        plots.append(curve(list(zip(thresholds, mean, strict=True)), "F over the whole split", "threshold", "F"))
+    categories = by_category(evaluation.clips)
+    if categories:
+        figure, axis = axes("mIoU of each category", "mIoU", "")
+        figure.set_figheight(1 + 0.24 * len(categories))
+        names = sorted(categories, key=lambda name: categories[name].miou)
+        axis.barh(names, [categories[name].miou for name in names], color=LINE)
+        plots.append(svg(figure))
+    return plots
