@@ -142,7 +142,7 @@ def test_usage_errors_look_as_typer_makes_them(avseg, capfd: pytest.CaptureFixtu
     assert avseg("segment") == 2
     assert avseg("sgment") == 2
     err = capfd.readouterr().err
-    assert err.count("Usage: ") == 3 and "No such option: --nonsense" in err and "Missing argument" in err
+    assert err.count("Usage: avseg") == 3 and "No such option: --nonsense" in err and "Missing argument" in err
 
 
 def test_version_names_libraries_and_model_without_loading_them() -> None:
@@ -183,3 +183,49 @@ def test_sigterm_is_ctrl_c_and_children_do_not_inherit_it(avseg, monkeypatch: py
     monkeypatch.setattr("typer.core.TyperCommand.invoke", killed)
     assert avseg("weights", "list") == 130
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, avseg) -> Callable[[str], list[str]]:
+    """What bash offers after the words typed so far."""
+
+    def complete(typed: str) -> list[str]:
+        monkeypatch.setenv("_AVSEG_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", typed)
+        monkeypatch.setenv("COMP_CWORD", str(len(typed.split(" ")) - 1))
+        assert avseg() == 0
+        return capfd.readouterr().out.split()
+
+    return complete
+
+
+OFFERS = {
+    "avseg segm": ["segment"],
+    "avseg segment --format cut": ["cutout"],
+    "avseg segment --format overlay,m": ["overlay,masks"],
+    "avseg segment --device c": ["cpu", "cuda", "cuda:0"],
+    "avseg train --device a": ["auto"],
+    "avseg segment --checkpoint d": ["default"],
+    "avseg segment --checkpoint av": ["avseg-tiny"],
+    "avseg evaluate --checkpoint mo": ["mo.safetensors", "models/"],
+    "avseg evaluate --checkpoint models/": ["models/one.safetensors"],
+    "avseg weights download sam_vit_": ["sam_vit_h", "sam_vit_l", "sam_vit_b"],
+    "avseg segment --encoder libx": ["libx264", "libx265"],
+    "avseg segment x.mp": [],
+}
+
+
+@pytest.mark.parametrize("typed", OFFERS)
+def test_the_shell_completes_commands_and_values(offered, tmp_path: Path, typed: str) -> None:
+    (tmp_path / "models").mkdir()
+    for name in ("mo.safetensors", "mo.txt", "models/one.safetensors", "models/.hidden.safetensors"):
+        (tmp_path / name).touch()
+    (tmp_path / "avseg.toml").write_text("not = [")   # no place to complain about it
+    assert offered(typed) == OFFERS[typed]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_the_shell(avseg, shell: str, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    monkeypatch.setenv("_AVSEG_COMPLETE", f"source_{shell}")
+    assert avseg() == 0
+    assert "_AVSEG_COMPLETE" in capfd.readouterr().out

@@ -31,7 +31,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "_library_codec", lambda name, options: "PyAV has no encoder of that name")
+    monkeypatch.setattr(encoders, "library_codec", lambda name, options: "PyAV has no encoder of that name")
 
 
 def segmented(clip: Path, out: Path, encoder: str, **settings) -> Rendered:

@@ -67,7 +67,7 @@ app = typer.Typer(
 )
 
 # One file per command group; each registers itself on `app` in `register`.
-COMMANDS = ("segment", "attention", "train", "evaluate", "ablate", "prepare", "synth", "weights", "bench")
+COMMANDS = ("segment", "info", "doctor", "attention", "train", "evaluate", "ablate", "prepare", "synth", "weights", "bench")
 
 
 def _print_version(wanted: bool) -> None:
@@ -79,12 +79,13 @@ def _print_version(wanted: bool) -> None:
     raise typer.Exit()
 
 
-def _configure(context: typer.Context, file: Path | None) -> None:
+def _configure(context: typer.Context, file: Path | None) -> Path | None:
     if context.resilient_parsing:   # completing a command line in the shell: no place for complaints
-        return
+        return file
     config = read_config(context.command, file)
     context.default_map = config.defaults
     context.meta[CONFIG] = config
+    return file
 
 
 @app.callback()
@@ -124,7 +125,7 @@ def main() -> None:
     """Run the command line; every expected error ends as one sentence on stderr and its exit code."""
     try:
         with _terminated_like_interrupted():
-            application()()
+            application()(prog_name="avseg")
     except (AvsegError, OSError, MemoryError) as error:
         if os.environ.get("AVSEG_DEBUG", "0") not in ("", "0"):
             raise

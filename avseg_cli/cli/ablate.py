@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from avseg_cli.cli.completion import BACKBONES, list_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.model_options import DeviceName, PrecisionName
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +26,9 @@ def ablate(
         typer.Option("--out", help="Folder of all the runs; what is done in it is not done again."),
     ] = None,
     variants: Annotated[
-        str, typer.Option(help="table-6.2, table-6.3, depth, all, or variants by name (comma separated).")
+        str,
+        typer.Option(help="table-6.2, table-6.3, depth, all, or variants by name (comma separated).",
+                     autocompletion=list_of("table-6.2", "table-6.3", "depth", "all")),
     ] = "table-6.3",
     frozen: Annotated[
         bool,
@@ -34,7 +38,9 @@ def ablate(
         ),
     ] = False,
     split: Annotated[str, typer.Option(help="The split that is reported.")] = "test",
-    backbone: Annotated[str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.")] = "vit_h",
+    backbone: Annotated[
+        str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.", autocompletion=BACKBONES)
+    ] = "vit_h",
     init: Annotated[str | None, typer.Option(help="Checkpoint every variant starts from.")] = None,
     pretrained: Annotated[
         Path | None, typer.Option(help="Run whose pretraining stages are used (tiny).")
@@ -48,8 +54,8 @@ def ablate(
     limit_clips: Annotated[int | None, typer.Option(help="Use only so many clips of each split.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
-    device: Annotated[str, typer.Option()] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
     cache: Annotated[
         Path | None, typer.Option(help="Folder of the embeddings. [default: OUT/embeddings]")
     ] = None,

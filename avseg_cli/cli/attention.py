@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avseg_cli.cli.completion import DEVICES, PRECISIONS, checkpoints
+
 if TYPE_CHECKING:
     from avseg_cli.attention import Shown
 
@@ -53,12 +55,17 @@ def attention(
         int | None, typer.Option(metavar="N", rich_help_panel=WHAT, help="Which sound track to use, from 1.")
     ] = None,
     checkpoint: Annotated[
-        str, typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, help="The model: a name or a file of weights.")
+        str,
+        typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, autocompletion=checkpoints,
+                     help="The model: a name or a file of weights."),
     ] = "default",
     device: Annotated[
-        str, typer.Option(rich_help_panel=HOW, help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
+        str, typer.Option(rich_help_panel=HOW, autocompletion=DEVICES,
+                          help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
     ] = "auto",
-    precision: Annotated[str, typer.Option(rich_help_panel=HOW, help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(rich_help_panel=HOW, autocompletion=PRECISIONS, help="auto, fp32 or bf16.")
+    ] = "auto",
     batch_size: Annotated[
         int, typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; more need more memory.")
     ] = 1,

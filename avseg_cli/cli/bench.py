@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avseg_cli.cli.completion import PRECISIONS, checkpoints
+from avseg_cli.cli.model_options import DeviceName
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +25,8 @@ def register(app: typer.Typer) -> None:
 def bench(
     backbone: Annotated[str, typer.Option(help="vit_b, vit_l, vit_h or tiny, with random weights.")] = "vit_b",
     checkpoint: Annotated[
-        str | None, typer.Option(help="Use these weights instead of random ones, e.g. default.")
+        str | None,
+        typer.Option(help="Use these weights instead of random ones, e.g. default.", autocompletion=checkpoints),
     ] = None,
     blocks: Annotated[
         int | None, typer.Option(help="Only this many of the encoder's blocks, where the whole takes too long.")
@@ -30,8 +34,8 @@ def bench(
     parts: Annotated[
         str, typer.Option(help="Components, with commas between.")
     ] = "log_mel,vggish,encoder,fusion,decoder,clip",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-    precision: Annotated[str, typer.Option(help="Ours: auto, fp32 or bf16.")] = "auto",
+    device: DeviceName = "auto",
+    precision: Annotated[str, typer.Option(help="Ours: auto, fp32 or bf16.", autocompletion=PRECISIONS)] = "auto",
     reference_precision: Annotated[str, typer.Option(help="The reference's: fp32 or bf16.")] = "fp32",
     clips: Annotated[int, typer.Option(help="Clips of 5 frames.")] = 1,
     batch: Annotated[int, typer.Option(help="Frames per pass of our encoder (the reference takes one).")] = 1,

@@ -7,8 +7,14 @@ from typing import Annotated
 
 import typer
 
+from avseg_cli.cli.completion import one_of
+
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."),
 ]
-SubsetName = Annotated[str, typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.")]
+SubsetName = Annotated[
+    str,
+    typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.",
+                 autocompletion=one_of("s4", "ms3", "v1s", "v1m", "v2")),
+]

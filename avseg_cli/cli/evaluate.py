@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from avseg_cli.cli.completion import BACKBONES, checkpoints, list_of, one_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.model_options import DeviceName, PrecisionName
 
 EXAMPLES = 6   # best clips on the page of --report, and as many worst
 
@@ -22,17 +24,24 @@ def evaluate(
     split: Annotated[str, typer.Option(help="A split that the subset's csv has.")] = "test",
     checkpoint: Annotated[
         str | None,
-        typer.Option("--checkpoint", "-c", help="A checkpoint file, or default for the embedded one."),
+        typer.Option("--checkpoint", "-c", autocompletion=checkpoints,
+                     help="A checkpoint file, or default for the embedded one."),
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Score the mask PNGs in this folder instead of a model.")
     ] = None,
     prompts: Annotated[
-        str | None, typer.Option(help="Score SAM prompted with the truth: points:1, points:3, box:1, box:3.")
+        str | None,
+        typer.Option(help="Score SAM prompted with the truth: points:1, points:3, box:1, box:3.",
+                     autocompletion=one_of("points:1", "points:3", "box:1", "box:3")),
     ] = None,
-    backbone: Annotated[str, typer.Option(help="Of the prompted SAM: vit_h, vit_l, vit_b.")] = "vit_h",
+    backbone: Annotated[
+        str, typer.Option(help="Of the prompted SAM: vit_h, vit_l, vit_b.", autocompletion=BACKBONES)
+    ] = "vit_h",
     negatives: Annotated[
-        str, typer.Option(help="Also with wrong sound: silence, noise, swap (comma separated).")
+        str,
+        typer.Option(help="Also with wrong sound: silence, noise, swap (comma separated).",
+                     autocompletion=list_of("silence", "noise", "swap")),
     ] = "",
     move_sound: Annotated[
         bool,
@@ -51,8 +60,8 @@ def evaluate(
     ] = None,
     limit_clips: Annotated[int | None, typer.Option(help="Only the first so many clips.")] = None,
     seed: Annotated[int, typer.Option(help="Of noise, swaps and random points.")] = 0,
-    device: Annotated[str, typer.Option()] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+    device: DeviceName = "auto",
+    precision: PrecisionName = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON on stdout.")] = False,
 ) -> None:
     """Score a model on AVSBench or data laid out like it: mIoU and F exactly as AVSBench defines them."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avseg_cli.cli.completion import DEVICES, ENCODERS, PRECISIONS, checkpoints, list_of
 from avseg_cli.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def segment(
     ] = None,
     formats: Annotated[
         str,
-        typer.Option("--format", metavar="LIST", rich_help_panel=OUT, help=(
+        typer.Option("--format", metavar="LIST", rich_help_panel=OUT, autocompletion=list_of(*FORMATS), help=(
             "One or more of: overlay (clip.avseg.mp4, the video with what sounds highlighted), "
             "masks (clip.avseg.masks/, PNGs of 0 and 255), cutout (clip.avseg.cutout.mov, ProRes 4444 with "
             "a transparent ground), json (clip.avseg.json, times, areas, confidence and COCO RLE), and those of "
@@ -71,7 +72,9 @@ def segment(
         )),
     ] = False,
     checkpoint: Annotated[
-        str, typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, help="The model: a name or a file of weights.")
+        str,
+        typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, autocompletion=checkpoints,
+                     help="The model: a name or a file of weights."),
     ] = "default",
     fps: Annotated[
         float, typer.Option(rich_help_panel=HOW, help="Masks a second; between them the overlay's mask moves smoothly.")
@@ -93,9 +96,12 @@ def segment(
         float, typer.Option(rich_help_panel=HOW, help="Probability from which a pixel counts as sounding.")
     ] = 0.5,
     device: Annotated[
-        str, typer.Option(rich_help_panel=HOW, help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
+        str, typer.Option(rich_help_panel=HOW, autocompletion=DEVICES,
+                          help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
     ] = "auto",
-    precision: Annotated[str, typer.Option(rich_help_panel=HOW, help="auto, fp32 or bf16.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(rich_help_panel=HOW, autocompletion=PRECISIONS, help="auto, fp32 or bf16.")
+    ] = "auto",
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; less needs less memory."),
@@ -132,7 +138,7 @@ def segment(
     contour: Annotated[bool, typer.Option(rich_help_panel=LOOK, help="Draw a line around what sounds.")] = True,
     encoder: Annotated[
         str | None,
-        typer.Option(metavar="NAME[:KEY=VALUE…]", rich_help_panel=OUT, help=(
+        typer.Option(metavar="NAME[:KEY=VALUE…]", rich_help_panel=OUT, autocompletion=ENCODERS, help=(
             "Encoder of the overlay and of --side-by-side: any of PyAV's FFmpeg (libx264, libx265, libsvtav1, "
             "h264_nvenc, hevc_videotoolbox, …), or else of your own ffmpeg. Default: H.264 by libx264."
         )),

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from avseg_cli.cli.completion import one_of
+
 synth_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
 
 
@@ -30,7 +32,10 @@ def synth(
     out: Annotated[Path | None, typer.Option(help="Folder to make; it must not exist.")] = None,
     clips: Annotated[int, typer.Option(help="How many clips in all.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 0,
-    layout: Annotated[str, typer.Option(help="ms3: sources come and go; s4: one source all along.")] = "ms3",
+    layout: Annotated[
+        str,
+        typer.Option(help="ms3: sources come and go; s4: one source all along.", autocompletion=one_of("ms3", "s4")),
+    ] = "ms3",
     splits: Annotated[
         str, typer.Option(help="Shares of train/val/test/test_unseen (cut-outs never used in training).")
     ] = "80/10/10",

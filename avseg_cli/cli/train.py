@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from avseg_cli.cli.completion import BACKBONES, list_of, one_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.model_options import DeviceName, PrecisionName
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +29,13 @@ def train(
         Path | None, typer.Option("--resume", help="Continue the run in this folder, with its own options.")
     ] = None,
     stage: Annotated[
-        str, typer.Option(help="all, pretrain, or stages by name: pretrain-sound,pretrain-image,1a,1b,2.")
+        str,
+        typer.Option(help="all, pretrain, or stages by name: pretrain-sound,pretrain-image,1a,1b,2.",
+                     autocompletion=list_of("all", "pretrain", "pretrain-sound", "pretrain-image", "1a", "1b", "2")),
     ] = "all",
-    backbone: Annotated[str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.")] = "vit_h",
+    backbone: Annotated[
+        str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.", autocompletion=BACKBONES)
+    ] = "vit_h",
     init: Annotated[
         str | None,
         typer.Option(
@@ -48,13 +54,21 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Clips per step and process.")] = None,
     accumulate: Annotated[int, typer.Option(help="Batches whose gradients make one step.")] = 1,
     lr: Annotated[float | None, typer.Option(help="Learning rate (paper: 1e-4).")] = None,
-    optimizer: Annotated[str | None, typer.Option(help="adam (paper) or adamw.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="adam (paper) or adamw.", autocompletion=one_of("adam", "adamw"))
+    ] = None,
     weight_decay: Annotated[float | None, typer.Option()] = None,
-    schedule: Annotated[str | None, typer.Option(help="constant (paper) or cosine.")] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="constant (paper) or cosine.", autocompletion=one_of("constant", "cosine")),
+    ] = None,
     warmup: Annotated[
         float | None, typer.Option(help="Share of the steps with a rising learning rate.")
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="bce (paper) or bce+iou (SAMA-AVS).")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="bce (paper) or bce+iou (SAMA-AVS).", autocompletion=one_of("bce", "bce+iou")),
+    ] = None,
     augment: Annotated[
         bool | None, typer.Option("--augment/--no-augment", help="Crop, flip and colour.")
     ] = None,
@@ -64,7 +78,11 @@ def train(
     dropout: Annotated[float, typer.Option(help="On ST-BAVA's attention weights.")] = 0.1,
     unfreeze: Annotated[str, typer.Option(help="Also train in stage 2: image, sound, or image,sound.")] = "",
     depth: Annotated[int | None, typer.Option(help="ST-BAVA blocks (paper: 5 for S4, 7 for MS3).")] = None,
-    fusion: Annotated[str | None, typer.Option(help="stbava, none, tpavi, han, cmran or jca.")] = None,
+    fusion: Annotated[
+        str | None,
+        typer.Option(help="stbava, none, tpavi, han, cmran or jca.",
+                     autocompletion=one_of("stbava", "none", "tpavi", "han", "cmran", "jca")),
+    ] = None,
     temporal: Annotated[bool, typer.Option("--temporal/--no-temporal", help="Attention over time.")] = True,
     bidirectional: Annotated[
         bool, typer.Option("--bidirectional/--no-bidirectional", help="Sound updated by vision.")
@@ -78,8 +96,8 @@ def train(
     limit_clips: Annotated[int | None, typer.Option(help="Use only so many clips of each split.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
-    device: Annotated[str, typer.Option()] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    device: DeviceName = "auto",
+    precision: PrecisionName = "auto",
     validate_every: Annotated[int, typer.Option(help="Epochs between validations.")] = 1,
     save_minutes: Annotated[
         float, typer.Option(help="Minutes between saved states, besides one an epoch.")

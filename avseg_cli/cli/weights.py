@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avseg_cli.cli.completion import checkpoints, public_weights
+from avseg_cli.cli.text import printable
 from avseg_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -44,7 +46,9 @@ def list_weights(as_json: AsJson = False) -> None:
 @weights.command()
 def download(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME…", help='Names from "avseg weights list", or "all".')
+        list[str],
+        typer.Argument(metavar="NAME…", autocompletion=public_weights,
+                       help='Names from "avseg weights list", or "all".'),
     ],
     mirror: Annotated[
         str | None,
@@ -94,7 +98,9 @@ def download(
 @weights.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME…]", help="Only these; all that are here by default.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME…]", autocompletion=public_weights,
+                       help="Only these; all that are here by default."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -123,7 +129,10 @@ def verify(
 
 @weights.command()
 def info(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint: a file, a name, or default.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", autocompletion=checkpoints, help="A checkpoint: a file, a name, or default."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Tell what a checkpoint is: configuration, origin, training, metrics, sizes, and what it stands on."""
@@ -234,7 +243,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _lines(about: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     """A nested record as flat lines for people."""
     for key, value in about.items():
-        name = _printable(f"{above}{key}").replace("_", " ")
+        name = printable(f"{above}{key}").replace("_", " ")
         if isinstance(value, dict) and value:
             yield from _lines(value, f"{name} · ")
         else:
@@ -244,12 +253,7 @@ def _lines(about: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
 def _text(value: Any) -> str:
     if value is None or value in ({}, []):
         return "none"
-    return f"{value:,}" if type(value) is int and value > 9999 else _printable(str(value))
-
-
-def _printable(text: str) -> str:
-    """``text`` without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return f"{value:,}" if type(value) is int and value > 9999 else printable(str(value))
 
 
 def _say(console: Console, message: str) -> None:

@@ -54,7 +54,7 @@ def choose_encoder(text: str) -> Codec:
     if not name or not all("=" in pair for pair in pairs):
         raise InputError(f"--encoder {text}: give a name, or a name and options, as in libx265:crf=24:preset=slow")
     options = {**QUALITY.get(name, {}), **dict(pair.split("=", 1) for pair in pairs)}
-    inside = _library_codec(name, options)
+    inside = library_codec(name, options)
     if isinstance(inside, Codec):
         return inside
     outside = _program_codec(name, options)
@@ -63,7 +63,7 @@ def choose_encoder(text: str) -> Codec:
     raise OutputError(f"--encoder {name}: {inside}, and {outside}; leave it out, or use libx264, libx265 or libsvtav1")
 
 
-def _library_codec(name: str, options: dict[str, str]) -> Codec | str:
+def library_codec(name: str, options: dict[str, str]) -> Codec | str:
     """The encoder of PyAV's libraries, or why it cannot be used."""
     os.environ.setdefault("SVT_LOG", "1")   # this library talks on stderr unless told to keep to errors
     try:

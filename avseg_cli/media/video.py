@@ -103,22 +103,25 @@ class Video:
         return facts
 
 
-def probe(path: str | Path, audio: str | Path | None = None, audio_track: int | None = None) -> Video:
+def probe(
+    path: str | Path, audio: str | Path | None = None, audio_track: int | None = None, pictures_only: bool = False
+) -> Video:
     """Look at a video: its first frame is decoded, nothing else.
 
-    audio: another file whose sound is used; audio_track: which of the sound tracks (from 1).
+    audio: another file whose sound is used; audio_track: which of the sound tracks (from 1). pictures_only: leave
+    the sound alone, there or not.
     Raises ``InputError`` when the file is missing, is not a video, has no picture, no frame or no sound.
     """
     path = Path(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
-        sound = None if audio is not None else _sound(container, path, audio_track, stream)
+        sound = None if pictures_only or audio is not None else _sound(container, path, audio_track, stream)
         zero, duration = clock_zero(container), _duration(container, stream)
         first = next(decode(container, stream, Damage()), None)
         if first is None:
             raise InputError(f"{path}: has no frame that can be decoded; the file is damaged or unfinished")
         facts = _facts(path, container, stream, first, zero, duration)
-    if audio is not None:
+    if audio is not None and not pictures_only:
         with open_input(Path(audio)) as other:
             sound = _sound(other, Path(audio), audio_track, None)
     return Video(**facts, sound=sound)

@@ -1,0 +1,60 @@
+"""``avseg doctor``: what it finds here, and what it says of a machine on which the tool cannot work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from avseg_cli.cli import main
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture):
+    """Runs ``avseg doctor --json``; gives the exit code, what it found by name, and the messages."""
+
+    def run(*arguments: object) -> tuple[int, dict[str, dict], str]:
+        monkeypatch.setattr(sys, "argv", ["avseg", "doctor", "--json", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capfd.readouterr()
+        told = json.loads(captured.out)
+        assert told["works"] == (code == 0) and "Traceback" not in captured.err
+        return code, {finding["check"]: finding for finding in told["findings"]}, captured.err
+
+    return run
+
+
+def test_a_machine_on_which_it_works(doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVSEG_CACHE", str(tmp_path / "cache"))
+    code, found, said = doctor("--device", "cpu")
+    assert code == 0 and {finding["state"] for finding in found.values()} <= {"ok", "note"}
+    assert found["self-test"]["facts"]["masks"] == 10 and found["self-test"]["facts"]["sound"] == "copied"
+    assert found["model"]["facts"]["backbone"] == "tiny" and found["device"]["facts"]["chosen"] == "cpu"
+    assert found["public weights"]["facts"]["vggish"] == "missing"
+    assert found["cache folder"]["facts"]["path"] == str(tmp_path / "cache") and not (tmp_path / "cache").exists()
+    assert found["encoders"]["facts"]["overlay"] == "libx264"
+    assert "self-test" in said and list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_on_which_it_does_not(doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("av.codec.codecs_available", set())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5_000_000))
+    code, found, said = doctor("--checkpoint", tmp_path / "none.safetensors")
+    assert code == 3, "of what failed first"
+    assert [name for name, finding in found.items() if finding["state"] == "failed"] == [
+        "model", "encoders", "self-test"]
+    assert "no such checkpoint file" in found["model"]["text"] and "PyAV has none of" in found["encoders"]["text"]
+    assert found["cache folder"]["state"] == "note" and "5 MB free" in found["cache folder"]["text"]
+    assert said.splitlines()[-1].startswith("avseg: avseg does not work here: model, encoders, self-test failed")
+
+
+def test_a_device_that_is_not_there(doctor) -> None:
+    code, found, _ = doctor("--device", "cuda:99")
+    assert code == 4 and found["device"]["state"] == "failed" and "--device cpu" in found["device"]["text"]
