@@ -6,14 +6,14 @@ and stage 1b, which has no fusion. A variant that is done is not done again.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.data.write import write_json, write_whole
-from avseg_cli.errors import InputError
+from avseg_cli.errors import DataError, InputError
+from avseg_cli.json_text import parse_json
 from avseg_cli.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
 from avseg_cli.train import train
@@ -102,7 +102,7 @@ def ablate(
         if not done.is_file():
             best = _train_variant(base, variant, out, adapters, frozen)
             _evaluate_variant(base, variant, best, split, done)
-        rows.append(Row(**json.loads(done.read_text())))
+        rows.append(_row(done))
     write_json(out / "ablation.json", [asdict(row) for row in rows])
     markdown = to_markdown(rows, base.subset)
     write_whole(out / "ablation.md", lambda partial: partial.write_text(markdown))
@@ -166,6 +166,13 @@ TITLES = {
     "6.3": "Parts of ST-BAVA (Table 6.3)",
     "depth": "Depth (Fig. 6.3)",
 }
+
+
+def _row(path: Path) -> Row:
+    try:
+        return Row(**parse_json(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error}); delete it, and the variant is evaluated again") from error
 
 
 def to_markdown(rows: list[Row], subset: str) -> str:

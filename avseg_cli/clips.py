@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,6 +15,7 @@ from avseg_cli.media.video import Picture
 BEFORE_THE_END = 1 / 16   # seconds from a grid frame to the end of its second: AVSBench takes frame l + 15/16
 LEFTOVER = 0.25           # of a grid step: a shorter rest at the end of a video gets no frame of its own
 MAX_FPS = 120.0
+LONGEST = 60.0            # seconds for which one picture gets masks; the rest of a gap in the timestamps gets none
 
 Item = TypeVar("Item")
 
@@ -62,7 +64,10 @@ class GridFrame:
 
 
 def sample(pictures: Iterable[Picture], grid: Grid) -> Iterator[GridFrame]:
-    """The picture shown just before each step of the grid ends; a last partial step ends with the video."""
+    """The picture shown just before each step of the grid ends; a last partial step ends with the video.
+
+    A gap in the timestamps, of hours perhaps, is passed over after ``LONGEST`` seconds: its picture is known by then.
+    """
     index, origin, shown, length = 0, 0.0, None, 0.0
     for picture in pictures:
         if shown is None:
@@ -70,12 +75,16 @@ def sample(pictures: Iterable[Picture], grid: Grid) -> Iterator[GridFrame]:
         else:
             length = picture.time - shown.time
         while shown is not None and picture.time > origin + (index + 1) * grid.step - grid.lead + 1e-6:
-            yield GridFrame(index, shown, origin + (index + 1) * grid.step)
+            end = origin + (index + 1) * grid.step
+            if end - shown.time > LONGEST:
+                origin += math.ceil(picture.time - end + grid.lead)   # whole seconds keep sequences in step
+                break
+            yield GridFrame(index, shown, end)
             index += 1
         shown = picture
     if shown is None:
         return
-    finish = _finish(shown, length)
+    finish = min(_finish(shown, length), shown.time + LONGEST)
     while origin + (index + 1) * grid.step <= finish + 1e-6:
         yield GridFrame(index, shown, origin + (index + 1) * grid.step)
         index += 1

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from avseg_cli import __version__
 from avseg_cli.errors import DownloadError, OutputError
+from avseg_cli.json_text import parse_json
 from avseg_cli.weights import PublicFile, check, hash_file, record, size_text
 
 CHUNK = 1 << 20            # bytes per read
@@ -178,7 +179,7 @@ class _Part:
 
     def _noted_validator(self) -> str | None:
         try:
-            validator = json.loads(self._note.read_text(encoding="utf-8"))["if_range"]
+            validator = parse_json(self._note.read_text(encoding="utf-8"))["if_range"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         # it becomes a header: nothing but what a header may hold

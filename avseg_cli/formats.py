@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from avseg_cli.media.atomic import discard, partial_name, writing
+from avseg_cli.media.atomic import discard, discard_abandoned, partial_name, writing
 from avseg_cli.media.preview import PreviewWriter
 from avseg_cli.media.side_by_side import SideBySideWriter
 from avseg_cli.media.writers import CutoutWriter, Job, JsonWriter, MasksWriter, OverlayWriter, Writer
@@ -21,5 +21,6 @@ def open_writer(name: str, path: Path, job: Job) -> Writer:
     """Start writing ``path`` in format ``name``, making its folder; raises ``OutputError`` when refused."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        discard_abandoned(path.parent)
         discard(partial_name(path))
         return WRITERS[name](path, job)

@@ -134,6 +134,9 @@ def _run(
     finally:
         results.close()
     done.warnings = [*masks.warnings]
+    left_out = max((writer.left_out for writer in writers), default=0)
+    if left_out:
+        done.warnings.append(f"sound: {left_out} damaged packets were left out of the output")
 
 
 def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered) -> Iterator[MaskResult]:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from avseg_cli.errors import CheckpointError
+from avseg_cli.json_text import parse_json
 
 DEFAULT_FILE = "avseg-tiny.safetensors"
 _CHUNK = 4 << 20  # bytes read at a time while hashing
@@ -80,7 +81,7 @@ def manifest() -> dict[str, PublicFile]:
 def read_manifest(path: Path) -> dict[str, PublicFile]:
     """Read and check a manifest; a file name in it cannot lead out of the cache folder."""
     try:
-        entries = [PublicFile(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["files"]]
+        entries = [PublicFile(**entry) for entry in parse_json(path.read_text(encoding="utf-8"))["files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: not a readable manifest ({error}); reinstall avseg") from error
     for entry in entries:
@@ -199,7 +200,7 @@ def _hash_and_record(path: Path, progress: Progress | None) -> str:
 def _recorded(path: Path) -> str | None:
     """The SHA-256 remembered for this file, if the file is still the one that was hashed."""
     try:
-        about = json.loads(_record_path(path).read_text(encoding="utf-8"))
+        about = parse_json(_record_path(path).read_text(encoding="utf-8"))
         facts = path.stat()
         is_current = (about["size"], about["mtime_ns"]) == (facts.st_size, facts.st_mtime_ns)
         digest = about["sha256"]

@@ -72,6 +72,14 @@ def test_frames_that_stay_long_are_seen_more_than_once(tmp_path: Path) -> None:
     assert [time for time, _ in found] == pytest.approx([0.5, 0.5, 0.5, 3.9], abs=1e-3)
 
 
+def test_a_gap_of_hours_in_the_timestamps_is_passed_over(tmp_path: Path) -> None:
+    path = Clip(times=[0, 1, 2, 20_002.5, 20_003.5], sound="pcm_s16le", sound_seconds=1).write(tmp_path / "clip.mkv")
+    grid = list(sample(VideoReader(probe(path)), Grid()))
+    assert len(grid) < 70 and [frame.index for frame in grid] == list(range(len(grid)))
+    assert [round(frame.picture.time, 1) for frame in grid[-2:]] == [20_002.5, 20_003.5]
+    assert all(0 <= frame.end - frame.picture.time <= 61 for frame in grid)
+
+
 @pytest.mark.parametrize("fps", [2, 10, 30])
 def test_denser_grids(tmp_path: Path, fps: int) -> None:
     found = grid_of(Clip(rate=30, seconds=2).write(tmp_path / "clip.mp4"), fps=fps)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from avseg_cli.data.subsets import SPLITS, Subset, subset_folder
 from avseg_cli.errors import DataError
+from avseg_cli.json_text import parse_json
+
+PATH_COLUMNS = ("name", "split", "category", "uid")   # what becomes part of a path
 
 
 @dataclass(frozen=True)
@@ -57,24 +60,30 @@ def read_metadata(path: Path) -> list[dict[str, str]]:
         row["name"] = row[header[0]]
         if not row["name"] or None in row.values():
             raise DataError(f"{path}: line {number} is incomplete; get the csv of the data set again")
-        if any(part in ("", "..") for part in row["name"].replace("\\", "/").split("/")):
-            raise DataError(f"{path}: line {number}: {row['name']!r} is not the name of a clip")
+        for column in PATH_COLUMNS:
+            if _leads_elsewhere(row.get(column) or "-"):
+                raise DataError(f"{path}: line {number}: {row[column]!r} is not the name of a clip or a folder")
     return rows
 
 
 def read_categories(data_root: str | Path, subset: Subset) -> list[str]:
     """The categories that the object maps of ``avseg synth`` number, 1-based. Raises ``DataError`` when there are none."""
-    import json
-
     folder = subset_folder(data_root, subset)
     for path in (folder / "categories.json", folder.parent / "categories.json"):
         if path.is_file():
-            content = json.loads(path.read_text())
-            names = content["categories"] if isinstance(content, dict) else content
+            try:
+                content = parse_json(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise DataError(f"{path}: not JSON ({error}); make the data again") from error
+            names = content.get("categories") if isinstance(content, dict) else content
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise DataError(f"{path}: not a list of category names")
             return names
     raise DataError(f"{folder}: no categories.json; this needs data made by `avseg synth`, which writes it")
+
+
+def _leads_elsewhere(name: str) -> bool:
+    return "\0" in name or any(part in ("", "..") for part in name.replace("\\", "/").split("/"))
 
 
 def _belongs(row: dict[str, str], subset: Subset) -> bool:

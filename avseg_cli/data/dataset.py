@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from avseg_cli.data.clips import Clip
 from avseg_cli.data.files import read_frames, read_log_mel, read_masks, read_object_maps, read_waveform
 from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
 from avseg_cli.errors import DataError
+from avseg_cli.json_text import parse_json
 from avseg_cli.log_mel import SAMPLE_RATE
 
 
@@ -175,20 +176,32 @@ def read_labels(
         raise DataError(
             f"{folder}: no manifest.jsonl; this needs data made by `avseg synth`, which writes it"
         )
-    rows = {}
-    for line in paths[0].read_text().splitlines():
-        row = json.loads(line)
-        rows[row["split"], row["name"]] = row
+    rows = _manifest(paths[0])
     number = {name: i for i, name in enumerate(categories)}
     labels = torch.zeros(len(clips), len(clips[0].frames), len(categories))
     for i, clip in enumerate(clips):
         row = rows.get((clip.split, clip.name))
         if row is None:
             raise DataError(f"{paths[0]}: has no clip {clip.name} of split {clip.split}; make the data again")
-        for k in range(labels.shape[1]):
-            for category in (*row["sounding"][k], *row["off_screen"][k]):
-                labels[i, k, number[category]] = 1.0
+        try:
+            for k in range(labels.shape[1]):
+                for category in (*row["sounding"][k], *row["off_screen"][k]):
+                    labels[i, k, number[category]] = 1.0
+        except (LookupError, TypeError) as error:
+            raise DataError(f"{paths[0]}: what sounds in {clip.name} is malformed; make the data again") from error
     return labels
+
+
+def _manifest(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of a manifest.jsonl by split and name."""
+    rows = {}
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = parse_json(line)
+            rows[row["split"], row["name"]] = row
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: a line of it is malformed ({error}); make the data again") from error
+    return rows
 
 
 class SoundDataset(Dataset[Tensor]):

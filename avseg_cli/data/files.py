@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,11 @@ from torch import Tensor
 
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.subsets import MASK_SIZE
-from avseg_cli.errors import DataError
+from avseg_cli.errors import CheckpointError, DataError
 from avseg_cli.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, clip_log_mel
+from avseg_cli.model.state_files import load_tensors_only
+
+MAX_PICKLED_LOG_MEL = 16 << 20   # bytes; ten seconds of AVSBench take a quarter of a megabyte
 
 
 def read_image(path: Path, mode: str | None = None) -> np.ndarray:
@@ -84,14 +86,16 @@ def read_log_mel(clip: Clip) -> Tensor:
 
 
 def _read_pickled_log_mel(path: Path, frames: int) -> Tensor:
-    """The pickle holds one tensor; only a loader that runs no code may open it."""
+    """The pickle holds one tensor; only a loader that runs no code may open it, and no more than a tensor's worth."""
+    if path.stat().st_size > MAX_PICKLED_LOG_MEL:
+        raise DataError(f"{path}: too large for a log-mel, not opened; make it again with `avseg prepare`")
     try:
-        tensor = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise DataError(
-            f"{path}: not a pickled tensor ({str(error).splitlines()[0]}); use the wav instead"
-        ) from error
+        tensor = load_tensors_only(path)
+    except CheckpointError as error:
+        raise DataError(f"{error}; not a pickled tensor, so use the wav instead") from error
     shape = (frames, 1, EXAMPLE_FRAMES, MEL_BANDS)
-    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
-        raise DataError(f"{path}: expected a tensor of shape {shape}; make it again with `avseg prepare`")
+    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or not tensor.is_floating_point():
+        raise DataError(f"{path}: expected floats of shape {shape}; make it again with `avseg prepare`")
+    if tensor.layout != torch.strided or not torch.isfinite(tensor).all():
+        raise DataError(f"{path}: has values that are not finite numbers; make it again with `avseg prepare`")
     return tensor.detach().float()

@@ -4,33 +4,84 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+
+from av.error import FFmpegError
 
 from avseg_cli.errors import OutputError
 
+ATTEMPTS = 10   # at putting a folder in place
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def partial_name(path: Path, process: int | None = None) -> Path:
     """The name under which ``path`` is written: hidden, in the same folder, of one process (this one) alone."""
-    return path.with_name(f".{path.name}.{os.getpid() if process is None else process}.part")
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid() if process is None else process}.part")
+
+
+def _machine() -> str:
+    """Folders are shared between machines, and their processes have the same numbers."""
+    return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:16]
+
+
+@lru_cache(maxsize=4096)   # once in a run: a folder may hold a million outputs
+def discard_abandoned(folder: Path) -> None:
+    """Delete what processes of this machine that were killed left half-written in ``folder``."""
+    name = re.compile(rf"\..+\.{_machine()}-(\d+)\.(part|old)")
+    try:
+        entries = os.listdir(folder)
+    except OSError:   # may be written to, but not read
+        return
+    for entry in entries:
+        match = name.fullmatch(entry)
+        if match and not _runs(int(match[1])):
+            discard(folder / entry)
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":
+        return True   # asking would end it there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:   # another user's
+        return True
+    return True
 
 
 def commit(partial: Path, path: Path) -> None:
     """Move a finished file or folder to its place, replacing what was there."""
     if partial.is_dir():
-        old = partial.with_suffix(".old")
-        if path.exists():
-            os.replace(path, old)
-        os.replace(partial, path)
-        discard(old)
+        _commit_folder(partial, path)
         return
     with open(partial, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def _commit_folder(partial: Path, path: Path) -> None:
+    """A folder cannot replace another in one step; one that comes between is moved away like the first."""
+    old = partial.with_suffix(".old")
+    for _ in range(ATTEMPTS):
+        if path.exists():
+            os.replace(path, old)
+        try:
+            os.replace(partial, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            discard(old)
+            continue
+        discard(old)
+        return
+    raise OSError(errno.EBUSY, "other processes keep writing it", str(path))
 
 
 def discard(path: Path) -> None:
@@ -51,3 +102,9 @@ def writing(path: Path) -> Iterator[None]:
             raise OutputError(f"{path}: the disk is full, so nothing was kept; free some, or use -o") from error
         why = error.strerror or error
         raise OutputError(f"{path}: cannot be written ({why}); use -o to write elsewhere") from error
+    except FFmpegError as error:
+        why = error.strerror or error
+        raise OutputError(
+            f"{path}: FFmpeg cannot write it ({why}): the input's times or sound do not go into this kind of file; "
+            "try -o with .mkv"
+        ) from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,9 @@ from avseg_cli.errors import InputError
 if TYPE_CHECKING:
     from av.packet import Packet
 
+# a file of these kinds is a list of other files or addresses: what it names was not given to us to read
+REFERRING = ("concat", "hls", "applehttp", "dash", "imf", "sdp", "rtsp", "rtp", "lavfi", "image2", "tty")
+LOCAL = {"protocol_whitelist": "file"}
 MAX_DEMUX_ERRORS = 200  # in a row; beyond this nothing more can be read
 
 
@@ -47,23 +52,40 @@ class Damage:
 
 def open_input(path: Path) -> InputContainer:
     """Open ``path`` for reading; raises ``InputError`` saying why it cannot be read."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if path.is_dir():
+    facts = _facts(path)
+    if stat.S_ISDIR(facts.st_mode):
         raise InputError(f"{path}: is a folder, not a video")
-    if path.stat().st_size == 0:
+    if facts.st_size == 0:
         raise InputError(f"{path}: the file is empty")
     try:
         # the absolute path cannot be mistaken for a protocol ("a:b.mp4") nor for an option
-        return av.open(os.path.abspath(path), metadata_errors="replace")
+        container = av.open(os.path.abspath(path), metadata_errors="replace", options=LOCAL)
     except InvalidDataError as error:
         raise InputError(
             f"{path}: not a video, or a file cut off before its index; get a whole copy of it"
         ) from error
     except PermissionError as error:
+        if os.access(path, os.R_OK):   # FFmpeg's own refusal of what a list of files names
+            raise _refers(path) from error
         raise InputError(f"{path}: may not be read (permission denied)") from error
     except (FFmpegError, OSError) as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror or error})") from error
+    if not {*container.format.name.split(",")}.isdisjoint(REFERRING):
+        container.close()
+        raise _refers(path)
+    return container
+
+
+def _refers(path: Path) -> InputError:
+    return InputError(f"{path}: is a list of other files or addresses, not a video; give those it names")
+
+
+def _facts(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        raise InputError(f"{path}: {'no such file' if missing else f'may not be read ({error.strerror})'}") from error
 
 
 @contextmanager
@@ -73,7 +95,10 @@ def spooled(source: str | Path) -> Iterator[Path]:
     A pipe cannot be read twice, nor an MP4 whose index is at its end from one.
     """
     path = Path(source)
-    if str(source) != "-" and (not path.exists() or path.is_file() or path.is_dir()):
+    mode = 0 if str(source) == "-" else _facts(path).st_mode
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise InputError(f"{path}: is a device, not a video; record it to a file first")
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="avseg-") as folder:

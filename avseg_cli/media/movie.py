@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import av
 from av.audio.resampler import AudioResampler
 from av.container import OutputContainer
-from av.error import ArgumentError, FFmpegError
+from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
@@ -80,6 +80,7 @@ class Movie:
         self._copied_sound = copied_sound
         self.codec = available(codecs)
         self.frames = 0
+        self.left_out = 0   # packets of sound too damaged to be written
         self._offset = round(Fraction(span[0]) / video.time_base)
         self._container: OutputContainer | None = None
         self._sound = SoundPackets(video.sound, *span) if video.sound else None
@@ -204,7 +205,10 @@ class Movie:
             if packet is None or (until is not None and packet.dts * packet.time_base > until):
                 return
             self._waiting = None
-            self._container.mux(packet)
+            try:
+                self._container.mux(packet)
+            except (InvalidDataError, ArgumentError):   # muxers look into some codecs' packets
+                self.left_out += 1
 
     def _sound_packets(self, copy: bool) -> Iterator[Packet]:
         if not copy:

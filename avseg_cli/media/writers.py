@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from PIL import Image
 
@@ -40,6 +41,7 @@ class Writer:
     """
 
     draws = False
+    left_out = 0            # packets of sound too damaged to be written
     sound_action = "none"   # what became of the sound: none, copied, re-encoded to AAC
 
     def __init__(self, path: Path, job: Job) -> None:
@@ -88,6 +90,10 @@ class MovieWriter(Writer):
         """What becomes of the sound; known at the end where another program encodes."""
         return self.movie.sound_action
 
+    @property
+    def left_out(self) -> int:
+        return self.movie.left_out
+
     def write(self, frame: VideoFrame) -> None:
         self.movie.write(frame)
 
@@ -97,7 +103,7 @@ class MovieWriter(Writer):
     def abort(self) -> None:
         try:
             self.movie.close()
-        except OSError:
+        except (OSError, FFmpegError):
             pass  # the disk that refused to take the file may refuse its last bytes too
         finally:
             discard(self.partial)

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from avseg_cli.errors import CheckpointError, DeviceError
+from avseg_cli.json_text import parse_json
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
@@ -84,7 +85,7 @@ def read_info(path: str | Path) -> CheckpointInfo:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        about = json.loads(metadata["avseg"])
+        about = parse_json(metadata["avseg"])
         if about["format"] != FORMAT:
             raise CheckpointError(f"{path}: written in format {about['format']!r}; this avseg reads {FORMAT}")
         config = ModelConfig.from_dict(about["config"])

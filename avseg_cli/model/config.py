@@ -9,6 +9,13 @@ from avseg_cli.errors import CheckpointError
 
 FUSIONS = ("stbava", "none", "tpavi", "han", "cmran", "jca")
 
+MAX_GRID = 256   # tokens a side; SAM has 64
+RANGES = {       # what a model can be made of; ViT-H lies well inside
+    "image_size": (8, 4096), "patch_size": (1, 64), "embed_dim": (1, 4096), "depth": (1, 64), "num_heads": (1, 64),
+    "window_size": (0, 256), "out_chans": (1, 2048), "decoder_mlp_dim": (1, 16384), "adapter_dim": (1, 4096),
+    "audio_dim": (1, 4096), "fusion_depth": (0, 64), "fusion_heads": (1, 64), "clip_frames": (1, 64),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -41,19 +48,33 @@ class ModelConfig:
     clip_frames: int = 5              # T, one frame a second
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "global_blocks", tuple(self.global_blocks))
-        problem = self._problem()
+        if isinstance(self.global_blocks, list):   # as JSON has it
+            object.__setattr__(self, "global_blocks", tuple(self.global_blocks))
+        problem = self._ill_typed() or self._problem()
         if problem:
             raise CheckpointError(f"the model configuration is not valid: {problem}")
 
-    def _problem(self) -> str | None:
-        positive = ("image_size", "patch_size", "embed_dim", "depth", "num_heads", "out_chans", "clip_frames")
-        for name in positive:
+    def _ill_typed(self) -> str | None:
+        """A field that no model can have: configurations come from files that anybody may have written."""
+        for name, (least, most) in RANGES.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or not 0 < value <= 16384:
-                return f"{name} is {value!r}"
+            if type(value) is not int or not least <= value <= most:
+                return f"{name} is {value!r}, not a whole number from {least} to {most}"
+        for name in ("adapters", "temporal", "bidirectional"):
+            if type(getattr(self, name)) is not bool:
+                return f"{name} is {getattr(self, name)!r}, not true or false"
+        if type(self.vggish_width) not in (int, float) or not 0 < self.vggish_width <= 1:
+            return f"vggish_width is {self.vggish_width!r}, not more than 0 and at most 1"
+        blocks = self.global_blocks
+        if not isinstance(blocks, tuple) or any(type(b) is not int or not 0 <= b < self.depth for b in blocks):
+            return f"global_blocks is {blocks!r}, not a list of block numbers"
+        return None if isinstance(self.backbone, str) else f"backbone is {self.backbone!r}"
+
+    def _problem(self) -> str | None:
         if self.image_size % self.patch_size:
             return f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
+        if self.grid > MAX_GRID:
+            return f"image_size {self.image_size} makes {self.grid} tokens a side, more than {MAX_GRID}"
         if self.embed_dim % self.num_heads or self.out_chans % (2 * self.fusion_heads):
             return "a width is not divisible by its number of heads"
         if self.stem not in ("patch", "conv"):

@@ -34,12 +34,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         start = file.read(9)
     if start[8:] == b"{":
         return _read_safetensors(path)
-    is_zip = start[:4] == b"PK\x03\x04"
-    if is_zip:
-        _refuse_bomb(path)
-    elif path.stat().st_size > MAX_OLD_FILE:
-        raise CheckpointError(f"{path}: too large for PyTorch's old format; save it again with a new one")
-    state = _unwrap(path, _load_tensors_only(path, is_zip))
+    state = _unwrap(path, load_tensors_only(path))
     _refuse_odd_tensors(path, state)
     return state
 
@@ -66,7 +61,17 @@ def _refuse_bomb(path: Path) -> None:
         raise CheckpointError(f"{path}: its table of contents is oversized; not opened")
 
 
-def _load_tensors_only(path: Path, is_zip: bool) -> object:
+def load_tensors_only(path: Path) -> object:
+    """What a file of PyTorch's holds, without running code in it; tensors of a zip stay mapped to the file.
+
+    Raises ``CheckpointError`` for a file that is damaged, carries code, or would unpack to more than it is.
+    """
+    with open(path, "rb") as file:
+        is_zip = file.read(4) == b"PK\x03\x04"
+    if is_zip:
+        _refuse_bomb(path)
+    elif path.stat().st_size > MAX_OLD_FILE:
+        raise CheckpointError(f"{path}: too large for PyTorch's old format; save it again with a new one")
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:

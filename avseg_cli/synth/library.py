@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.errors import DataError
+from avseg_cli.json_text import parse_json
 from avseg_cli.synth.sound_files import SAMPLE_RATE, read_wav
 
 SPLITS = ("train", "val", "test", "test_unseen")
@@ -222,7 +222,10 @@ def _licences(*folders: Path) -> dict[str, dict[str, str]]:
     for folder in folders:
         path = folder.parent / "LICENCES.json"
         if path.is_file():
-            return json.loads(path.read_text())
+            try:
+                return parse_json(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise DataError(f"{path} is not JSON ({error}); fetch the media again") from error
     return {}
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import multiprocessing
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.errors import DataError, OutputError
+from avseg_cli.media.atomic import discard, discard_abandoned, partial_name
 from avseg_cli.synth.compose import SynthClip, compose_clip
 from avseg_cli.synth.contact_sheet import contact_sheet
 from avseg_cli.synth.library import SPLITS, Library
@@ -91,9 +91,10 @@ def synthesise(options: SynthOptions, report: Report = lambda done, total: None)
     library = options.load(splits)
     _check(library)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=f".{options.out.name}.") as scratch:
-        root = Path(scratch, options.out.name)
-        root.mkdir()
+    discard_abandoned(options.out.parent)
+    root = partial_name(options.out)
+    root.mkdir()
+    try:
         rows = []
         for row in _made(options, library, root, tasks):
             rows.append(row)
@@ -101,6 +102,8 @@ def synthesise(options: SynthOptions, report: Report = lambda done, total: None)
         _write_record(options, library, root, rows)
         _write_sheet(options, library, root, tasks)
         os.replace(root, options.out)
+    finally:
+        discard(root)
     return {split: sum(task[0] == split for task in tasks) for split in splits}
 
 

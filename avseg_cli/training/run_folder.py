@@ -19,6 +19,7 @@ from torch import Tensor
 from avseg_cli.data.dataset import Sharing
 from avseg_cli.data.write import write_json, write_whole
 from avseg_cli.errors import AvsegError, DataError, OutputError
+from avseg_cli.json_text import parse_json
 from avseg_cli.training.options import STAGES, TrainOptions
 
 RESUME = "resume.safetensors"
@@ -111,8 +112,8 @@ class StageFolder:
 
     @property
     def options(self) -> TrainOptions:
-        """What the stage was told; it must have been started."""
-        return TrainOptions.from_dict(json.loads((self.path / "config.json").read_text())["options"])
+        """What the stage was told; it must have been started. Raises ``DataError`` when that is damaged."""
+        return _options(self.path / "config.json")
 
     def records(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
@@ -120,8 +121,8 @@ class StageFolder:
         records = []
         for line in path.read_text().splitlines() if path.is_file() else []:
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
+                records.append(parse_json(line))
+            except ValueError:
                 break
         return records
 
@@ -147,7 +148,7 @@ class StageFolder:
         try:
             with safe_open(path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no dict
-                return tensors, json.loads(file.metadata()["state"])
+                return tensors, parse_json(file.metadata()["state"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path}: damaged ({error}); delete it to start the stage anew") from error
 
@@ -180,6 +181,13 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=100)
+
+
+def _options(config: Path) -> TrainOptions:
+    try:
+        return TrainOptions.from_dict(parse_json(config.read_text(encoding="utf-8"))["options"])
+    except (AvsegError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{config}: damaged or edited ({error}); start the run anew with --out elsewhere") from error
 
 
 def unfinished(run: Path) -> list[TrainOptions]:
