@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from avseg_cli.inputs import Source, check_outputs
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.remote import delivered, exists, fetched, is_url
 from avseg_cli.render import Progress, Rendered, Settings, render
 from avseg_cli.segment import check_span
 
@@ -95,25 +97,39 @@ class Batch:
     def _one(
         self, source: Source, outcome: Outcome, loaded: Callable[[], AvsegModel], listener: Listener
     ) -> None:
-        missing = {name: path for name, path in outcome.outputs.items() if not path.exists()}
+        missing = {name: path for name, path in outcome.outputs.items() if not exists(path)}
         if self.skip_existing and not missing:
             outcome.status = "skipped"
             return
         if self.skip_existing:
             outcome.outputs = missing
         check_outputs(source, outcome.outputs, self.overwrite)
-        with spooled(source.path) as path:
+        opened = fetched if is_url(source.path) else spooled
+        with opened(source.path) as path, _named(path, source.path):
             video = outcome.video = probe(path, self.audio, self.audio_track)
             check_span(video, *self._start_duration())
             if self.dry_run:
                 outcome.status = "planned"
                 return
             progress = listener.started(source.path, video)
-            outcome.rendered = render(video, loaded(), outcome.outputs, self.settings, self.checkpoint, progress)
+            with delivered(outcome.outputs) as places:
+                outcome.rendered = render(video, loaded(), places, self.settings, self.checkpoint, progress)
+                outcome.rendered.outputs = outcome.outputs
         outcome.status = "done"
 
     def _start_duration(self) -> tuple[float, float | None]:
         return self.settings.start, self.settings.duration
+
+
+@contextmanager
+def _named(copy: Path, source: Path) -> Iterator[None]:
+    """Errors about a temporary copy name what it is a copy of."""
+    try:
+        yield
+    except AvsegError as error:
+        if copy == source:
+            raise
+        raise type(error)(str(error).replace(str(copy), str(source))) from error
 
 
 def _explained(error: Exception, path: Path) -> AvsegError:

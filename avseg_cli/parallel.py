@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avseg_cli.errors import AvsegError, DeviceError, InputError
+from avseg_cli.remote import is_url
 from avseg_cli.threads import cores, take_share
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class _Worker:
         self.end()
         source, outputs = self.item
         for path in outputs.values():
-            discard(partial_name(path, self.process.pid))
+            if not is_url(path):   # those are made in a temporary folder
+                discard(partial_name(path, self.process.pid))
         error = _why_it_died(source.path, self.process.exitcode)
         return Outcome(source.path, "failed", outputs, error=error, seconds=time.perf_counter() - self.began)
 

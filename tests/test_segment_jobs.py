@@ -81,7 +81,7 @@ def long_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_process_costs_one_video(tiny_checkpoint: Path, long_clips: Path, tmp_path: Path) -> None:
     running = start(tiny_checkpoint, long_clips, "-o", tmp_path, "--fps", 5, "--json")
     until(lambda: list(tmp_path.glob(".*.part")))
-    victim = int(next(tmp_path.glob(".*.part")).name.split(".")[-2])
+    victim = int(next(tmp_path.glob(".*.part")).name.split("-")[-1].removesuffix(".part"))
     assert victim in workers_of(running)
     os.kill(victim, signal.SIGKILL)
     out, err = running.communicate(timeout=250)

@@ -32,7 +32,9 @@ def register(app: typer.Typer) -> None:
 def segment(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUTS…", help="Videos, folders of videos, patterns, or - for a video on stdin."),
+        typer.Argument(metavar="INPUTS…", help=(
+            "Videos, folders of videos, patterns, https://, s3:// or gs:// addresses, or - for a video on stdin."
+        )),
     ],
     output: Annotated[
         str | None,
@@ -112,6 +114,19 @@ def segment(
             "Videos segmented at once, each by a process with a model and its share of the cores."
         )),
     ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", rich_help_panel=HOW, help=(
+            "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or local. Needs avseg[cluster]."
+        )),
+    ] = None,
+    ray_cpus: Annotated[
+        float, typer.Option(min=0.01, rich_help_panel=HOW, help="Cores of each of the cluster's workers.")
+    ] = 1.0,
+    ray_gpus: Annotated[
+        float | None,
+        typer.Option(min=0, rich_help_panel=HOW, help="GPUs of each; 0.25: four share one. Default: 1 if there are."),
+    ] = None,
     start: Annotated[float, typer.Option(rich_help_panel=WHAT, help="Begin at this second.")] = 0.0,
     duration: Annotated[
         float | None, typer.Option(rich_help_panel=WHAT, help="Segment this many seconds only.")
@@ -171,6 +186,7 @@ def segment(
     from avseg_cli.batch import Batch, exit_code
     from avseg_cli.cli.report import Report
     from avseg_cli.clips import Grid
+    from avseg_cli.cluster import everywhere, run_ray
     from avseg_cli.inputs import find_sources, plan_outputs
     from avseg_cli.parallel import run_jobs
     from avseg_cli.render import Settings
@@ -186,10 +202,16 @@ def segment(
     index = _index([paths["report"] for paths in outputs if "report" in paths], output, overwrite or skip_existing)
     settings = Settings(fps, consecutive, stride, start, duration, threshold, batch_size,
                         _style(color, opacity, dim, contour), _codecs(encoder))
+    if ray is not None:
+        checkpoint = everywhere(checkpoint) if os.path.exists(checkpoint) else checkpoint
+        audio = audio and Path(everywhere(audio))
     batch = Batch(partial(_load, checkpoint, device, precision), settings, checkpoint, audio, audio_track,
                   overwrite, skip_existing, dry_run)
     with Report(len(sources), quiet, as_json) as report:
-        outcomes = list(run_jobs(batch, list(zip(sources, outputs, strict=True)), report, jobs))
+        work = list(zip(sources, outputs, strict=True))
+        runs = run_jobs(batch, work, report, jobs) if ray is None else run_ray(
+            batch, work, report, ray, ray_cpus, ray_gpus)
+        outcomes = list(runs)
     if len(outcomes) == 1 and outcomes[0].error:
         raise outcomes[0].error
     position = {source.path: place for place, source in enumerate(sources)}
