@@ -1,0 +1,93 @@
+"""``python -m tests.campaign --minutes 10 --seed 1``: the corpus, the faults, then mutated files until time is up."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))   # the makers of test videos
+
+from .cases import Maker  # noqa: E402
+from .faults import inject  # noqa: E402
+from .judge import Verdict  # noqa: E402
+from .media import corpus  # noqa: E402
+from .mutate import Seeds  # noqa: E402
+from .watch import Watch  # noqa: E402
+
+
+def main() -> int:
+    options = _options()
+    verdicts: list[Verdict] = []
+    injected = 0
+    until = time.monotonic() + 60 * options.minutes
+    with tempfile.TemporaryDirectory(prefix="campaign-") as name:
+        base = Path(name)
+        if "faults" in options.parts:
+            def tell(fault: str, problems: list[str]) -> None:
+                nonlocal injected
+                injected += 1
+                print(f"{fault}: {'; '.join(problems) or 'nothing lost'}", file=sys.stderr, flush=True)
+                if problems:
+                    verdicts.append(Verdict(None, "lost", problems))
+
+            inject(base / "faults", options.seed, options.rounds, tell)
+        with Watch(base, options.patience) as watch:
+            for kind, make in _inputs(base, options, until):
+                verdict = watch.try_case(kind, make)
+                verdicts.append(verdict)
+                if verdict.problems or options.verbose:
+                    print(f"{kind}: {verdict.outcome} in {verdict.seconds:.1f} s, {'; '.join(verdict.problems)} "
+                          f"[{verdict.said[:300]}]", file=sys.stderr, flush=True)
+    print(_report(verdicts, injected))
+    return int(any(verdict.problems for verdict in verdicts))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10, help="when to stop mutating files; the rest is always run")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=["faults", "corpus", "mutations"],
+                        help="faults,corpus,mutations or some of them")
+    parser.add_argument("--only", default="", help="cases of the corpus whose name matches this")
+    parser.add_argument("--rounds", type=int, default=10, help="kills of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutated case")
+    parser.add_argument("--patience", type=float, default=240, help="seconds after which a case counts as hung")
+    parser.add_argument("--verbose", action="store_true", help="a line for every case on stderr")
+    return parser.parse_args()
+
+
+def _inputs(base: Path, options: argparse.Namespace, until: float) -> Iterator[tuple[str, Maker]]:
+    if "corpus" in options.parts:
+        yield from ((name, make) for name, make in corpus(options.seed).items() if re.search(options.only, name))
+    if "mutations" in options.parts:
+        (base / "seeds").mkdir()
+        seeds = Seeds(base / "seeds")
+        for number in count(options.first):
+            if time.monotonic() > until:
+                return
+            yield seeds.makers(options.seed, number)
+
+
+def _report(verdicts: list[Verdict], injected: int) -> str:
+    tried = [verdict for verdict in verdicts if verdict.case is not None]
+    mutated = sum("mutated" in verdict.case.name for verdict in tried)
+    lines = [f"inputs tried      {len(tried):6d}   ({len(tried) - mutated} of the corpus, {mutated} mutated)"]
+    lines += [f"  {outcome:24s}{number:6d}"
+              for outcome, number in Counter(verdict.outcome for verdict in tried).most_common()]
+    if tried:
+        lines.append(f"slowest input     {max(v.seconds for v in tried):6.1f} s")
+        lines.append(f"most memory added {max(v.peak for v in tried):6.0f} MB")
+    lines.append(f"faults injected   {injected:6d}")
+    lines.append(f"losses            {sum(bool(verdict.problems) for verdict in verdicts):6d}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
