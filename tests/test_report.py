@@ -88,6 +88,13 @@ def test_what_a_file_is_called_cannot_become_code(tmp_path: Path) -> None:
     assert "<img src=x" not in page.read_text() and "&lt;img src=x" in page.read_text()
 
 
+def test_a_name_that_is_no_text_still_gets_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_page, "EMBEDDED", 1000)
+    name = "caf\udce9.mp4"   # as a Latin-1 name comes from the system
+    page = write_report(tmp_path, Clip(seconds=1), name)
+    assert "<h1>caf?.mp4</h1>" in page.read_text() and 'src="caf%E9.avseg.video.mp4"' in page.read_text()
+
+
 def test_sound_that_browsers_do_not_play_is_made_aac(tmp_path: Path) -> None:
     page = write_report(tmp_path, Clip(seconds=1, sound="ac3", sound_rate=48000))
     with av.open(str(movie_of(page, tmp_path))) as container:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from avseg_cli import __version__
-from avseg_cli.data.write import write_whole
 from avseg_cli.evaluate import Evaluation
-from avseg_cli.media.atomic import writing
-from avseg_cli.pages.html import page, picture_uri
+from avseg_cli.pages.html import page, picture_uri, stamp, write_page
 from avseg_cli.pages.plots import score_plots
 from avseg_cli.scoring.examples import Example
 from avseg_cli.scoring.report import COLUMNS, DEFINITIONS, rows
@@ -26,18 +22,6 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write the page of an evaluation; raises ``OutputError`` when it cannot be written."""
     write_page(path, page("evaluate.html", title=f"{evaluation.subset.name} {evaluation.split}", **stamp(),
                           **scores(evaluation)))
-
-
-def write_page(path: Path, text: str) -> None:
-    """Put a page in its place, whole or not at all; raises ``OutputError`` when the system refuses."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def stamp() -> dict[str, str]:
-    """What every page says at its end."""
-    return {"version": __version__, "made": f"{datetime.now():%Y-%m-%d %H:%M}"}
 
 
 def scores(evaluation: Evaluation) -> dict[str, Any]:

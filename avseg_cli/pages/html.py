@@ -5,11 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from avseg_cli import __version__
+from avseg_cli.data.write import write_whole
+from avseg_cli.media.atomic import writing
 from avseg_cli.media.preview import clock
 
 
@@ -19,8 +26,30 @@ def page(template: str, **values: Any) -> str:
         loader=PackageLoader("avseg_cli.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["clock"] = clock
+    environment.filters["clock"], environment.filters["address"] = clock, address
     return environment.get_template(template).render(**values)
+
+
+def address(path: str) -> str:
+    """A relative path as a link; names of files need not be text."""
+    return quote(os.fsencode(path))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a page; what is no text in a file's name becomes a question mark."""
+    path.write_text(text, encoding="utf-8", errors="replace")
+
+
+def write_page(path: Path, text: str) -> None:
+    """Put a page in its place, whole or not at all; raises ``OutputError`` when the system refuses."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda partial: write(partial, text))
+
+
+def stamp() -> dict[str, str]:
+    """What every page says at its end."""
+    return {"version": __version__, "made": f"{datetime.now():%Y-%m-%d %H:%M}"}
 
 
 def picture_uri(image: Image.Image, kind: str = "JPEG", **options: Any) -> str:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from avseg_cli import __version__
 from avseg_cli.batch import Outcome
-from avseg_cli.data.write import write_whole
-from avseg_cli.media.atomic import writing
-from avseg_cli.pages.html import page
+from avseg_cli.pages.html import page, stamp, write_page
 
 NAME = "index.avseg.html"
 HEAD = 200_000   # characters of a report in which its card is found
@@ -33,10 +29,7 @@ def write_index(path: Path, reports: list[tuple[Outcome, Path]]) -> None:
     cards = [_card(outcome, report, path.parent) for outcome, report in reports]
     done = sum("link" in card for card in cards)
     title = f"{done} report{'s' * (done != 1)}" + (f", {len(cards) - done} failed" if done < len(cards) else "")
-    text = page("index.html", title=title, cards=cards, version=__version__, made=f"{datetime.now():%Y-%m-%d %H:%M}")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_page(path, page("index.html", title=title, cards=cards, **stamp()))
 
 
 def _card(outcome: Outcome, report: Path, folder: Path) -> dict[str, Any]:

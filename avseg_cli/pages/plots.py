@@ -9,6 +9,7 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from avseg_cli.evaluate import Evaluation
 from avseg_cli.scoring.scores import by_category
@@ -52,6 +53,7 @@ def score_plots(evaluation: Evaluation) -> list[Markup]:
     """How the clips' IoU is spread, F over the threshold, and the categories' IoU where there are any."""
     figure, axis = axes("clips by IoU", "IoU", "clips")
     axis.hist([clip.iou for clip in evaluation.clips], bins=np.linspace(0, 1, 21), color=LINE)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     plots = [svg(figure)]
     frames = sum(clip.scored_frames for clip in evaluation.clips)
     if frames:

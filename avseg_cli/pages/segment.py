@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from avseg_cli.media.sound_picture import SoundPicture, sound_picture
 from avseg_cli.media.video import Picture, Video
 from avseg_cli.media.writers import Job, Writer
 from avseg_cli.pages.changes import Changes
-from avseg_cli.pages.html import lines_of_json, page, picture_uri
+from avseg_cli.pages.html import lines_of_json, page, picture_uri, stamp, write
 from avseg_cli.results import MaskResult
 
 EMBEDDED = 25_000_000     # bytes of video up to which a page carries it; longer ones lie beside the page
@@ -107,7 +106,7 @@ class ReportWriter(Writer):
         self._linked = self._movie.partial.stat().st_size > EMBEDDED
         start, end = self.job.span[0], max(end for _, end, *_ in self._masks)
         sound = sound_picture(self.job.video.sound, start, end)
-        self.partial.write_text(self._page(sound, summary), encoding="utf-8")
+        write(self.partial, self._page(sound, summary))
 
     def _page(self, sound: SoundPicture, summary: dict[str, Any]) -> str:
         video = self.job.video
@@ -120,7 +119,7 @@ class ReportWriter(Writer):
         movie = None if self._linked else base64.b64encode(self._movie.partial.read_bytes()).decode()
         return page(
             "segment.html",
-            title=video.path.name, made=f"{datetime.now():%Y-%m-%d %H:%M}", version=__version__,
+            **stamp(), title=video.path.name,
             card=self._card(sound, summary), facts=lines_of_json(facts, "masks", rows), about=self._about(),
             warnings=summary["warnings"], moments=[asdict(moment) for moment in moments],
             start=sound.start, length=sound.end - sound.start, ticks=_ticks(sound),

@@ -7,8 +7,8 @@ from typing import Any
 
 from avseg_cli.errors import OutputError
 from avseg_cli.evaluate import EvaluateOptions, evaluate
-from avseg_cli.pages.evaluate import scores, stamp, write_page
-from avseg_cli.pages.html import page
+from avseg_cli.pages.evaluate import scores
+from avseg_cli.pages.html import page, stamp, write_page
 from avseg_cli.pages.plots import curve
 from avseg_cli.training.options import STAGES, TrainOptions
 from avseg_cli.training.run_folder import StageFolder
