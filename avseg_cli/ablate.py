@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from avseg_cli.data.clips import read_clips
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.data.write import write_json, write_whole
 from avseg_cli.errors import DataError, InputError
@@ -26,7 +27,7 @@ DEEPEST = 8  # blocks, Fig. 6.3
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: its name, the table it belongs to, what it changes in the options, and the published row if there is one."""
+    """One row: its name, the table it belongs to, what it changes in the options, and the published row if any."""
 
     name: str
     table: str
@@ -109,6 +110,18 @@ def ablate(
     if any(VARIANTS[row.variant].table == "depth" for row in rows):
         write_whole(out / "depth.png", lambda partial: draw_depth(rows, base.subset, partial))
     return rows
+
+
+def plan(base: TrainOptions, variants: list[Variant], frozen: bool = False) -> list[str]:
+    """What ``ablate`` would still do, a line for each variant; writes nothing. Raises ``DataError`` for bad data."""
+    clips = [len(read_clips(base.data, find_subset(base.subset), split, base.limit_clips)) for split in ("train", "val")]
+    lines = [f"use {clips[0]} clips to train on and {clips[1]} to choose the best on"]
+    for variant in variants:
+        folder = Path(base.out) / variant.name
+        done = (folder / "evaluation.json").is_file()
+        how = "keep" if done else "train stage 1a of and evaluate" if frozen else "train and evaluate"
+        lines.append(f"{how} {variant.name} in {folder}")
+    return lines
 
 
 def _pretrained(base: TrainOptions, out: Path) -> TrainOptions:

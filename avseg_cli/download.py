@@ -81,7 +81,7 @@ def download(
             _take(entry, options.folder, on_progress)
         else:
             opener = build_opener(_CarefulRedirects(options.insecure))
-            _fetch(_Job(entry, _address(entry, options), options, on_progress, say, opener))
+            _fetch(_Job(entry, address(entry, options), options, on_progress, say, opener))
     return entry.path
 
 
@@ -95,7 +95,7 @@ def _lock(entry: PublicFile, say: Say) -> AbstractContextManager:
         return lock.acquire()
 
 
-def _address(entry: PublicFile, options: DownloadOptions) -> str:
+def address(entry: PublicFile, options: DownloadOptions) -> str:
     """The URL to ask, or ``DownloadError`` if asking is not allowed."""
     if options.offline:
         raise DownloadError(

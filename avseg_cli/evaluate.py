@@ -14,7 +14,7 @@ from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, Sharing, load_batches, read_labels
 from avseg_cli.data.subsets import MASK_SIZE, Subset, find_subset
 from avseg_cli.errors import DataError, InputError
-from avseg_cli.model.checkpoint import choose_device, load_model
+from avseg_cli.model.checkpoint import choose_device, find_checkpoint, load_model, read_info
 from avseg_cli.prefetch import Prefetch
 from avseg_cli.scoring.examples import Example, Extremes
 from avseg_cli.scoring.predictors import (
@@ -101,12 +101,26 @@ class Evaluation:
         return summarise(self.clips)
 
 
-def evaluate(options: EvaluateOptions) -> Evaluation:
-    """Score a split. Raises ``DataError``, ``CheckpointError`` or ``InputError`` with what is wrong."""
+def plan(options: EvaluateOptions) -> str:
+    """What ``evaluate`` would do; raises for data it cannot score, and loads no model."""
+    subset, clips = _scored(options)
+    subject = options.checkpoint or options.predictions or f"{options.backbone} prompted with {options.prompts}"
+    if options.checkpoint:
+        read_info(find_checkpoint(options.checkpoint))
+    return f"score {subject} on {len(clips)} clips of {subset.name} {options.split} in {options.data}"
+
+
+def _scored(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
     subset = find_subset(options.subset)
     clips = read_clips(options.data, subset, options.split, options.limit_clips)
     if not clips[0].masks:
         raise DataError(f"split {options.split} of {subset.name} has no masks to score against")
+    return subset, clips
+
+
+def evaluate(options: EvaluateOptions) -> Evaluation:
+    """Score a split. Raises ``DataError``, ``CheckpointError`` or ``InputError`` with what is wrong."""
+    subset, clips = _scored(options)
     predictor, subject = _predictor(options, clips)
     looked_at = {"frames"} if options.examples else set()
     data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False)

@@ -27,6 +27,7 @@ from avseg_cli.log_mel import SAMPLE_RATE, clip_log_mel
 from avseg_cli.media.audio import mono
 from avseg_cli.media.container import Damage, audio_stream, decode, open_input, video_stream
 
+Job = tuple[Clip, Path, bool, bool]   # clip, its raw video, overwrite, log-mel too
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 
 
@@ -47,18 +48,34 @@ def prepare(
 
     Raises ``DataError`` when the root is wrong or the layout has no raw videos.
     """
+    jobs = _jobs(data_root, subset, overwrite, log_mel)
+    if workers == 1:
+        return list(track(map(_prepare_clip, jobs), len(jobs)))
+    with ProcessPoolExecutor(workers) as pool:
+        return list(track(pool.map(_prepare_clip, jobs, chunksize=4), len(jobs)))
+
+
+def plan(data_root: str | Path, subset: Subset, overwrite: bool = False, log_mel: bool = False) -> dict[str, int]:
+    """How many clips ``prepare`` would make, would keep as they are, and could not make for want of a raw video."""
+    counts = {"make": 0, "keep": 0, "fail for want of the raw video of": 0}
+    for clip, video, *wanted in _jobs(data_root, subset, overwrite, log_mel):
+        frames, sound, spectrogram = _lacks(clip, *wanted)
+        if not (frames or sound or spectrogram):
+            counts["keep"] += 1
+        elif (frames or sound) and not video.is_file():
+            counts["fail for want of the raw video of"] += 1
+        else:
+            counts["make"] += 1
+    return counts
+
+
+def _jobs(data_root: str | Path, subset: Subset, overwrite: bool, log_mel: bool) -> list[Job]:
     if subset.layout == "avss":
         raise DataError(
             f"{subset.name} is published as frames and sound, there are no raw videos; use --check"
         )
     folder = subset_folder(data_root, subset)
-    jobs = [
-        (clip, raw_video(folder, subset, clip), overwrite, log_mel) for clip in all_clips(data_root, subset)
-    ]
-    if workers == 1:
-        return list(track(map(_prepare_clip, jobs), len(jobs)))
-    with ProcessPoolExecutor(workers) as pool:
-        return list(track(pool.map(_prepare_clip, jobs, chunksize=4), len(jobs)))
+    return [(clip, raw_video(folder, subset, clip), overwrite, log_mel) for clip in all_clips(data_root, subset)]
 
 
 def raw_video(folder: Path, subset: Subset, clip: Clip) -> Path:
@@ -69,12 +86,17 @@ def raw_video(folder: Path, subset: Subset, clip: Clip) -> Path:
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
-def _prepare_clip(job: tuple[Clip, Path, bool, bool]) -> Made:
+def _lacks(clip: Clip, overwrite: bool, log_mel: bool) -> tuple[bool, bool, bool]:
+    """Whether frames, sound and log-mel are to be made."""
+    frames = overwrite or not all(path.is_file() for path in clip.frames)
+    sound = overwrite or not clip.wav.is_file()
+    return frames, sound, log_mel and (overwrite or not clip.log_mel.is_file())
+
+
+def _prepare_clip(job: Job) -> Made:
     clip, video, overwrite, log_mel = job
     try:
-        lacks_frames = overwrite or not all(path.is_file() for path in clip.frames)
-        lacks_sound = overwrite or not clip.wav.is_file()
-        lacks_log_mel = log_mel and (overwrite or not clip.log_mel.is_file())
+        lacks_frames, lacks_sound, lacks_log_mel = _lacks(clip, overwrite, log_mel)
         if not (lacks_frames or lacks_sound or lacks_log_mel):
             return Made(clip.name, "kept")
         if (lacks_frames or lacks_sound) and not video.is_file():

@@ -88,6 +88,34 @@ def train(options: TrainOptions, resume: bool = False) -> Path:
     return StageFolder(run / options.stages[-1]).best
 
 
+def plan(options: TrainOptions, resume: bool = False) -> list[str]:
+    """What ``train`` would do, in sentences without their subject; raises as it would, and writes nothing."""
+    options = replace(options, stages=options.stages or whole_recipe(options))
+    run = Path(options.out)
+    if not resume:
+        _refuse_started(run, options.stages)
+    device = choose_device(options.device)
+    precision = str(choose_precision(options.precision, device)).removeprefix("torch.")
+    clips = [len(read_clips(options.data, find_subset(options.subset), split, options.limit_clips))
+             for split in ("train", "val")]
+    lines = [f"train on {clips[0]} clips and choose the best on {clips[1]}, on {device} in {precision}"]
+    for stage in options.stages:
+        recipe, folder = options.recipe(stage), StageFolder(run / stage)
+        if not folder.done:
+            going_on = "continue" if folder.started else "train"
+            lines.append(f"{going_on} stage {stage}, {recipe.epochs} epochs in batches of {recipe.batch_size}, into "
+                         f"{folder.path}")
+    if "1a" in options.stages:
+        lines.append(f"keep image embeddings in {cache_folder(options)}")
+    return lines
+
+
+def plan_resume(run: str | Path) -> list[str]:
+    """What ``resume`` would do."""
+    left = unfinished(Path(run))
+    return [line for options in left for line in plan(replace(options, out=str(run)), resume=True)]
+
+
 def resume(run: str | Path) -> list[Path]:
     """Continue every command whose stages a run folder has not finished; returns their best checkpoints."""
     left = unfinished(Path(run))

@@ -67,7 +67,8 @@ app = typer.Typer(
 )
 
 # One file per command group; each registers itself on `app` in `register`.
-COMMANDS = ("segment", "info", "doctor", "attention", "train", "evaluate", "ablate", "prepare", "synth", "weights", "bench")
+COMMANDS = ("segment", "info", "attention", "train", "evaluate", "ablate", "prepare", "synth", "weights", "bench",
+            "doctor")
 
 
 def _print_version(wanted: bool) -> None:

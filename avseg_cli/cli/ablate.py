@@ -11,6 +11,7 @@ import typer
 
 from avseg_cli.cli.completion import BACKBONES, list_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, PrecisionName
 
 
@@ -60,6 +61,7 @@ def ablate(
         Path | None, typer.Option(help="Folder of the embeddings. [default: OUT/embeddings]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train and evaluate the variants of the paper's Tables 6.2 and 6.3 and Fig. 6.3, published figures beside ours."""
     import json
@@ -68,7 +70,7 @@ def ablate(
     from rich.markdown import Markdown
 
     from avseg_cli.ablate import ablate as run_ablation
-    from avseg_cli.ablate import choose, to_markdown
+    from avseg_cli.ablate import choose, plan, to_markdown
     from avseg_cli.errors import InputError
     from avseg_cli.training.options import TrainOptions
     from avseg_cli.training.progress import console
@@ -81,7 +83,11 @@ def ablate(
         image_size=image_size, limit_clips=limit_clips, seed=seed, workers=workers, device=device, precision=precision,
         cache=str(cache) if cache else None, command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
-    rows = run_ablation(base, choose([name for name in variants.split(",") if name]), split, frozen)
+    chosen = choose([name for name in variants.split(",") if name])
+    if dry_run:
+        say_plan(plan(base, chosen, frozen))
+        return
+    rows = run_ablation(base, chosen, split, frozen)
     console().print(Markdown(to_markdown(rows, subset)))
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=1))

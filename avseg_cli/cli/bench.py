@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avseg_cli.cli.completion import PRECISIONS, checkpoints
+from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def bench(
     seed: Annotated[int, typer.Option(help="Of the random weights and inputs.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")] = False,
     scaling: Annotated[
-        bool, typer.Option("--scaling", rich_help_panel=SCALING, help="Time avseg segment on videos made for it instead.")
+        bool, typer.Option("--scaling", rich_help_panel=SCALING,
+                           help="Time avseg segment on videos made for it instead."),
     ] = False,
     lengths: Annotated[
         str, typer.Option(rich_help_panel=SCALING, help="Lengths of the videos in seconds.")
@@ -54,6 +56,7 @@ def bench(
     plot: Annotated[
         Path | None, typer.Option(rich_help_panel=SCALING, help="Draw time and memory over length into this file.")
     ] = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Compare speed, memory and results with the straightforward pipeline, component by component.
 
@@ -68,6 +71,10 @@ def bench(
 
         if plot:
             check_plot(plot)
+        if dry_run:
+            say_plan([f"time avseg segment on videos of {lengths} s at {rates} masks a second"]
+                     + ([f"write {plot}"] if plot else []))
+            return
         told = run_scaling(
             _numbers(lengths, "--lengths"), _numbers(rates, "--rates"), checkpoint or "default", device,
             lambda run: messages.print(f"measuring {run}"),
@@ -85,6 +92,9 @@ def bench(
         precision=precision, reference_precision=reference_precision, clips=clips, batch=batch, repeats=repeats,
         threads=threads, compiled=compiled, seed=seed,
     )  # fmt: skip
+    if dry_run:
+        say_plan([f"compare {parts} of {checkpoint or backbone}, the best of {repeats} runs each"])
+        return
     _show(run_bench(options, lambda part: messages.print(f"measuring {part}")), print_report, json)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from avseg_cli.cli.completion import BACKBONES, checkpoints, list_of, one_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, PrecisionName
 
 EXAMPLES = 6   # best clips on the page of --report, and as many worst
@@ -63,27 +64,30 @@ def evaluate(
     device: DeviceName = "auto",
     precision: PrecisionName = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON on stdout.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Score a model on AVSBench or data laid out like it: mIoU and F exactly as AVSBench defines them."""
     import json
 
     from avseg_cli.errors import InputError
-    from avseg_cli.evaluate import EvaluateOptions
+    from avseg_cli.evaluate import EvaluateOptions, plan
     from avseg_cli.evaluate import evaluate as run_evaluation
     from avseg_cli.scoring.report import DEFINITIONS, table, to_dict, write_csv
     from avseg_cli.training.progress import console
 
     if data is None:
         raise InputError("evaluation needs --data (or AVSEG_DATA): the folder that holds the subset's own")
-    result = run_evaluation(
-        EvaluateOptions(
-            data=str(data), subset=subset, split=split, checkpoint=checkpoint,
-            predictions=str(predictions) if predictions else None, prompts=prompts, backbone=backbone,
-            negatives=tuple(name for name in negatives.split(",") if name), move_sound=move_sound,
-            baselines=baselines, masks=str(masks) if masks else None, limit_clips=limit_clips, seed=seed,
-            device=device, precision=precision, examples=EXAMPLES if report else 0,
-        )
+    options = EvaluateOptions(
+        data=str(data), subset=subset, split=split, checkpoint=checkpoint,
+        predictions=str(predictions) if predictions else None, prompts=prompts, backbone=backbone,
+        negatives=tuple(name for name in negatives.split(",") if name), move_sound=move_sound,
+        baselines=baselines, masks=str(masks) if masks else None, limit_clips=limit_clips, seed=seed,
+        device=device, precision=precision, examples=EXAMPLES if report else 0,
     )  # fmt: skip
+    if dry_run:
+        say_plan([plan(options), *(f"write {path}" for path in (csv, report, masks) if path)])
+        return
+    result = run_evaluation(options)
     if csv:
         write_csv(csv, result)
     if report:

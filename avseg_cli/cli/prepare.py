@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.dry_run import DryRun, say_plan
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +26,7 @@ def prepare(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
     workers: Annotated[int | None, typer.Option(help="Processes. [default: all cores]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Make frames and sound from AVSBench's raw videos by the official rule, or check a data root."""
     import json
@@ -35,13 +37,16 @@ def prepare(
     from avseg_cli.data.dataset import Sharing
     from avseg_cli.data.subsets import find_subset
     from avseg_cli.errors import DataError, InputError
-    from avseg_cli.prepare import cores
+    from avseg_cli.prepare import cores, plan
     from avseg_cli.prepare import prepare as run_prepare
     from avseg_cli.training.progress import console, progress_bar
 
     if data is None:
         raise InputError("prepare needs --data (or AVSEG_DATA): the folder that holds the subset's own")
     kind = find_subset(subset)
+    if dry_run and not check:   # a check writes nothing anyway
+        say_plan(f"{what} {count} clips" for what, count in plan(data, kind, overwrite, log_mel).items() if count)
+        return
     with progress_bar(Sharing()) as progress:
         if check:
             report = check_root(data, kind, lambda clips: progress.track(clips, description="checking"))

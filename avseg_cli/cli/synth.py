@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from avseg_cli.cli.completion import one_of
+from avseg_cli.cli.dry_run import DryRun, say_plan
 
 synth_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
 
@@ -45,6 +46,7 @@ def synth(
         bool, typer.Option("--mp4", help="Also make real videos, and take the frames from them.")
     ] = False,
     mp4_size: Annotated[str, typer.Option(help="Width and height of those videos in pixels.")] = "480x360",
+    dry_run: DryRun = False,
 ) -> None:
     """Make 5-second clips with known masks in AVSBench's layout, from objects, sounds and backgrounds."""
     if context.invoked_subcommand is not None:
@@ -54,7 +56,7 @@ def synth(
     from rich.console import Console
     from rich.progress import Progress
 
-    from avseg_cli.synth.write import SynthOptions, synthesise
+    from avseg_cli.synth.write import SynthOptions, plan, synthesise
 
     folders = _folders(media, objects, sounds, backgrounds, distractors, ambience)
     if out is None:
@@ -70,6 +72,9 @@ def synth(
         workers=workers or os.cpu_count() or 1,
         video=_sides(mp4_size) if mp4 else None,
     )
+    if dry_run:
+        say_plan([f"make {', '.join(f'{n} {split}' for split, n in plan(options).items())} clips in {out}"])
+        return
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("making clips", total=None)
@@ -124,12 +129,21 @@ def fetch(
     debs: Annotated[
         Path | None, typer.Option(help="Folder with the .deb files; without it apt-get downloads them.")
     ] = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Get libre pictures, recordings and instruments from Debian packages (520 MB; needs fluidsynth)."""
     from rich.console import Console
 
+    from avseg_cli.errors import OutputError
     from avseg_cli.synth.fetch import fetch_media
+    from avseg_cli.synth.media_table import PACKAGES
 
+    if dry_run:
+        if out.exists():
+            raise OutputError(f"{out} already exists; name a new folder or remove it")
+        source = f"the folder {debs}" if debs else "Debian, by apt-get"
+        say_plan([f"get {package} from {source}" for package in PACKAGES] + [f"fill {out}"])
+        return
     console = Console(stderr=True)
     counts = fetch_media(out, debs, console.print)
     console.print(f"{out}: " + ", ".join(f"{count} {folder}" for folder, count in counts.items()))

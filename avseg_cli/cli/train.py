@@ -12,6 +12,7 @@ import typer
 
 from avseg_cli.cli.completion import BACKBONES, list_of, one_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, PrecisionName
 
 
@@ -109,14 +110,19 @@ def train(
         bool,
         typer.Option("--report", help="At the end, OUT/report.html: tables, curves, best and worst val clips."),
     ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train by the paper's recipe: ST-BAVA and decoder (1a), adapters and decoder (1b), then both (2)."""
     from avseg_cli.errors import InputError
+    from avseg_cli.train import plan, plan_resume
     from avseg_cli.train import resume as resume_run
     from avseg_cli.train import train as run_training
     from avseg_cli.training.options import TrainOptions
     from avseg_cli.training.progress import console
 
+    if resume is not None and dry_run:
+        say_plan(plan_resume(resume) or [f"do nothing: all stages of {resume} are done"])
+        return
     if resume is not None:
         done = resume_run(resume)
         for best in done:
@@ -130,20 +136,22 @@ def train(
         raise InputError(
             "training needs --data (or AVSEG_DATA) and --out, or --resume with the folder of a run"
         )
-    best = run_training(
-        TrainOptions(
-            data=str(data), subset=subset, out=str(out), stages=_stages(stage), backbone=backbone, init=init,
-            init_adapters=init_adapters,
-            pretrained=str(pretrained) if pretrained else None, epochs=epochs, batch_size=batch_size,
-            learning_rate=lr, optimizer=optimizer, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
-            loss=loss, augment=augment, patience=patience, accumulate=accumulate, dropout=dropout,
-            unfreeze=tuple(part for part in unfreeze.split(",") if part), depth=depth, fusion=fusion,
-            temporal=temporal, bidirectional=bidirectional, adapters=adapters, image_size=image_size,
-            limit_clips=limit_clips, seed=seed, workers=workers, device=device, precision=precision,
-            validate_every=validate_every, save_minutes=save_minutes, cache=str(cache) if cache else None,
-            command=shlex.join(["avseg", *sys.argv[1:]]),
-        )
+    options = TrainOptions(
+        data=str(data), subset=subset, out=str(out), stages=_stages(stage), backbone=backbone, init=init,
+        init_adapters=init_adapters,
+        pretrained=str(pretrained) if pretrained else None, epochs=epochs, batch_size=batch_size,
+        learning_rate=lr, optimizer=optimizer, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
+        loss=loss, augment=augment, patience=patience, accumulate=accumulate, dropout=dropout,
+        unfreeze=tuple(part for part in unfreeze.split(",") if part), depth=depth, fusion=fusion,
+        temporal=temporal, bidirectional=bidirectional, adapters=adapters, image_size=image_size,
+        limit_clips=limit_clips, seed=seed, workers=workers, device=device, precision=precision,
+        validate_every=validate_every, save_minutes=save_minutes, cache=str(cache) if cache else None,
+        command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
+    if dry_run:
+        say_plan(plan(options))
+        return
+    best = run_training(options)
     console().print(f"best checkpoint: {best}", soft_wrap=True)
     if report:
         _report(out)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avseg_cli.cli.completion import checkpoints, public_weights
+from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.text import printable
 from avseg_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from avseg_cli.download import DownloadOptions
     from avseg_cli.weights import PublicFile
 
 weights = typer.Typer(
@@ -71,6 +73,7 @@ def download(
     tries: Annotated[
         int, typer.Option(min=1, help="Give up after so many attempts in a row that bring nothing.")
     ] = 6,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Download public weights into the cache folder, checked by SHA-256.
@@ -83,6 +86,9 @@ def download(
 
     options = DownloadOptions(mirror, folder, offline, insecure, timeout, tries)
     entries = list(manifest().values()) if names == ["all"] else [public_file(name) for name in names]
+    if dry_run:
+        say_plan(_download_plan(entry, status(entry), options) for entry in entries)
+        return
     console = _stderr()
     try:
         for entry in entries:
@@ -158,16 +164,22 @@ def import_weights(
         Path | None, typer.Option("-o", "--output", help="Where to; FILE with .safetensors by default.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a checkpoint of the paper's published code (or of SAMA-AVS) into one avseg uses.
 
     Backbone, depth and adapters are read off the tensors; a file that does not fit is refused.
     """
-    from avseg_cli.model.import_weights import convert
+    from avseg_cli.model.import_weights import check_output, convert, import_checkpoint
     from avseg_cli.weights import size_text
 
     out = output or file.with_suffix(".safetensors")
+    if dry_run:
+        check_output(file, out, overwrite)
+        found = import_checkpoint(file)
+        say_plan([f"write {out}: {found.kind}, {found.config.backbone}, standing on {', '.join(found.base)}"])
+        return
     imported = convert(file, out, overwrite)
     config, size = imported.config, out.stat().st_size
     if as_json:
@@ -178,6 +190,20 @@ def import_weights(
     adapters = "adapters" if config.adapters else "no adapters"
     parts = f"{imported.kind}, {config.backbone}, {adapters}, {fusion}, {size_text(size)}"
     _say(_stderr(), f"{out}: {parts}; stands on {', '.join(imported.base)}")
+
+
+def _download_plan(entry: PublicFile, state: str, options: DownloadOptions) -> str:
+    from avseg_cli.download import address
+    from avseg_cli.weights import size_text
+
+    size = size_text(entry.size) if entry.size else "of unknown size"
+    if state == "verified":
+        return f"keep {entry.name}: {entry.path} is there and checked"
+    if options.folder is not None:
+        return f"take {entry.name} ({size}) from {options.folder} into {entry.path}"
+    if options.offline:
+        return f"fail on {entry.name}: it is {state}, and --offline allows no network"
+    return f"download {entry.name} ({size}) from {address(entry, options)} to {entry.path}"
 
 
 def _public_row(entry: PublicFile, state: str) -> dict[str, Any]:

@@ -61,8 +61,7 @@ def convert(path: str | Path, out: str | Path, overwrite: bool = False) -> Impor
     ``CheckpointError`` as ``import_checkpoint``, and ``OutputError`` when ``out`` exists.
     """
     path, out = Path(path), Path(out)
-    if out.exists() and (not overwrite or (path.exists() and out.samefile(path))):
-        raise OutputError(f"{out} already exists; name another file with -o, or use --overwrite")
+    check_output(path, out, overwrite)
     imported = import_checkpoint(path)
     model = empty_model(imported.config)
     left = model.load_state_dict(imported.state, strict=False, assign=True)  # VGGish stays empty: see base
@@ -70,6 +69,12 @@ def convert(path: str | Path, out: str | Path, overwrite: bool = False) -> Impor
     source = {"code": imported.kind, "file": path.name, "sha256": hash_file(path)}
     save_checkpoint(out, model, training={"imported": source}, base=imported.base)
     return imported
+
+
+def check_output(path: Path, out: Path, overwrite: bool) -> None:
+    """Refuse an output that exists, unless ``overwrite``, or is the input itself; raises ``OutputError``."""
+    if out.exists() and (not overwrite or (path.exists() and out.samefile(path))):
+        raise OutputError(f"{out} already exists; name another file with -o, or use --overwrite")
 
 
 def fit(state: dict[str, Tensor], expected: dict[str, torch.Size], path: str | Path) -> dict[str, Tensor]:

@@ -84,12 +84,7 @@ def synthesise(options: SynthOptions, report: Report = lambda done, total: None)
     report: called with (clips done, clips in all). Returns the number of clips per split.
     Raises OutputError when ``out`` exists and DataError when the media do not suffice.
     """
-    if options.out.exists():
-        raise OutputError(f"{options.out} already exists; name a new folder or remove it")
-    tasks = options.tasks()
-    splits = tuple(split for split in SPLITS if any(task[0] == split for task in tasks))
-    library = options.load(splits)
-    _check(library)
+    tasks, library = _ready(options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     discard_abandoned(options.out.parent)
     root = partial_name(options.out)
@@ -104,7 +99,26 @@ def synthesise(options: SynthOptions, report: Report = lambda done, total: None)
         os.replace(root, options.out)
     finally:
         discard(root)
-    return {split: sum(task[0] == split for task in tasks) for split in splits}
+    return _counts(tasks, library)
+
+
+def plan(options: SynthOptions) -> dict[str, int]:
+    """The number of clips per split that ``synthesise`` would make; raises as it would, and writes nothing."""
+    return _counts(*_ready(options))
+
+
+def _ready(options: SynthOptions) -> tuple[list[tuple[str, int]], Library]:
+    """What is to be made, and from what, once it is sure that it can be."""
+    if options.out.exists():
+        raise OutputError(f"{options.out} already exists; name a new folder or remove it")
+    tasks = options.tasks()
+    library = options.load(tuple(split for split in SPLITS if any(task[0] == split for task in tasks)))
+    _check(library)
+    return tasks, library
+
+
+def _counts(tasks: list[tuple[str, int]], library: Library) -> dict[str, int]:
+    return {split: sum(task[0] == split for task in tasks) for split in library.splits}
 
 
 def _check(library: Library) -> None:
