@@ -37,10 +37,11 @@ def print_scaling(report: Report, console: Console) -> None:
         f"--help {startup['help_seconds']:.2f} s; a video of one second, from the start of the command to its "
         f"masks, {startup['one_second_video_seconds']:.2f} s"
     )
-    table = Table("length", "--fps", "time", "peak memory")
+    table = Table("length", "--fps", "time", "processor time", "peak memory")
     for point in report["points"]:
+        busy = "" if point["cpu_seconds"] is None else _time(point["cpu_seconds"])
         peak = "" if point["peak_bytes"] is None else f"{point['peak_bytes'] / 1e6:,.0f} MB"
-        table.add_row(f"{point['video_seconds']:g} s", f"{point['fps']:g}", _time(point["seconds"]), peak)
+        table.add_row(f"{point['video_seconds']:g} s", f"{point['fps']:g}", _time(point["seconds"]), busy, peak)
     console.print(table)
     for line in report["fits"]:
         memory = "" if line["memory_growth"] is None else f"; largest memory {line['memory_growth']:.2f} times the smallest"

@@ -32,7 +32,8 @@ class Point:
     video_seconds: float
     fps: float
     seconds: float                 # of the whole process
-    peak_bytes: int | None         # resident; None where the system does not tell (Windows)
+    cpu_seconds: float | None      # of its processors; steadier where others compute too
+    peak_bytes: int | None         # resident; both None where the system does not tell (Windows)
 
 
 def run_scaling(
@@ -52,29 +53,43 @@ def run_scaling(
         videos = {seconds: make_video(Path(folder) / f"{seconds:g}.mp4", seconds) for seconds in sorted({1.0, *lengths})}
         common = ["--checkpoint", checkpoint, "--device", device]
         on_run("starting: --help, and a video of one second")
-        helps = [_run(["--help"])[0] for _ in range(HELP_RUNS)]
-        first = _segment(videos[1.0], 1.0, common)
+        started = startup(videos[1.0], common)
         points = []
         for fps in rates:
             for length in lengths:
                 on_run(f"{length:g} s of video at {fps:g} masks a second")
                 points.append(Point(length, fps, *_segment(videos[length], fps, common)))
     return {
-        "startup": {"help_seconds": min(helps), "one_second_video_seconds": first[0]},
+        "startup": started,
         "points": [asdict(point) for point in points],
         "fits": [fit(points, fps) for fps in rates],
     }
 
 
+def startup(video: Path, common: list[str]) -> dict[str, float]:
+    """What starting costs: ``--help``, and a video of one second from the start of the command to its mask."""
+    helps = [_run(["--help"])[0] for _ in range(HELP_RUNS)]
+    return {"help_seconds": min(helps), "one_second_video_seconds": _segment(video, 1.0, common)[0]}
+
+
+def measure_startup(checkpoint: str = "default", device: str = "auto") -> dict[str, float]:
+    """``startup`` on a video made for it; raises ``AvsegError`` with the command's own message when a run fails."""
+    with TemporaryDirectory(prefix="avseg-startup-") as folder:
+        return startup(make_video(Path(folder) / "1.mp4", 1.0), ["--checkpoint", checkpoint, "--device", device])
+
+
 def fit(points: list[Point], fps: float) -> dict[str, float | None]:
     """The straight line through the points of one rate: what a second of video costs, and how far memory moved."""
     own = [point for point in points if point.fps == fps]
-    slope, start = np.polyfit([point.video_seconds for point in own], [point.seconds for point in own], 1)
+    lengths = [point.video_seconds for point in own]
+    slope, start = np.polyfit(lengths, [point.seconds for point in own], 1)
+    busy = [point.cpu_seconds for point in own if point.cpu_seconds is not None]
     peaks = [point.peak_bytes for point in own if point.peak_bytes is not None]
     return {
         "fps": fps,
         "seconds_per_video_second": float(slope),
         "seconds_to_start": float(start),
+        "cpu_seconds_per_video_second": float(np.polyfit(lengths, busy, 1)[0]) if busy else None,
         "memory_growth": max(peaks) / min(peaks) if peaks else None,
     }
 
@@ -96,15 +111,15 @@ def draw(report: dict[str, Any], path: Path) -> None:
     """Time and memory over length, a line per rate; raises ``OutputError`` when it cannot be written."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    time, memory = figure.subplots(1, 2)
-    for fps in dict.fromkeys(point["fps"] for point in report["points"]):
-        own = [point for point in report["points"] if point["fps"] == fps]
-        lengths = [point["video_seconds"] for point in own]
-        time.plot(lengths, [point["seconds"] for point in own], "o-", label=f"--fps {fps:g}")
-        if own[0]["peak_bytes"] is not None:
-            memory.plot(lengths, [point["peak_bytes"] / 1e6 for point in own], "o-", label=f"--fps {fps:g}")
-    for axes, what in ((time, "time, s"), (memory, "peak memory, MB")):
+    panels = {"seconds": ("time, s", 1), "cpu_seconds": ("processor time, s", 1), "peak_bytes": ("peak memory, MB", 1e6)}
+    told = [name for name in panels if report["points"][0][name] is not None]
+    figure = Figure(figsize=(4.2 * len(told), 3.4), layout="constrained")
+    for name, axes in zip(told, figure.subplots(1, len(told), squeeze=False)[0], strict=True):
+        what, unit = panels[name]
+        for fps in dict.fromkeys(point["fps"] for point in report["points"]):
+            own = [point for point in report["points"] if point["fps"] == fps]
+            lengths = [point["video_seconds"] for point in own]
+            axes.plot(lengths, [point[name] / unit for point in own], "o-", label=f"--fps {fps:g}")
         axes.set(xlabel="length of the video, s", ylabel=what, ylim=(0, None))
         axes.grid(alpha=0.3)
         axes.legend()
@@ -117,29 +132,29 @@ def draw(report: dict[str, Any], path: Path) -> None:
         discard(partial)
 
 
-def _segment(video: Path, fps: float, common: list[str]) -> tuple[float, int | None]:
+def _segment(video: Path, fps: float, common: list[str]) -> tuple[float, float | None, int | None]:
     out = video.with_suffix(".json")
     return _run(["segment", str(video), "-o", str(out), "--format", "json", "--fps", f"{fps:g}", "--overwrite", *common])
 
 
-def _run(arguments: list[str]) -> tuple[float, int | None]:
-    """Seconds and peak resident bytes of the command line with these arguments."""
+def _run(arguments: list[str]) -> tuple[float, float | None, int | None]:
+    """Seconds, processor seconds and peak resident bytes of the command line with these arguments."""
     start = perf_counter()
     with subprocess.Popen(
         [sys.executable, "-m", "avseg_cli", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         said = process.stderr.read()
-        peak = _wait(process)
+        used = _wait(process)
     seconds = perf_counter() - start
     if process.returncode:
         raise AvsegError(f"`avseg {arguments[0]}` failed: {said.strip().splitlines()[-1] if said.strip() else 'no message'}")
-    return seconds, peak
+    return seconds, *used
 
 
-def _wait(process: subprocess.Popen) -> int | None:
+def _wait(process: subprocess.Popen) -> tuple[float | None, int | None]:
     if not hasattr(os, "wait4"):  # Windows
         process.wait()
-        return None
+        return None, None
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
