@@ -42,10 +42,16 @@ class Outcome:
             values |= {"duration": self.video.duration, "size": [self.video.width, self.video.height]}
         if self.rendered:
             values |= {"masks": self.rendered.masks, "frames": self.rendered.frames, "sound": self.rendered.sound,
-                       "warnings": self.rendered.warnings}
+                       "warnings": self.rendered.warnings, "pace": _pace(self.rendered.pace)}
         if self.error:
             values |= {"error": str(self.error), "exit_code": self.error.exit_code}
         return values | {"seconds": round(self.seconds, 3)}
+
+
+def _pace(stages: dict[str, float]) -> dict[str, Any]:
+    """Which of the overlapping stages had the most work and so set the pace, and the seconds of each."""
+    seconds = {name: round(spent, 3) for name, spent in stages.items()}
+    return {"slowest": max(stages, key=stages.__getitem__, default=None), "seconds": seconds}
 
 
 class Listener(Protocol):

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from avseg_cli.attention_results import ClipLook, Instant, Row
-from avseg_cli.clips import ClipSequence, Grid, GridFrame, sample
+from avseg_cli.clips import ClipSequence, Grid, sample
 from avseg_cli.errors import InputError
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Video, VideoReader
@@ -58,7 +58,6 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Item:
-    frame: GridFrame
     picture: np.ndarray
     wave: np.ndarray
     encoded: Encoded
@@ -100,23 +99,28 @@ class Looks(Iterator[ClipLook]):
     def _clip_looks(self, length: int) -> Iterator[ClipLook]:
         sequence = ClipSequence[_Item](length, stride=length)
         shown = 0  # instants given out
+        items = self._items()
         try:
-            for item in self._items():
+            for item in items:
                 for start, clip in sequence.push(item):
                     yield self._look(clip, new=length)
                     shown = start + length
             for start, clip in sequence.finish():
                 yield self._look(clip[: self._count - start], new=self._count - shown, repeated=clip)
         finally:
+            items.close()
             self._sound.close()
 
     def _items(self) -> Iterator[_Item]:
-        frames = sample(self._reader, Grid())
-        while batch := list(islice(frames, self._runner.batch_size)):
-            waves = [self._sound.second(frame.end) for frame in batch]
-            for frame, wave, encoded in zip(batch, waves, self._runner.encode(batch, waves), strict=True):
-                self._count += 1
-                yield _Item(frame, smaller(frame.picture.rgb(), self.width), wave, encoded)
+        frames = self._runner.loaded(sample(self._reader, Grid()))
+        try:
+            while batch := list(islice(frames, self._runner.batch_size)):
+                waves = [self._sound.second(frame.end) for frame in batch]
+                for frame, wave, encoded in zip(batch, waves, self._runner.encode(batch, waves), strict=True):
+                    self._count += 1
+                    yield _Item(smaller(frame.pixels.numpy(), self.width), wave, encoded)
+        finally:
+            frames.close()
 
     def _look(self, items: list[_Item], new: int, repeated: list[_Item] | None = None) -> ClipLook:
         clip = [item.encoded for item in repeated or items]
@@ -127,7 +131,7 @@ class Looks(Iterator[ClipLook]):
             rows = [_row(*row) for row in self.choice.of(maps)]
         logits = self._runner.decode([clip])[0]
         instants = [
-            Instant(item.frame.picture.time, item.frame.end, item.picture, item.wave, own)
+            Instant(item.encoded.time, item.encoded.end, item.picture, item.wave, own)
             for item, own in zip(items, logits[: len(items)], strict=True)
         ]
         return ClipLook(instants, rows, new)

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from time import perf_counter
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -16,6 +17,8 @@ class Prefetch(Iterator[Item], Generic[Item]):
 
     The thread starts with the first item asked for. It alone touches the source, and closes it: containers must
     not be closed from another thread while they decode. ``close`` stops it and waits.
+
+    ``made`` counts the seconds the thread spent making items, ``waited`` those its reader spent waiting for one.
     """
 
     def __init__(self, source: Iterable[Item], depth: int) -> None:
@@ -24,6 +27,7 @@ class Prefetch(Iterator[Item], Generic[Item]):
         self._lock = threading.Lock()
         self._asked = self._begun = self._over = False
         self._stop, self._ended = threading.Event(), threading.Event()
+        self.made = self.waited = 0.0
 
     def __next__(self) -> Item:
         if self._over:
@@ -31,7 +35,9 @@ class Prefetch(Iterator[Item], Generic[Item]):
         if not self._asked:
             self._asked = True
             self._thread.start()
+        began = perf_counter()
         kind, value = self._queue.get()
+        self.waited += perf_counter() - began
         if kind == "item":
             return value
         self._over = True
@@ -63,7 +69,7 @@ class Prefetch(Iterator[Item], Generic[Item]):
         """Put what the source gives, close it, and tell how it ended."""
         iterator = iter(source)
         try:
-            for item in iterator:
+            for item in self._timed(iterator):
                 self._queue.put(("item", item))
                 if self._stop.is_set():
                     break
@@ -73,6 +79,17 @@ class Prefetch(Iterator[Item], Generic[Item]):
             if hasattr(iterator, "close"):
                 iterator.close()
         return "end", None
+
+    def _timed(self, iterator: Iterator[Item]) -> Iterator[Item]:
+        while True:
+            began = perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.made += perf_counter() - began
+            yield item
 
     def _put_last(self, last: tuple[str, object]) -> None:
         while not self._stop.is_set():

@@ -62,6 +62,7 @@ class Rendered:
     seconds: float = 0.0
     sound: str = "none"            # what became of it in a video output: copied, re-encoded to AAC
     warnings: list[str] = field(default_factory=list)
+    pace: dict[str, float] = field(default_factory=dict)   # seconds each stage worked, while others did
 
 
 Progress = Callable[[float], None]   # told how far we are, in seconds of the video
@@ -129,10 +130,12 @@ def _run(
         taken = _taken(results, writers, done)
         if drawing:
             _write_pictures(pictures, taken, drawing, done, progress)
+            done.pace["draw"] -= results.waited  # drawing asks for the masks
         for result in taken:
             progress(result.time)
     finally:
         results.close()
+    done.pace = {**masks.pace, **done.pace}
     done.warnings = [*masks.warnings]
     left_out = max((writer.left_out for writer in writers), default=0)
     if left_out:
@@ -153,7 +156,8 @@ def _write_pictures(
     reader: VideoReader, taken: Iterator[MaskResult], writers: list[Writer], done: Rendered, progress: Progress
 ) -> None:
     decoded = Prefetch(reader, PICTURES_AHEAD)
-    drawn = Prefetch(_drawn(decoded, Timeline(taken), writers), PICTURES_AHEAD)
+    drawn = Prefetch(_drawn(decoded, taken, writers), PICTURES_AHEAD)
+    began = time.perf_counter()
     try:
         for seconds, frames in drawn:
             for writer, frame in zip(writers, frames, strict=True):
@@ -161,14 +165,20 @@ def _write_pictures(
                     writer.write(frame)
             done.frames += 1
             progress(seconds)
+        done.pace = {
+            "decode": decoded.made,
+            "draw": drawn.made - decoded.waited,
+            "encode": time.perf_counter() - began - drawn.waited,
+        }
     finally:
         drawn.close()
         decoded.close()
 
 
 def _drawn(
-    pictures: Iterator[Picture], timeline: Timeline, writers: list[Writer]
+    pictures: Iterator[Picture], masks: Iterator[MaskResult], writers: list[Writer]
 ) -> Iterator[tuple[float, list[VideoFrame | None]]]:
+    timeline = Timeline(masks)
     for picture in pictures:
         logits: np.ndarray = timeline.at(picture.time)
         yield picture.time, [writer.draw(picture, logits) for writer in writers]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from time import perf_counter
 from typing import ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -21,10 +22,12 @@ from avseg_cli.log_mel import log_mel_examples
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.prefetch import Prefetch
 from avseg_cli.results import MaskResult, logit
 from avseg_cli.transforms import prepare_frames
 
 DEFAULT_STRIDE = 1       # clips overlap as much as they can: only the cheap part of the model runs once per clip
+LOADED_AHEAD = 8         # frames at most, 6 MB each at 1080p
 LARGE_INPUT = 512        # pixels; models with larger inputs gain nothing from batches on a CPU
 
 Result = TypeVar("Result")
@@ -44,7 +47,9 @@ class Segmentation(Iterator[MaskResult]):
         self._reader = VideoReader(video, *span)
         self._sound = SoundReader(video.sound, span[0])
         self._runner = Runner(model, batch_size)
-        self._results = _results(self._reader, self._sound, self._runner, grid, stride, threshold)
+        self._frames = self._runner.loaded(sample(self._reader, grid))
+        self._results = _results(self._frames, self._sound, self._runner, grid, stride, threshold, video.size)
+        self._busy = 0.0
 
     @property
     def warnings(self) -> list[str]:
@@ -52,8 +57,17 @@ class Segmentation(Iterator[MaskResult]):
         heard = [f"sound: {warning}" for warning in self._sound.damage.warnings()]
         return [*self.video.warnings, *self._reader.damage.warnings(), *heard, *self._runner.warnings()]
 
+    @property
+    def pace(self) -> dict[str, float]:
+        """Seconds of work so far, of stages that overlap: reading the model's frames, and the model itself."""
+        return {"read": self._frames.made, "model": self._busy - self._frames.waited}
+
     def __next__(self) -> MaskResult:
-        return next(self._results)
+        began = perf_counter()
+        try:
+            return next(self._results)
+        finally:
+            self._busy += perf_counter() - began
 
     def close(self) -> None:
         """Close the files; an unfinished segmentation needs it."""
@@ -117,6 +131,16 @@ def _device(model: AvsegModel) -> torch.device:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A grid frame ready for the model: its picture uint8 RGB (H, W, 3), in pinned memory for a model on CUDA."""
+
+    index: int
+    time: float
+    end: float
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
 class Encoded:
     """A grid frame after the encoders: all that clips need of it."""
 
@@ -140,6 +164,7 @@ class Runner:
         self.model, self.device = model, _device(model)
         self.asked = min(max(1, batch_size), self._fitting.get(model, batch_size))
         self.batch_size = self.asked
+        self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
     def warnings(self) -> list[str]:
         """What memory made of the batch, in one sentence."""
@@ -148,7 +173,29 @@ class Runner:
         return [f"out of memory on {self.device} with {self.asked} frames together, so it went on with "
                 f"{self.batch_size}; --batch-size {self.batch_size} avoids the detour"]
 
-    def encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[Encoded]:
+    def loaded(self, frames: Iterator[GridFrame]) -> Prefetch[Loaded]:
+        """The frames as the model takes them, decoded and converted in a thread while the model works."""
+        return Prefetch(map(self._load, frames), min(self.batch_size, LOADED_AHEAD))
+
+    def _load(self, frame: GridFrame) -> Loaded:
+        pixels = torch.from_numpy(frame.picture.rgb())
+        if self._copies is not None:
+            with torch.cuda.device(self.device):  # else a context, and its memory, on the first GPU too
+                pixels = pixels.pin_memory()
+        return Loaded(frame.index, frame.picture.time, frame.end, pixels)
+
+    def _upload(self, pixels: Tensor) -> Tensor:
+        """To the device; on CUDA on a stream of its own, while the pictures before it are being resized."""
+        if self._copies is None:
+            return pixels.to(self.device)
+        with torch.cuda.stream(self._copies):
+            moved = pixels.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self._copies)
+        moved.record_stream(computing)  # its memory belongs to the copying stream, which must not reuse it too early
+        return moved
+
+    def encode(self, frames: list[Loaded], waves: list[np.ndarray]) -> list[Encoded]:
         """The frames with the second of sound of each, through the encoders."""
         return self._in_batches(len(frames), lambda part: self._encode(frames[part], waves[part]))
 
@@ -171,16 +218,15 @@ class Runner:
                 torch.cuda.empty_cache()
         return done
 
-    def _encode(self, frames: list[GridFrame], waves: list[np.ndarray]) -> list[Encoded]:
+    def _encode(self, frames: list[Loaded], waves: list[np.ndarray]) -> list[Encoded]:
         size = self.model.config.image_size
         with inference(self.device):
-            pictures = [torch.from_numpy(f.picture.rgb())[None].to(self.device) for f in frames]
-            ready = torch.cat([prepare_frames(picture, size) for picture in pictures])          # (N, 3, S, S)
+            ready = torch.cat([prepare_frames(self._upload(f.pixels)[None], size) for f in frames])  # (N, 3, S, S)
             log_mel = torch.cat([log_mel_examples(wave) for wave in waves]).to(self.device)     # (N, 1, 96, 64)
             sound = self.model.embed_sound(log_mel)                                             # (N, 128)
             embeddings = self.model.embed_frames(ready, sound)                                  # (N, C, g, g)
         return [
-            Encoded(frame.index, frame.picture.time, frame.end, *vectors)
+            Encoded(frame.index, frame.time, frame.end, *vectors)
             for frame, *vectors in zip(frames, embeddings, sound, strict=True)
         ]
 
@@ -216,8 +262,9 @@ def _out_of_memory(device: torch.device) -> OutOfMemory:
 
 
 def _results(
-    reader: VideoReader, sound: SoundReader, runner: Runner, grid: Grid, stride: int, threshold: float
-) -> Iterator[MaskResult]:
+    frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, grid: Grid, stride: int, threshold: float,
+    video_size: tuple[int, int],
+) -> Iterator[MaskResult]:  # fmt: skip
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
     config = runner.model.config
     sequences = [ClipSequence[Encoded](config.clip_frames, stride) for _ in range(grid.phases)]
@@ -228,9 +275,8 @@ def _results(
         while waiting and means[waiting[0][0] % grid.phases]:
             index, time, end = waiting.popleft()
             logits = means[index % grid.phases].popleft()
-            yield MaskResult(index, time, end, logits, reader.video.size, config.image_size, threshold)
+            yield MaskResult(index, time, end, logits, video_size, config.image_size, threshold)
 
-    frames = sample(reader, grid)
     try:
         while batch := list(islice(frames, runner.batch_size)):
             encoded = runner.encode(batch, [sound.second(frame.end) for frame in batch])
@@ -238,6 +284,7 @@ def _results(
             _advance(sequences, means, runner, encoded)
             yield from finished()
     finally:
+        frames.close()
         sound.close()
     _finish(sequences, means, runner)
     yield from finished()

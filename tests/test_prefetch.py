@@ -60,3 +60,18 @@ def test_ctrl_c_while_the_thread_starts(monkeypatch: pytest.MonkeyPatch, late: b
     ahead.close()
     source.close()   # a generator that still runs in the thread would refuse
     assert closed == [] or late
+
+
+def test_it_knows_who_kept_whom_waiting() -> None:
+    def slow() -> Iterator[int]:
+        for number in range(4):
+            time.sleep(0.05)
+            yield number
+
+    ahead = Prefetch(slow(), 1)
+    assert list(ahead) == [0, 1, 2, 3]
+    assert ahead.made >= 0.2 and ahead.waited >= 0.15
+    quick = Prefetch(range(4), 4)
+    for _ in quick:
+        time.sleep(0.05)
+    assert quick.made < 0.05 and quick.waited < 0.15
