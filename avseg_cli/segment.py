@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -180,7 +180,7 @@ class Runner:
     def _load(self, frame: GridFrame) -> Loaded:
         pixels = torch.from_numpy(frame.picture.rgb())
         if self._copies is not None:
-            with torch.cuda.device(self.device):  # else a context, and its memory, on the first GPU too
+            with suppress(RuntimeError), torch.cuda.device(self.device):  # without page-locked memory it is slower
                 pixels = pixels.pin_memory()
         return Loaded(frame.index, frame.picture.time, frame.end, pixels)
 

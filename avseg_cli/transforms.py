@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,9 +22,15 @@ def prepare_frames(frames: Tensor, image_size: int) -> Tensor:
     x = frames.permute(0, 3, 1, 2).float()
     if x.shape[-2:] != (image_size, image_size):
         x = F.interpolate(x, (image_size, image_size), mode="bilinear", align_corners=False, antialias=True)
-    mean = torch.tensor(MEAN, device=x.device).view(3, 1, 1) * 255
-    std = torch.tensor(STD, device=x.device).view(3, 1, 1) * 255
+    mean, std = _statistics(x.device)
     return (x - mean) / std
+
+
+@lru_cache(maxsize=8)
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """MEAN and STD for values from 0 to 255, (3, 1, 1); made once, because making them waits for a GPU."""
+    with torch.inference_mode(False):  # they serve in training too
+        return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
 
 
 def upsample_logits(logits: Tensor, image_size: int, size: tuple[int, int]) -> Tensor:

@@ -43,10 +43,10 @@ def test_a_row_has_every_figure(report: dict) -> None:
             assert side["seconds"] == min(side["all_seconds"]) > 0
             assert side["peak_bytes"] > 0
             assert side["share_of_roofline"] == pytest.approx(
-                side["flops"] / side["seconds"] / report["roofline"]["flops_per_second"]
+                side["flops"] / side["seconds"] / report["roofline"][side["precision"]]["flops_per_second"]
             )
         assert row["speedup"] == row["reference"]["seconds"] / row["ours"]["seconds"]
-    assert report["roofline"]["copy_bytes_per_second"] > 1e8
+    assert all(roofline["copy_bytes_per_second"] > 1e8 for roofline in report["roofline"].values())
     assert report["options"]["truncated"] is None
 
 
@@ -69,6 +69,7 @@ def test_the_table_goes_to_stdout_and_says_what_was_cut() -> None:
     [
         ({"parts": ("encoder", "engine")}, "no component engine"),
         ({"parts": ()}, "no component chosen"),
+        ({"checkpoint": "default", "parts": ("train_2",)}, "leave out --checkpoint"),
         ({"repeats": 0}, "--repeats must be at least 1"),
         ({"backbone": "tiny", "blocks": 5}, "tiny has 4 blocks; --blocks must be 1 to 4"),
         ({"checkpoint": "default", "blocks": 1}, "leave it out with --checkpoint"),
@@ -82,6 +83,55 @@ def test_options_that_cannot_be_are_refused(options: dict, said: str) -> None:
 def test_a_checkpoint_can_be_measured(tiny_checkpoint) -> None:
     report = run_bench(BenchOptions(checkpoint=str(tiny_checkpoint), parts=("clip",), repeats=1, device="cpu"))
     assert report["rows"][0]["mask_iou"] > 0.999
+
+
+@pytest.fixture(scope="module")
+def training_rows() -> dict[str, dict]:
+    report = run_bench(BenchOptions(backbone="tiny", parts=("train_1a", "train_2"), clips=2, repeats=1, device="cpu"))
+    return {row["part"]: row for row in report["rows"]}
+
+
+def test_training_steps_have_the_same_gradients(training_rows: dict[str, dict]) -> None:
+    assert training_rows["train_1a"]["relative_error"] < 5e-3  # its embeddings were kept in half precision
+    assert training_rows["train_2"]["relative_error"] < 1e-4
+    assert all(row[side]["peak_bytes"] > 1e6 for row in training_rows.values() for side in ("reference", "ours"))
+
+
+def test_an_epoch_from_the_cache_encodes_nothing(training_rows: dict[str, dict]) -> None:
+    assert training_rows["train_1a"]["encoded_frames"] == (10, 0)
+    assert training_rows["train_1a"]["cpu_speedup"] > 1
+    assert training_rows["train_2"]["encoded_frames"] is None
+
+
+def test_where_there_is_no_bf16_its_rows_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avseg_cli.model.checkpoint._cpu_multiplies_bf16", lambda device: False)
+    arguments = ["bench", *FEW, "--parts", "vggish", "--all-precisions"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert "rows in bf16 are left out: this device has no bf16 arithmetic" in result.stdout
+    assert result.stdout.count("vggish") == 1
+
+
+def test_all_precisions_hold_bf16_against_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avseg_cli.model.checkpoint._cpu_multiplies_bf16", lambda device: True)
+    report = run_bench(BenchOptions(backbone="tiny", parts=("decoder",), repeats=1, device="cpu", all_precisions=True))
+    pairs = [(row["reference"]["precision"], row["ours"]["precision"]) for row in report["rows"]]
+    assert pairs == [("fp32", "fp32"), ("fp32", "bf16"), ("bf16", "bf16")]
+    assert set(report["roofline"]) == {"fp32", "bf16"}
+    plain, mixed, half = report["rows"]
+    assert plain["relative_error"] < 1e-4 < mixed["relative_error"] < 0.2
+    assert half["against_fp32"]["ours"]["relative_error"] == pytest.approx(mixed["relative_error"], rel=1e-3)
+    assert 0.8 < half["against_fp32"]["reference"]["mask_iou"] <= 1
+
+
+def test_a_cut_encoder_is_scaled_by_its_arithmetic() -> None:
+    options = BenchOptions(backbone="tiny", blocks=2, parts=("encoder", "fusion", "clip"), repeats=1, device="cpu")
+    encoder, fusion, clip = run_bench(options)["rows"]
+    assert "whole_by_arithmetic" not in fusion
+    ratio = {side: encoder["whole_by_arithmetic"][side] / encoder[side]["seconds"] for side in ("reference", "ours")}
+    assert all(1.3 < value < 2 for value in ratio.values())  # twice the blocks, the same stem and neck
+    for side in ("reference", "ours"):
+        added = clip["whole_by_arithmetic"][side] - clip[side]["seconds"]
+        assert added == pytest.approx(5 * encoder[side]["seconds"] * (ratio[side] - 1))
 
 
 @pytest.mark.parametrize(("backbone", "tera_macs"), [("vit_b", 0.486), ("vit_l", 1.493), ("vit_h", 2.981)])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from avseg_cli.bench.parts import build_model
 from avseg_cli.model import relative_attention, st_bava
@@ -18,14 +20,17 @@ from avseg_cli.model.inference import PackedLinear, can_pack, keep_freed_memory,
 from avseg_cli.model.mask_decoder import quarter
 from avseg_cli.model.st_bava import STBAVA
 
+TRAINED = 0.1  # about the size of SAM's relative positions; larger ones sharpen the softmax until bf16 cannot follow
 needs_packing = pytest.mark.skipif(not can_pack(torch.float32), reason="this torch has no packed linear layers")
 
 
-def attention_inputs(height: int, width: int, heads: int = 2, dim: int = 8) -> tuple[Tensor, ...]:
+def attention_inputs(
+    height: int, width: int, heads: int = 2, dim: int = 8, table_scale: float = 1.0
+) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     shape = (2, heads, height * width, dim)
     qkv = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3)]
-    tables = [torch.randn(n, n, dim, generator=generator, dtype=torch.float64) for n in (height, width)]
+    tables = [table_scale * torch.randn(n, n, dim, generator=generator, dtype=torch.float64) for n in (height, width)]
     return *qkv, *tables
 
 
@@ -65,6 +70,35 @@ def test_codes_agree_and_so_do_their_gradients(monkeypatch: pytest.MonkeyPatch) 
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize(("side", "dim"), [(14, 64), (14, 80), (24, 80)])
+def test_codes_agree_in_a_flash_kernel(side: int, dim: int, dtype: torch.dtype, tolerance: float) -> None:
+    """What runs on CUDA, at SAM's head sizes, through the CPU's flash kernel, which like CUDA's takes no bias."""
+    on_kernel = [x.to(dtype) for x in attention_inputs(side, side, dim=dim, table_scale=TRAINED)]
+    q, k, v, rows, columns = on_kernel
+    rel_h, rel_w = (x.to(dtype) for x in relative_terms(q, rows, columns))
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION), torch.inference_mode():
+        ours = relative_attention.coded_attention(q, k, v, rel_h, rel_w).double()
+    want = plain_attention(*(x.double() for x in on_kernel))
+    assert (ours - want).abs().max() < tolerance * want.abs().max()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_the_encoder_as_cuda_runs_it_agrees(
+    dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every block, windows that need padding too, through codes; held against the same weights in fp32."""
+    config = replace(preset("tiny"), window_size=6)  # 16 tokens a side: the third window is padded
+    model = build_model(config, seed=0)
+    frames, sound = torch.randn(2, 3, config.image_size, config.image_size), torch.rand(2, config.audio_dim)
+    with torch.inference_mode():
+        want = model.embed_frames(frames, sound)
+        monkeypatch.setattr(relative_attention, "TILE", 0)
+        monkeypatch.setattr(relative_attention, "tiled_attention", relative_attention.coded_attention)
+        ours = model.set_precision(dtype).embed_frames(frames, sound).float()
+    assert (ours - want).abs().max() < tolerance * want.abs().max()
+
+
 def relative_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
     grid = q.unflatten(2, (len(rows), len(columns)))
     rel_h = torch.einsum("bnhwc,hkc->bnhwk", grid, rows).flatten(2, 3)
@@ -75,7 +109,7 @@ def relative_terms(q: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Te
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
 def test_cuda_agrees_with_the_plain_form(dtype: torch.dtype, tolerance: float) -> None:
     for height, width, dim in ((14, 14, 80), (64, 64, 80)):
-        inputs = attention_inputs(height, width, dim=dim)
+        inputs = attention_inputs(height, width, dim=dim, table_scale=TRAINED)
         on_gpu = [x.to("cuda", dtype) for x in inputs]
         ours = relative_attention.relative_position_attention(*on_gpu).double().cpu()
         q, k, v, rows, columns = (x.double().cpu() for x in on_gpu)

@@ -1,10 +1,14 @@
-"""``avseg bench``: our model and the straightforward one, side by side in one process on the same weights and clips."""
+"""``avseg bench``: our model and the straightforward one, side by side in one process on the same weights and clips.
+
+Rows are measured for one pair of precisions or, asked for all, for three: both in fp32; ours in bf16 against the
+reference in fp32; both in bf16, where each side is also held against the reference in fp32.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,8 +16,10 @@ import torch
 from torch import Tensor
 
 from avseg_cli.bench import measure
-from avseg_cli.bench.parts import PARTS, Part, Parts, build_model, make_clips
+from avseg_cli.bench.parts import PARTS, TRAINING_PARTS, Part, Parts, build_model, make_clips
 from avseg_cli.bench.reference import Reference
+from avseg_cli.bench.scaling import measure_startup
+from avseg_cli.bench.training import TrainingParts
 from avseg_cli.errors import AvsegError
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.checkpoint import choose_device, choose_precision, find_checkpoint, load_checkpoint
@@ -23,10 +29,15 @@ from avseg_cli.model.inference import prepare_for_inference
 Report = dict[str, Any]
 
 
+ALL_PARTS = (*PARTS, *TRAINING_PARTS, "startup")
+NO_BF16 = "rows in bf16 are left out: this device has no bf16 arithmetic, it would be emulated"
+
+
 @dataclass(frozen=True)
 class BenchOptions:
     """What to measure. ``blocks`` runs only that many of the encoder's blocks (windowed and global in
-    their usual proportion), for machines on which the whole reference takes minutes; reports say so."""
+    their usual proportion), for machines on which the whole reference takes minutes; reports say so, and add what
+    the whole would take by its arithmetic."""
 
     backbone: str = "vit_b"
     blocks: int | None = None
@@ -35,6 +46,7 @@ class BenchOptions:
     device: str = "auto"
     precision: str = "auto"                  # ours
     reference_precision: str = "fp32"
+    all_precisions: bool = False
     clips: int = 1
     batch: int = 1                           # frames per pass of our encoder
     repeats: int = 3
@@ -43,9 +55,11 @@ class BenchOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.parts) - set(PARTS))
+        unknown = sorted(set(self.parts) - set(ALL_PARTS))
         if unknown or not self.parts:
-            raise AvsegError(f"no component {', '.join(unknown) or 'chosen'}; there are {', '.join(PARTS)}")
+            raise AvsegError(f"no component {', '.join(unknown) or 'chosen'}; there are {', '.join(ALL_PARTS)}")
+        if self.checkpoint and set(self.parts) & set(TRAINING_PARTS):
+            raise AvsegError("training is measured on random weights; leave out --checkpoint")
         for name in ("clips", "batch", "repeats"):
             if getattr(self, name) < 1:
                 raise AvsegError(f"--{name} must be at least 1")
@@ -60,25 +74,73 @@ def run_bench(options: BenchOptions, on_part: Callable[[str], None] = lambda _: 
     if options.threads:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device)
-    dtypes = [choose_precision(name, device) for name in (options.reference_precision, options.precision)]
+    pairs, notes = _pairs(options, device)
+    rooflines = {dtype: measure.measure_roofline(device, dtype) for dtype in dict.fromkeys(sum(pairs, ()))}
+    rows: list[Report] = []
+    kept: dict[str, Tensor] = {}  # the reference's outputs in fp32
+    config = None
+    for pair in pairs:
+        config, measured = _rows(options, device, pair, rooflines, kept, on_part)
+        rows += measured
+    report = {
+        "options": {**asdict(options), "truncated": _truncated(config)},
+        "machine": describe_machine(device),
+        "roofline": {
+            _name(dtype): {"flops_per_second": roofline.flops, "copy_bytes_per_second": roofline.bytes}
+            for dtype, roofline in rooflines.items()
+        },
+        "notes": notes,
+        "rows": rows,
+    }
+    if "startup" in options.parts:
+        on_part("startup: --help, and a video of one second")
+        report["startup"] = measure_startup(device=options.device)
+    return report
+
+
+Pair = tuple[torch.dtype, torch.dtype]   # the reference's precision, and ours
+
+
+def _pairs(options: BenchOptions, device: torch.device) -> tuple[list[Pair], list[str]]:
+    """The pairs of precisions to measure, and what has to be said about them."""
+    if not options.all_precisions:
+        pair = tuple(choose_precision(name, device) for name in (options.reference_precision, options.precision))
+        emulated = torch.bfloat16 in pair and choose_precision("auto", device) != torch.bfloat16
+        said = "this device has no bf16 arithmetic: it is emulated, and these times say nothing about one that has"
+        return [pair], [said] if emulated else []
+    fp32, bf16 = torch.float32, torch.bfloat16
+    if choose_precision("auto", device) != bf16:
+        return [(fp32, fp32)], [NO_BF16]
+    return [(fp32, fp32), (fp32, bf16), (bf16, bf16)], []
+
+
+def _rows(
+    options: BenchOptions, device: torch.device, pair: Pair, rooflines: dict[torch.dtype, measure.Roofline],
+    kept: dict[str, Tensor], on_part: Callable[[str], None],
+) -> tuple[ModelConfig, list[Report]]:  # fmt: skip
+    """Measure every part in one pair of precisions."""
     plain = _plain_model(options)
     config = plain.config
     frames, sound = make_clips(config, options.clips, options.seed)
+    rows: list[Report] = []
+
+    def measured(parts: Iterable[Part]) -> None:
+        for part in parts:
+            on_part(f"{part.name}: {part.what}, {_name(pair[0])} against {_name(pair[1])}")
+            rows.append(_row(part, device, options, pair, rooflines, kept))
+
     with torch.inference_mode():
-        reference = Reference(plain).to(device, dtypes[0])
-        model = prepare_for_inference(plain.set_precision(dtypes[1]).to(device), options.compiled)
-        roofline = measure.measure_roofline(device, dtypes[1])
-        rows = []
-        for part in Parts(reference, model, frames, sound, options.batch).build(options.parts):
-            on_part(f"{part.name}: {part.what}")
-            rows.append(_row(part, device, options, roofline))
-    return {
-        "options": {**asdict(options), "truncated": _truncated(config)},
-        "precision": {"reference": _name(dtypes[0]), "ours": _name(dtypes[1])},
-        "machine": describe_machine(device),
-        "roofline": {"flops_per_second": roofline.flops, "copy_bytes_per_second": roofline.bytes},
-        "rows": rows,
-    }
+        reference = Reference(plain).to(device, pair[0])
+        model = prepare_for_inference(plain.set_precision(pair[1]).to(device), options.compiled)
+        parts = Parts(reference, model, frames, sound, options.batch)
+        measured(parts.build(options.parts))
+    wanted = [name for name in TRAINING_PARTS if name in options.parts]
+    if wanted:
+        training = TrainingParts(config, options.seed, parts.frames, parts.log_mel, device, pair)
+        for name in wanted:
+            measured(getattr(training, name)())
+    _extrapolate(rows, config)
+    return config, rows
 
 
 def _plain_model(options: BenchOptions) -> AvsegModel:
@@ -112,25 +174,73 @@ def _truncated(config: ModelConfig) -> str | None:
     )
 
 
-def _row(part: Part, device: torch.device, options: BenchOptions, roofline: measure.Roofline) -> Report:
+def _row(
+    part: Part, device: torch.device, options: BenchOptions, pair: Pair,
+    rooflines: dict[torch.dtype, measure.Roofline], kept: dict[str, Tensor],
+) -> Report:  # fmt: skip
     reference, ours = measure.compare(part.reference, part.ours, device, options.repeats)
     sides = {}
-    for name, side, flops in zip(("reference", "ours"), (reference, ours), part.flops, strict=True):
-        share = flops / side.seconds / roofline.flops if flops else None
+    for name, side, flops, dtype in zip(("reference", "ours"), (reference, ours), part.flops, pair, strict=True):
+        share = flops / side.seconds / rooflines[dtype].flops if flops else None
         sides[name] = {
-            "seconds": side.seconds, "all_seconds": side.times,
+            "precision": _name(dtype), "seconds": side.seconds, "all_seconds": side.times,
             "cpu_seconds": side.cpu_seconds, "peak_bytes": side.peak_bytes,
             "flops": flops or None, "share_of_roofline": share,
         }  # fmt: skip
-    return {
+    row = {
         "part": part.name,
         "what": part.what,
+        "encoded_frames": part.encoded,
         **sides,
         "speedup": reference.seconds / ours.seconds,
         "cpu_speedup": reference.cpu_seconds / ours.cpu_seconds,
         "memory_ratio": reference.peak_bytes / max(1, ours.peak_bytes),
-        "relative_error": measure.relative_error(reference.output, ours.output),
-        "mask_iou": mask_iou(reference.output, ours.output) if part.has_masks else None,
+        **_agreement(reference.output, ours.output, part.has_masks),
+    }
+    if pair == (torch.float32, torch.float32):
+        kept[part.name] = reference.output.cpu()
+    elif pair == (torch.bfloat16, torch.bfloat16) and part.name in kept:
+        row["against_fp32"] = {
+            name: _agreement(kept[part.name], side.output.cpu(), part.has_masks)
+            for name, side in (("reference", reference), ("ours", ours))
+        }
+    return row
+
+
+def _agreement(reference: Tensor, ours: Tensor, has_masks: bool) -> Report:
+    return {
+        "relative_error": measure.relative_error(reference, ours),
+        "mask_iou": mask_iou(reference, ours) if has_masks else None,
+    }
+
+
+def _extrapolate(rows: list[Report], config: ModelConfig) -> None:
+    """Where the encoder was cut: what each row would take with the whole of it, by arithmetic.
+
+    The time of the cut encoder, as measured, is scaled by the ratio of operations; the rest of a row stays.
+    """
+    encoder = next((row for row in rows if row["part"] == "encoder"), None)
+    if encoder is None or _truncated(config) is None:
+        return
+    whole = _encoder_flops(preset(config.backbone))
+    ratio = {name: whole[name] / flops for name, flops in _encoder_flops(config).items()}
+    for row in rows:
+        if row["encoded_frames"] is None:
+            continue
+        seconds = {}
+        for index, name in enumerate(("reference", "ours")):
+            share = row["encoded_frames"][index] / encoder["encoded_frames"][index]
+            seconds[name] = row[name]["seconds"] + share * encoder[name]["seconds"] * (ratio[name] - 1)
+        row["whole_by_arithmetic"] = {**seconds, "speedup": seconds["reference"] / seconds["ours"]}
+
+
+def _encoder_flops(config: ModelConfig) -> dict[str, int]:
+    with torch.device("meta"):
+        model = AvsegModel(config).eval().requires_grad_(False)
+        reference = Reference(model)
+    return {
+        "reference": measure.encoder_flops(reference.encode, config),
+        "ours": measure.encoder_flops(model.embed_frames, config),
     }
 
 

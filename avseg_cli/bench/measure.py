@@ -17,6 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from avseg_cli.model import inference
+from avseg_cli.model.config import ModelConfig
 
 Work = Callable[[], Any]
 
@@ -147,6 +148,12 @@ def _as_linear(weight: torch.Tensor) -> torch.nn.Linear:
     linear = torch.nn.Linear(*weight.shape, bias=False, device="meta")
     linear.weight = torch.nn.Parameter(weight, requires_grad=False)
     return linear
+
+
+def encoder_flops(encode: Callable[[torch.Tensor, torch.Tensor], Any], config: ModelConfig) -> int:
+    """Operations of ``encode`` on one frame of a model on the meta device."""
+    frame = torch.empty(1, 3, config.image_size, config.image_size, device="meta")
+    return count_flops(lambda: encode(frame, torch.empty(1, config.audio_dim, device="meta")))
 
 
 def relative_error(reference: torch.Tensor, ours: torch.Tensor) -> float:

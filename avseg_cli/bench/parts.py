@@ -21,6 +21,7 @@ SOUND_RATE = 48_000  # Hz; what videos have
 SOUND_SECONDS = 60
 
 PARTS = ("log_mel", "vggish", "encoder", "fusion", "decoder", "clip")
+TRAINING_PARTS = ("train_1a", "train_2")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Part:
     ours: Work
     flops: tuple[int, int]                      # reference, ours
     has_masks: bool = False                     # the output is logits, whose masks can be compared
+    encoded: tuple[int, int] | None = None      # frames that go through each side's image encoder and no further back
 
 
 def build_model(config: ModelConfig, seed: int) -> AvsegModel:
@@ -115,7 +117,7 @@ class Parts:
         ours = count_flops(lambda: self.empty_model.embed_frames(_empty(frames), _empty(sound)))
         return Part(
             "encoder", f"{len(frames)} frame(s)", lambda: self.reference.encode(frames, sound),
-            lambda: self.model.embed_frames(frames, sound), (flops, ours),
+            lambda: self.model.embed_frames(frames, sound), (flops, ours), encoded=(len(frames), len(frames)),
         )  # fmt: skip
 
     def _fusion(self, sound: Tensor) -> Part:
@@ -174,7 +176,7 @@ class Parts:
         ours_flops = count_flops(lambda: self.empty_model(_empty(self.frames), _empty(self.log_mel)))
         return Part(
             "clip", f"{clips} whole clip(s) of {time} frames: sound and frames in, masks out", reference, ours,
-            (flops, ours_flops), True,
+            (flops, ours_flops), True, (clips * time, clips * time),
         )  # fmt: skip
 
     def _embed(self, frames: Tensor, sound: Tensor) -> Tensor:

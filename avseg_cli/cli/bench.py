@@ -33,11 +33,19 @@ def bench(
         int | None, typer.Option(help="Only this many of the encoder's blocks, where the whole takes too long.")
     ] = None,
     parts: Annotated[
-        str, typer.Option(help="Components, with commas between.")
+        str,
+        typer.Option(help=(
+            "Components, with commas between: of a clip's way through the model, train_1a (an epoch of stage 1a), "
+            "train_2 (a step of stage 2), startup; all for all."
+        )),
     ] = "log_mel,vggish,encoder,fusion,decoder,clip",
     device: DeviceName = "auto",
     precision: Annotated[str, typer.Option(help="Ours: auto, fp32 or bf16.", autocompletion=PRECISIONS)] = "auto",
     reference_precision: Annotated[str, typer.Option(help="The reference's: fp32 or bf16.")] = "fp32",
+    all_precisions: Annotated[
+        bool,
+        typer.Option("--all-precisions", help="Each row in fp32, ours in bf16, and both in bf16, where there is bf16."),
+    ] = False,
     clips: Annotated[int, typer.Option(help="Clips of 5 frames.")] = 1,
     batch: Annotated[int, typer.Option(help="Frames per pass of our encoder (the reference takes one).")] = 1,
     repeats: Annotated[int, typer.Option(help="The best of this many counts; the two take turns.")] = 3,
@@ -46,8 +54,8 @@ def bench(
     seed: Annotated[int, typer.Option(help="Of the random weights and inputs.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON on stdout.")] = False,
     scaling: Annotated[
-        bool, typer.Option("--scaling", rich_help_panel=SCALING,
-                           help="Time avseg segment on videos made for it instead."),
+        bool,
+        typer.Option("--scaling", rich_help_panel=SCALING, help="Time avseg segment on videos made for it instead."),
     ] = False,
     lengths: Annotated[
         str, typer.Option(rich_help_panel=SCALING, help="Lengths of the videos in seconds.")
@@ -84,13 +92,14 @@ def bench(
         _show(told, print_scaling, json)
         return
 
-    from avseg_cli.bench import BenchOptions, run_bench
+    from avseg_cli.bench import ALL_PARTS, BenchOptions, run_bench
     from avseg_cli.bench.report import print_report
 
     options = BenchOptions(
-        backbone=backbone, checkpoint=checkpoint, blocks=blocks, parts=tuple(parts.split(",")), device=device,
-        precision=precision, reference_precision=reference_precision, clips=clips, batch=batch, repeats=repeats,
-        threads=threads, compiled=compiled, seed=seed,
+        backbone=backbone, checkpoint=checkpoint, blocks=blocks, device=device,
+        parts=ALL_PARTS if parts == "all" else tuple(parts.split(",")), precision=precision,
+        reference_precision=reference_precision, all_precisions=all_precisions, clips=clips, batch=batch,
+        repeats=repeats, threads=threads, compiled=compiled, seed=seed,
     )  # fmt: skip
     if dry_run:
         say_plan([f"compare {parts} of {checkpoint or backbone}, the best of {repeats} runs each"])

@@ -198,11 +198,17 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of a precision; ``"auto"`` is bf16 on CUDA, and fp32 elsewhere unless the CPU multiplies bf16."""
     if name == "auto":
-        fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_multiplies_bf16(device)
+        fast = _cuda_multiplies_bf16(device) if device.type == "cuda" else _cpu_multiplies_bf16(device)
         return torch.bfloat16 if fast else torch.float32
     if name not in ("fp32", "bf16"):
         raise DeviceError(f"no precision {name!r}; use auto, fp32 or bf16")
     return torch.float32 if name == "fp32" else torch.bfloat16
+
+
+def _cuda_multiplies_bf16(device: torch.device) -> bool:
+    """From the A100's generation on: older GPUs emulate it, slowly, and have no flash kernels for it."""
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _cpu_multiplies_bf16(device: torch.device) -> bool:
