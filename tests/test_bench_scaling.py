@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from avseg_cli.bench import scaling
 from avseg_cli.bench.scaling import Point, check_plot, fit, make_video, run_scaling
 from avseg_cli.cli import app
 from avseg_cli.errors import AvsegError
@@ -27,6 +29,13 @@ def test_runs_are_measured_and_drawn(tiny_checkpoint: Path, tmp_path: Path) -> N
     assert all(point["seconds"] > 0.1 and point["cpu_seconds"] > 0.1 and point["peak_bytes"] > 50e6 for point in report["points"])
     assert report["startup"]["help_seconds"] < report["startup"]["one_second_video_seconds"]
     assert Image.open(plot).size[0] > 1500
+
+
+def test_what_the_measuring_process_holds_does_not_count() -> None:
+    held = np.ones(60_000_000)  # 480 MB
+    _, busy, peak = scaling._run(["--help"])
+    assert held.sum() and 0.05 < busy < 60
+    assert 5e6 < peak < 300e6
 
 
 def test_the_line_goes_through_the_points() -> None:

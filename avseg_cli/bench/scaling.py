@@ -137,24 +137,33 @@ def _segment(video: Path, fps: float, common: list[str]) -> tuple[float, float |
     return _run(["segment", str(video), "-o", str(out), "--format", "json", "--fps", f"{fps:g}", "--overwrite", *common])
 
 
+# Runs a command and tells its seconds, processor seconds and peak memory. A process of its own, and a small one:
+# Linux counts what the parent held when it started a process towards that process's peak.
+LAUNCHER = """
+import os, sys, time
+told = os.dup(1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+began = time.perf_counter()
+_, status, usage = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+seconds = time.perf_counter() - began
+os.write(told, f"{seconds} {usage.ru_utime + usage.ru_stime} {usage.ru_maxrss}".encode())
+sys.exit(1 if status else 0)
+"""
+
+
 def _run(arguments: list[str]) -> tuple[float, float | None, int | None]:
     """Seconds, processor seconds and peak resident bytes of the command line with these arguments."""
+    command = [sys.executable, "-m", "avseg_cli", *arguments]
+    measured = hasattr(os, "wait4")  # not on Windows
+    if measured:
+        command = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
     start = perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-m", "avseg_cli", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        said = process.stderr.read()
-        used = _wait(process)
+    ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     seconds = perf_counter() - start
-    if process.returncode:
-        raise AvsegError(f"`avseg {arguments[0]}` failed: {said.strip().splitlines()[-1] if said.strip() else 'no message'}")
-    return seconds, *used
-
-
-def _wait(process: subprocess.Popen) -> tuple[float | None, int | None]:
-    if not hasattr(os, "wait4"):  # Windows
-        process.wait()
-        return None, None
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if ran.returncode:
+        said = ran.stderr.strip().splitlines()
+        raise AvsegError(f"`avseg {arguments[0]}` failed: {said[-1] if said else 'no message'}")
+    if not measured:
+        return seconds, None, None
+    seconds, busy, peak = map(float, ran.stdout.split())
+    return seconds, busy, int(peak) * (1 if sys.platform == "darwin" else 1024)
