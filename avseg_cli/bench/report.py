@@ -65,7 +65,8 @@ def print_scaling(report: Report, console: Console) -> None:
         table.add_row(f"{point['video_seconds']:g} s", f"{point['fps']:g}", _time(point["seconds"]), busy, peak)
     console.print(table)
     for line in report["fits"]:
-        memory = "" if line["memory_growth"] is None else f"; largest memory {line['memory_growth']:.2f} times the smallest"
+        growth = line["memory_growth"]
+        memory = "" if growth is None else f"; largest memory {growth:.2f} times the smallest"
         console.print(
             f"--fps {line['fps']:g}: {_time(line['seconds_per_video_second'])} a second of video "
             f"and {_time(line['seconds_to_start'])} to start{memory}"

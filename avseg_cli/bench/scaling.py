@@ -50,7 +50,7 @@ def run_scaling(
     if len(set(lengths)) < 2 or min(*lengths, *rates) <= 0:
         raise AvsegError("--lengths needs two different lengths or more, and all lengths and rates above 0")
     with TemporaryDirectory(prefix="avseg-scaling-") as folder:
-        videos = {seconds: make_video(Path(folder) / f"{seconds:g}.mp4", seconds) for seconds in sorted({1.0, *lengths})}
+        videos = {length: make_video(Path(folder) / f"{length:g}.mp4", length) for length in sorted({1.0, *lengths})}
         common = ["--checkpoint", checkpoint, "--device", device]
         on_run("starting: --help, and a video of one second")
         started = startup(videos[1.0], common)
@@ -111,7 +111,9 @@ def draw(report: dict[str, Any], path: Path) -> None:
     """Time and memory over length, a line per rate; raises ``OutputError`` when it cannot be written."""
     from matplotlib.figure import Figure
 
-    panels = {"seconds": ("time, s", 1), "cpu_seconds": ("processor time, s", 1), "peak_bytes": ("peak memory, MB", 1e6)}
+    panels = {
+        "seconds": ("time, s", 1), "cpu_seconds": ("processor time, s", 1), "peak_bytes": ("peak memory, MB", 1e6),
+    }  # fmt: skip
     told = [name for name in panels if report["points"][0][name] is not None]
     figure = Figure(figsize=(4.2 * len(told), 3.4), layout="constrained")
     for name, axes in zip(told, figure.subplots(1, len(told), squeeze=False)[0], strict=True):
