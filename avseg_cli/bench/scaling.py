@@ -136,7 +136,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
 def _segment(video: Path, fps: float, common: list[str]) -> tuple[float, float | None, int | None]:
     out = video.with_suffix(".json")
-    return _run(["segment", str(video), "-o", str(out), "--format", "json", "--fps", f"{fps:g}", "--overwrite", *common])
+    options = ["-o", str(out), "--format", "json", "--fps", f"{fps:g}", "--overwrite"]
+    return _run(["segment", str(video), *options, *common])
 
 
 # Runs a command and tells its seconds, processor seconds and peak memory. A process of its own, and a small one:
