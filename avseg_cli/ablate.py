@@ -14,8 +14,8 @@ from avseg_cli.data.clips import read_clips
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.data.write import write_json, write_whole
 from avseg_cli.errors import DataError, InputError
-from avseg_cli.json_text import parse_json
 from avseg_cli.evaluate import EvaluateOptions, evaluate
+from avseg_cli.json_text import parse_json
 from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
 from avseg_cli.train import train
 from avseg_cli.training.options import TrainOptions
@@ -114,7 +114,8 @@ def ablate(
 
 def plan(base: TrainOptions, variants: list[Variant], frozen: bool = False) -> list[str]:
     """What ``ablate`` would still do, a line for each variant; writes nothing. Raises ``DataError`` for bad data."""
-    clips = [len(read_clips(base.data, find_subset(base.subset), split, base.limit_clips)) for split in ("train", "val")]
+    subset = find_subset(base.subset)
+    clips = [len(read_clips(base.data, subset, split, base.limit_clips)) for split in ("train", "val")]
     lines = [f"use {clips[0]} clips to train on and {clips[1]} to choose the best on"]
     for variant in variants:
         folder = Path(base.out) / variant.name

@@ -92,7 +92,8 @@ class Tab:
         """Press the mouse on an element, ``across`` of its width from the left."""
         where = self.run(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
-            "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })()"
+            "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect(); "
+            "return [b.left, b.top, b.width, b.height]; })()"
         )
         x, y = where[0] + across * where[2], where[1] + where[3] / 2
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):

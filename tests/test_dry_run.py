@@ -19,7 +19,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dry(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, tmp_path: Path):
-    """Runs a command with ``--dry-run`` in an empty folder; gives what it said, after checking that nothing appeared."""
+    """Runs a command with ``--dry-run`` in an empty folder; gives what it said, once sure that nothing appeared."""
 
     def run(*arguments: object, code: int = 0) -> str:
         monkeypatch.chdir(tmp_path)

@@ -66,7 +66,8 @@ def test_codes_agree_and_so_do_their_gradients(monkeypatch: pytest.MonkeyPatch) 
     ours, plain = relative_attention.relative_position_attention(*inputs), plain_attention(*inputs)
     torch.testing.assert_close(ours, plain)
     toward = torch.randn_like(plain)
-    for mine, theirs in zip(torch.autograd.grad(ours, inputs, toward), torch.autograd.grad(plain, inputs, toward), strict=True):
+    gradients = [torch.autograd.grad(result, inputs, toward) for result in (ours, plain)]
+    for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs)
 
 

@@ -178,8 +178,10 @@ def test_eight_clips_are_learnt_by_heart(
         (files / kind / "val").symlink_to(files / kind / "train")
     started = time.process_time()
     best = train(
-        options(root, tmp_path / "run", stage, epochs=epochs, unfreeze=unfreeze, batch_size=2, learning_rate=2e-3, augment=False, dropout=0.0,
-                validate_every=14, image_size=96)
+        options(
+            root, tmp_path / "run", stage, epochs=epochs, unfreeze=unfreeze, batch_size=2, learning_rate=2e-3,
+            augment=False, dropout=0.0, validate_every=14, image_size=96,
+        )
     )  # fmt: skip
     _, info = load_checkpoint(best)
     assert info.metrics["val"]["val_miou"] > 0.9, info.metrics

@@ -67,7 +67,7 @@ def read_metadata(path: Path) -> list[dict[str, str]]:
 
 
 def read_categories(data_root: str | Path, subset: Subset) -> list[str]:
-    """The categories that the object maps of ``avseg synth`` number, 1-based. Raises ``DataError`` when there are none."""
+    """The categories that ``avseg synth``'s object maps number, 1-based. Raises ``DataError`` when there are none."""
     folder = subset_folder(data_root, subset)
     for path in (folder / "categories.json", folder.parent / "categories.json"):
         if path.is_file():

@@ -35,7 +35,9 @@ SUBSETS = {
     subset.name: subset
     for subset in (
         Subset("s4", "single source", "s4", "Single-source", "s4_meta_data.csv", "s4_data", 5, 1, 5, (3452, 740, 740)),
-        Subset("ms3", "multiple sources", "ms3", "Multi-sources", "ms3_meta_data.csv", "ms3_data", 5, 5, 7, (296, 64, 64)),
+        Subset(
+            "ms3", "multiple sources", "ms3", "Multi-sources", "ms3_meta_data.csv", "ms3_data", 5, 5, 7, (296, 64, 64)
+        ),
         Subset("v1s", "single source, later release", "avss", "", "metadata.csv", "", 5, 1, 5, (3452, 740, 740)),
         Subset("v1m", "multiple sources, later release", "avss", "", "metadata.csv", "", 5, 5, 7, (296, 64, 64)),
         Subset("v2", "ten seconds, later release", "avss", "", "metadata.csv", "", 10, 10, 7, (4750, 500, 750)),

@@ -29,7 +29,7 @@ class AvsegModel(nn.Module):
         self.mask_decoder = MaskDecoder(config)
 
     def set_precision(self, dtype: torch.dtype) -> AvsegModel:
-        """Run encoder, fusion and decoder in ``dtype``; VGGish and the audio linear stay in float32 (they cost little)."""
+        """Run encoder, fusion and decoder in ``dtype``; VGGish and the audio linear stay float32 (they are cheap)."""
         for part in (self.image_encoder, self.fusion, self.mask_decoder):
             if part is not None:
                 part.to(dtype)

@@ -173,7 +173,8 @@ def load_model(checkpoint: str | Path = DEFAULT, device: str = "auto", precision
     """A model ready to segment: in eval mode, on its device, in its precision.
 
     checkpoint: ``"default"`` (the embedded model), a name, or a file. device: ``"auto"``, ``"cpu"``, ``"cuda"``,
-    ``"cuda:1"``, ``"mps"``. precision: ``"auto"`` (bf16 where the device computes in it, else fp32), ``"fp32"``, ``"bf16"``.
+    ``"cuda:1"``, ``"mps"``. precision: ``"auto"`` (bf16 where the device computes in it, else fp32), ``"fp32"``,
+    ``"bf16"``.
     Raises ``CheckpointError`` or ``DeviceError``.
     """
     target = choose_device(device)

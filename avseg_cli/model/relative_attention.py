@@ -32,7 +32,7 @@ def relative_position_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, c
     if q.shape[2] <= TILE:
         bias = (rel_h[..., None] + rel_w[..., None, :]).flatten(3)  # (B, heads, N, N)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-    if q.requires_grad or rel_h.requires_grad:  # what is written in tiles cannot be differentiated; codes can, without N x N
+    if q.requires_grad or rel_h.requires_grad:  # tiles cannot be differentiated; codes can, without N x N
         return coded_attention(q, k, v, rel_h, rel_w)
     return tiled_attention(q, k, v, rel_h, rel_w)
 

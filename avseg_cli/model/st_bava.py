@@ -27,7 +27,7 @@ CHUNK = 1024
 
 
 def in_parts(work: Callable[..., Tensor], dim: int, size: int, pixels: Tensor, *others: Tensor) -> Tensor:
-    """``work`` on (B, T, N, C) and what goes with it, ``size`` of ``dim`` at a time; for work that does not mix along it.
+    """``work`` on (B, T, N, C) and what goes with it, ``size`` of ``dim`` at a time: it must not mix along it.
 
     Only one part's temporaries are ever held, and ``pixels`` is overwritten. In training and on CUDA: all at
     once, and nothing is overwritten.

@@ -72,7 +72,7 @@ class ModelPredictor:
 
 
 class FolderPredictor:
-    """Anyone's masks: ``[{category}/]{name}/{name}_{k}.png``, k from 0 (the authors' naming) or from 1 (the truth's)."""
+    """Anyone's masks: ``[{category}/]{name}/{name}_{k}.png``, k from 0 (the authors' naming) or 1 (the truth's)."""
 
     needs: frozenset[str] = frozenset()
 

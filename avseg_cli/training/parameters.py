@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from avseg_cli.errors import InputError
 from avseg_cli.model.avseg import AvsegModel
 
-# Paper section 5.3. VGGish and SAM's encoder stay frozen; the pretraining stages are for backbones without public weights.
+# Paper section 5.3. VGGish and SAM's encoder stay frozen; pretraining stages are for backbones without public weights.
 TRAINED: dict[str, tuple[str, ...]] = {
     "pretrain-sound": ("vggish",),
     "pretrain-image": ("image_encoder", "mask_decoder.output_upscaling"),

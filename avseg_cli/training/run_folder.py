@@ -80,7 +80,7 @@ class StageFolder:
             lock.release()
 
     def start(self, options: TrainOptions, facts: dict[str, Any]) -> None:
-        """Make the folder and write what the run was told. Raises ``AvsegError`` without the packages of avseg[train]."""
+        """Make the folder and write what the run was told. Raises ``AvsegError`` without avseg[train]'s packages."""
         try:
             import tensorboard  # noqa: F401
         except ImportError as error:

@@ -1,4 +1,4 @@
-"""TPAVI: temporal pixel-wise audio-visual interaction (Zhou et al., Audio-Visual Segmentation, ECCV 2022, section 4.2)."""
+"""TPAVI: temporal pixel-wise audio-visual interaction (Zhou et al., Audio-Visual Segmentation, ECCV 2022, 4.2)."""
 
 from __future__ import annotations
 
