@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 
 def segment(cwd: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "avseg_cli", "segment", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "300"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "300",
+                   "RAY_raylet_start_wait_time_s": "600"}   # on a busy machine the start itself takes minutes
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
 
 

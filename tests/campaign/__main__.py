@@ -37,7 +37,7 @@ def main() -> int:
                 if problems:
                     verdicts.append(Verdict(None, "lost", problems))
 
-            inject(base / "faults", options.seed, options.rounds, tell)
+            inject(base / "faults", options.seed, options.rounds, options.only, tell)
         with Watch(base, options.patience) as watch:
             for kind, make in _inputs(base, options, until):
                 verdict = watch.try_case(kind, make)
@@ -55,7 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--parts", type=lambda text: text.split(","), default=["faults", "corpus", "mutations"],
                         help="faults,corpus,mutations or some of them")
-    parser.add_argument("--only", default="", help="cases of the corpus whose name matches this")
+    parser.add_argument("--only", default="", help="faults and cases of the corpus whose name matches this")
     parser.add_argument("--rounds", type=int, default=10, help="kills of each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first mutated case")
     parser.add_argument("--patience", type=float, default=240, help="seconds after which a case counts as hung")

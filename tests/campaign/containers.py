@@ -79,8 +79,8 @@ def _tone(stream: av.AudioStream, seconds: float) -> list[av.Packet]:
     wave = (0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
     resampler = av.AudioResampler(context.format.name, context.layout, rate)
     for first in range(0, len(wave), 1024):
-        block = np.ascontiguousarray(np.tile(wave[first : first + 1024], (channels, 1)))
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=context.layout.name)
+        block = np.repeat(wave[first : first + 1024], channels)[None]   # packed: planar frames hold 8 channels
+        frame = av.AudioFrame.from_ndarray(block, format="flt", layout=context.layout.name)
         frame.sample_rate, frame.pts = rate, first
         for ready in resampler.resample(frame):
             packets += stream.encode(ready)

@@ -9,13 +9,15 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -27,6 +29,8 @@ from miniature import make
 from PIL import Image
 from synth_media import make_media
 
+from avseg_cli.media.atomic import discard
+
 from .worker import command_line, keep_the_model
 
 PATIENCE = 300.0   # seconds a job may take on a busy machine
@@ -35,10 +39,10 @@ WEIGHTS = bytes(range(256)) * 20_000
 
 @dataclass
 class Job:
-    """A command whose outputs are ``finals``; ``again`` is the rerun after a fault, ``whole`` checks one output."""
+    """A command whose outputs are ``finals``; ``again`` gives the rerun that finishes it, ``whole`` checks an output."""
 
     arguments: list[str]
-    again: list[str]
+    again: Callable[[], list[str]]
     finals: list[Path]
     whole: Callable[[Path], bool]
     prepare: Callable[[], None] = lambda: None   # in the process that runs it
@@ -83,12 +87,12 @@ class Process:
             self.wait()
 
 
-def inject(folder: Path, seed: int, rounds: int, tell: Callable[[str, list[str]], None]) -> None:
-    """All faults, in a process of their own; ``tell`` gets each fault's name and what it broke."""
+def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str, list[str]], None]) -> None:
+    """The faults whose name matches ``only``, in a process of their own; ``tell`` gets each and what it broke."""
     context = multiprocessing.get_context("spawn")
     with serving(FileServer(WEIGHTS, delay=0.01)) as server:
         pipe, theirs = context.Pipe()
-        process = context.Process(target=_run, args=(theirs, folder, seed, rounds, server.url), daemon=True)
+        process = context.Process(target=_run, args=(theirs, folder, seed, rounds, only, server.url), daemon=True)
         process.start()
         theirs.close()
         try:
@@ -99,36 +103,62 @@ def inject(folder: Path, seed: int, rounds: int, tell: Callable[[str, list[str]]
         process.join()
 
 
-def _run(pipe: Connection, folder: Path, seed: int, rounds: int, url: str) -> None:
+def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, url: str) -> None:
     import torch
 
     torch.set_num_threads(1)   # forks have no other threads
     keep_the_model()
-    random = np.random.default_rng(seed)
-    jobs = {"segment": _segment, "train": _train, "synth": _synth, "weights download": _download}
-    for name, make_job in jobs.items():
-        usual = _duration(make_job(folder / "usual", url), folder)
-        for number in range(rounds if name == "segment" else max(1, rounds // 3)):
-            moment = float(random.uniform(0, usual))
-            pipe.send((f"{name}: kill -9 after {moment:.2f} s of {usual:.2f} s",
-                       _killed(make_job(folder / f"{name}{number}", url), folder, moment)))
-    for number in range(rounds):
-        pipe.send((f"segment: kill -9 at step {number} of putting outputs in place",
-                   _killed(_segment(folder / f"step{number}", url), folder, PATIENCE, lambda n=number: _die_at(n))))
-    for fault in (_disk_full, _folder_taken_away, _permission_lost, _clock_back, _two_at_once):
-        (folder / fault.__name__).mkdir(parents=True)
-        pipe.send((fault.__name__.strip("_").replace("_", " "), fault(folder / fault.__name__)))
+    folder.mkdir(parents=True)
+    for name, fault in _faults(folder, seed, rounds, url):
+        if re.search(only, name):
+            pipe.send((name, fault()))
     pipe.send(None)
 
 
+def _faults(folder: Path, seed: int, rounds: int, url: str) -> Iterator[tuple[str, Callable[[], list[str]]]]:
+    """Every fault by name; the costly ones last."""
+    for fault in (_disk_full, _folder_taken_away, _permission_lost, _clock_back, _two_at_once):
+        name = fault.__name__.strip("_").replace("_", " ")
+        yield name, partial(_in_its_own, fault, folder / name.replace(" ", "-"))
+    for step in range(rounds):
+        make_job = partial(_segment, folder / f"step{step}")
+        yield f"segment: kill -9 at step {step} of putting outputs in place", partial(
+            _killed, make_job, folder, None, partial(_die_at, step))
+    random = np.random.default_rng(seed)
+    jobs = {"segment": (_segment, rounds), "synth": (_synth, 1 + rounds // 3),
+            "weights download": (_download, 1 + rounds // 3), "train": (_train, 1 + rounds // 3)}
+    for name, (make_job, times) in jobs.items():
+        for number in range(times):
+            part = float(random.uniform(0, 1))
+            yield f"{name}: kill -9 after {part:.0%} of its usual time", partial(
+                _killed, partial(make_job, folder / f"{name}{number}".replace(" ", "-"), url), folder, part)
+
+
+def _in_its_own(fault: Callable[[Path], list[str]], folder: Path) -> list[str]:
+    folder.mkdir()
+    return fault(folder)
+
+
 def _duration(job: Job, folder: Path) -> float:
+    """Seconds that an undisturbed run takes; its outputs are removed."""
     began = time.monotonic()
     Process(job, job.arguments, folder / "said").wait()
-    return time.monotonic() - began
+    taken = time.monotonic() - began
+    for path in job.finals:
+        discard(path.parent if path.parent.name in ("1a", "cache") else path)
+    return taken
 
 
-def _killed(job: Job, folder: Path, moment: float, hook: Callable[[], None] = lambda: None) -> list[str]:
-    """Kill it, look at what is visible, run it again to its end, and once more, which must change nothing."""
+def _killed(
+    make_job: Callable[[], Job], folder: Path, part: float | None, hook: Callable[[], None] = lambda: None
+) -> list[str]:
+    """Kill it, look at what is visible, run it again to its end, and once more, which must change nothing.
+
+    part: of its usual time after which it is killed; None where ``hook`` makes it kill itself.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    job = make_job()
+    moment = PATIENCE if part is None else part * _duration(job, folder)
     process = Process(job, job.arguments, folder / "said", hook)
     process.wait(moment)
     process.kill()
@@ -144,7 +174,7 @@ def _killed(job: Job, folder: Path, moment: float, hook: Callable[[], None] = la
 
 
 def _rerun(job: Job, folder: Path) -> list[str]:
-    process = Process(job, job.again, folder / "said")
+    process = Process(job, job.again(), folder / "said")
     if process.wait() is None:
         process.kill()
         return ["the rerun hung"]
@@ -171,12 +201,12 @@ def _stamp(path: Path) -> int:
 # --- the jobs
 
 
-def _segment(folder: Path, url: str = "") -> Job:
+def _segment(folder: Path, url: str = "") -> Job:   # every job is made alike; only the download needs an address
     folder.mkdir(parents=True, exist_ok=True)
     clip = Clip(seconds=4).write(folder / "clip.mp4")
     finals = [folder / f"out/clip.avseg.{kind}" for kind in ("mp4", "masks", "json")]
     arguments = ["segment", str(clip), "-o", str(folder / "out"), "--format", "overlay,masks,json", "--quiet"]
-    return Job(arguments, [*arguments, "--skip-existing"], finals, _whole_output)
+    return Job(arguments, lambda: [*arguments, "--skip-existing"], finals, _whole_output)
 
 
 def _whole_output(path: Path) -> bool:
@@ -193,13 +223,17 @@ def _train(folder: Path, url: str) -> Job:
     run = folder / "run"
     arguments = ["train", "--data", str(data), "--out", str(run), "--backbone", "tiny", "--image-size", "64", "--depth",
                  "1", "--device", "cpu", "--stage", "1a", "--epochs", "3", "--batch-size", "1", "--save-minutes", "0"]
-    return Job(arguments, arguments, [run / "1a/last.safetensors"], _whole_checkpoint)
+
+    def again() -> list[str]:
+        return ["train", "--resume", str(run)] if (run / "1a/config.json").exists() else arguments
+
+    return Job(arguments, again, [run / "1a/done.json"], lambda path: _whole_checkpoint(path.parent))
 
 
-def _whole_checkpoint(path: Path) -> bool:
+def _whole_checkpoint(stage: Path) -> bool:
     from avseg_cli.model.checkpoint import load_checkpoint
 
-    return load_checkpoint(path) is not None
+    return load_checkpoint(stage / "last.safetensors") is not None
 
 
 def _synth(folder: Path, url: str) -> Job:
@@ -207,7 +241,11 @@ def _synth(folder: Path, url: str) -> Job:
     data = folder / "data"
     arguments = ["synth", "--media", str(folder / "media"), "--out", str(data), "--clips", "4", "--workers", "1",
                  "--splits", "2/1/1"]
-    return Job(arguments, arguments, [data], lambda path: len((path / "manifest.jsonl").read_text().splitlines()) == 4)
+
+    def again() -> list[str]:   # what exists is never replaced, so a finished data set is looked at instead
+        return ["prepare", "--check", "--data", str(data), "--subset", "ms3"] if data.exists() else arguments
+
+    return Job(arguments, again, [data], lambda path: len((path / "manifest.jsonl").read_text().splitlines()) == 4)
 
 
 def _download(folder: Path, url: str) -> Job:
@@ -224,7 +262,8 @@ def _download(folder: Path, url: str) -> Job:
         os.environ["AVSEG_CACHE"] = str(folder / "cache")
 
     arguments = ["weights", "download", "pinned", "--mirror", url, "--insecure"]
-    return Job(arguments, arguments, [folder / "cache/pinned.pth"], lambda path: path.read_bytes() == WEIGHTS, prepare)
+    return Job(arguments, lambda: arguments, [folder / "cache/pinned.pth"],
+               lambda path: path.read_bytes() == WEIGHTS, prepare)
 
 
 # --- faults other than kills

@@ -280,7 +280,7 @@ def _names(seed: int) -> dict[str, Maker]:
     """Names and places that trip up programs."""
     names = {
         "spaces": "a clip  with spaces .mp4", "newline": "a\nclip.mp4", "non-ASCII": "видео 影片 🎻.mp4",
-        "leading dash": "-o.mp4", "percent": "100%d %s.mp4", "brackets": "[bold]clip[/x] *?.mp4", "dots": "a.b..c.mp4",
+        "leading dash": "-o.mp4", "percent": "100%d %s.mp4", "brackets": "[bold]clip[x] *?.mp4", "dots": "a.b..c.mp4",
         "protocol": "http:clip.mp4", "quote": "it's \"quoted\"; rm -rf.mp4", "no suffix": "clip",
         "not UTF-8": os.fsdecode(b"caf\xe9.mp4"), "250 bytes": "n" * 246 + ".mp4", "suffix in capitals": "CLIP.MP4",
         "control characters": "a\x1b[31mred\x07.mp4",
