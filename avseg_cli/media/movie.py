@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 UNPLAYABLE = ("vorbis",)   # FFmpeg writes it into MP4, but players do not hear it there
-USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}   # by number of channels
+USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}   # by channels
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
@@ -149,8 +149,10 @@ class Movie:
             raise ValueError(f"{template.codec_context.name} is not to be copied")
         if template.codec_context.name in UNPLAYABLE and self.path.suffix.lower() != ".mkv":
             raise ValueError(f"few players hear {template.codec_context.name} in this container")
-        stream = self._container.add_stream_from_template(template)
         usual = USUAL_LAYOUTS.get(template.channels)
+        if usual is None and self.path.suffix.lower() != ".mkv":
+            raise ValueError(f"no name for the layout of {template.channels} channels, which MP4 asks for at its end")
+        stream = self._container.add_stream_from_template(template)
         if usual and stream.codec_context.layout.name.endswith("channels"):
             stream.codec_context.layout = usual  # Matroska names no layout for PCM, and MP4 cannot do without
         return stream

@@ -39,7 +39,7 @@ WEIGHTS = bytes(range(256)) * 20_000
 
 @dataclass
 class Job:
-    """A command whose outputs are ``finals``; ``again`` gives the rerun that finishes it, ``whole`` checks an output."""
+    """A command whose outputs are ``finals``; ``again`` gives the rerun to its end, ``whole`` checks an output."""
 
     arguments: list[str]
     again: Callable[[], list[str]]
