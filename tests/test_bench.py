@@ -119,7 +119,9 @@ def test_all_precisions_hold_bf16_against_fp32(monkeypatch: pytest.MonkeyPatch) 
     assert set(report["roofline"]) == {"fp32", "bf16"}
     plain, mixed, half = report["rows"]
     assert plain["relative_error"] < 1e-4 < mixed["relative_error"] < 0.2
-    assert half["against_fp32"]["ours"]["relative_error"] == pytest.approx(mixed["relative_error"], rel=1e-3)
+    distance = {name: told["relative_error"] for name, told in half["against_fp32"].items()}
+    assert 1e-4 < distance["ours"] < 3 * mixed["relative_error"]  # not equal: here its inputs are rounded as well
+    assert 1e-4 < distance["reference"] < 0.2
     assert 0.8 < half["against_fp32"]["reference"]["mask_iou"] <= 1
 
 
