@@ -96,10 +96,8 @@ def fit(points: list[Point], fps: float) -> dict[str, float | None]:
 
 def check_plot(path: Path) -> None:
     """Whether ``draw`` will be able to, asked before the long runs; raises ``AvsegError`` if not."""
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError as error:
-        raise AvsegError("--plot needs matplotlib; install it with `pip install 'avseg[train]'`") from error
+    from matplotlib.backend_bases import FigureCanvasBase
+
     kinds = FigureCanvasBase.get_supported_filetypes()
     if path.suffix.lstrip(".").lower() not in kinds:
         raise AvsegError(f"{path}: no picture format {path.suffix!r}; use one of {', '.join(sorted(kinds))}")
