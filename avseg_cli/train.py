@@ -123,10 +123,14 @@ def resume(run: str | Path) -> list[Path]:
 
 
 def whole_recipe(options: TrainOptions) -> tuple[str, ...]:
-    """All stages the options call for: pretraining only from nothing, 1b and 2 only with adapters."""
-    from_nothing = options.backbone == "tiny" and not options.init and not options.pretrained
-    first = ("pretrain-sound", "pretrain-image") if from_nothing else ()
-    return first + (("1a", "1b", "2") if options.adapters else ("1a",))
+    """All stages the options call for: pretraining only from nothing, 1b and 2 only with adapters.
+
+    The tiny backbone does without 1b: its encoder trains in stage 2, and its adapters with it.
+    """
+    tiny = options.backbone == "tiny"
+    first = ("pretrain-sound", "pretrain-image") if tiny and not options.init and not options.pretrained else ()
+    joint = ("2",) if tiny else ("1b", "2")
+    return first + ("1a", *(joint if options.adapters else ()))
 
 
 def _refuse_started(run: Path, stages: Iterable[str]) -> None:

@@ -26,7 +26,7 @@ from avseg_cli.errors import AvsegError, InputError, OutputError
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.checkpoint import load_checkpoint
 from avseg_cli.model.config import preset
-from avseg_cli.train import train
+from avseg_cli.train import train, whole_recipe
 from avseg_cli.training.loop import learning_rate
 from avseg_cli.training.losses import bce, bce_iou
 from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
@@ -118,6 +118,23 @@ def test_the_papers_recipe_is_the_default_for_sam() -> None:
     assert (SUBSETS["s4"].fusion_depth, SUBSETS["ms3"].fusion_depth) == (5, 7)
 
 
+def test_the_whole_recipe_of_each_kind_of_backbone() -> None:
+    def stages(**values: object) -> tuple[str, ...]:
+        return whole_recipe(TrainOptions(data="", subset="ms3", out="", **values))
+
+    assert stages() == ("1a", "1b", "2") and stages(adapters=False) == ("1a",)
+    assert stages(backbone="tiny") == ("pretrain-sound", "pretrain-image", "1a", "2")
+    assert stages(backbone="tiny", pretrained="run") == ("1a", "2")
+
+
+def test_only_an_encoder_made_here_trains_in_stage_two_unasked() -> None:
+    def unfrozen(**values: object) -> tuple[str, ...] | None:
+        return TrainOptions(data="", subset="ms3", out="", **values).unfreeze
+
+    assert unfrozen() == () and unfrozen(backbone="tiny") == ("image", "sound")
+    assert unfrozen(backbone="tiny", unfreeze=()) == ()
+
+
 def test_a_deeper_model_takes_what_a_shallower_one_has() -> None:
     shallow, deep = (AvsegModel(preset("tiny", fusion_depth=depth)) for depth in (1, 2))
     fresh = transfer(deep, shallow.state_dict())
@@ -193,7 +210,7 @@ def test_the_whole_recipe_runs_from_one_command_to_a_table(data: Path, tmp_path:
     arguments = ["train", "--data", data, "--out", out, *SMALL, "--epochs", 1, "--limit-clips", 2]
     result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    for stage in ("pretrain-sound", "pretrain-image", "1a", "1b", "2"):
+    for stage in ("pretrain-sound", "pretrain-image", "1a", "2"):
         folder = out / stage
         names = {path.name for path in folder.iterdir()}
         assert names == {

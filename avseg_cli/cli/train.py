@@ -77,7 +77,10 @@ def train(
         int | None, typer.Option(help="Stop after this many validations without a better score.")
     ] = None,
     dropout: Annotated[float, typer.Option(help="On ST-BAVA's attention weights.")] = 0.1,
-    unfreeze: Annotated[str, typer.Option(help="Also train in stage 2: image, sound, or image,sound.")] = "",
+    unfreeze: Annotated[
+        str | None,
+        typer.Option(help="Also train in stage 2: image, sound, image,sound or none. [default: none; tiny: both]"),
+    ] = None,
     depth: Annotated[int | None, typer.Option(help="ST-BAVA blocks (paper: 5 for S4, 7 for MS3).")] = None,
     fusion: Annotated[
         str | None,
@@ -142,7 +145,7 @@ def train(
         pretrained=str(pretrained) if pretrained else None, epochs=epochs, batch_size=batch_size,
         learning_rate=lr, optimizer=optimizer, weight_decay=weight_decay, schedule=schedule, warmup=warmup,
         loss=loss, augment=augment, patience=patience, accumulate=accumulate, dropout=dropout,
-        unfreeze=tuple(part for part in unfreeze.split(",") if part), depth=depth, fusion=fusion,
+        unfreeze=_parts(unfreeze), depth=depth, fusion=fusion,
         temporal=temporal, bidirectional=bidirectional, adapters=adapters, image_size=image_size,
         limit_clips=limit_clips, seed=seed, workers=workers, device=device, precision=precision,
         validate_every=validate_every, save_minutes=save_minutes, cache=str(cache) if cache else None,
@@ -165,6 +168,11 @@ def _report(run: Path) -> None:
     from avseg_cli.training.progress import console
 
     console().print(f"report: {write_run(run)}", soft_wrap=True)
+
+
+def _parts(listed: str | None) -> tuple[str, ...] | None:
+    """None: left to the recipe; "none": nothing."""
+    return None if listed is None else tuple(part for part in listed.split(",") if part not in ("", "none"))
 
 
 def _stages(text: str) -> tuple[str, ...]:

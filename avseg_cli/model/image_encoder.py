@@ -65,23 +65,35 @@ class PatchEmbed(nn.Module):
         return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)  # (B, g, g, C)
 
 
+def normed_conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """3x3 convolution and batch norm."""
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+class Residual(nn.Module):
+    """Two normed convolutions beside a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = normed_conv(channels, channels), normed_conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(x + self.conv2(F.gelu(self.conv1(x))))
+
+
 class ConvStem(nn.Module):
-    """Three stride-2 convolutions and two residual ones: learns edges from far fewer images than a patch embedding."""
+    """Down to tokens of 8 pixels by convolutions: learns from far fewer images than a patch embedding."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        self.down1 = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.GELU())
-        self.down2 = nn.Sequential(nn.Conv2d(32, 64, 3, 2, 1, bias=False), nn.BatchNorm2d(64), nn.GELU())
-        self.residual = nn.Sequential(
-            nn.Conv2d(64, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.GELU(),
-            nn.Conv2d(64, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64),
-        )  # fmt: skip
-        self.down3 = nn.Conv2d(64, embed_dim, 3, 2, 1)
+        self.down1, self.down2, self.down3 = normed_conv(3, 32, 2), normed_conv(32, 64, 2), normed_conv(64, embed_dim, 2)
+        self.fine = Residual(64)
+        self.coarse = nn.Sequential(*(Residual(embed_dim) for _ in range(2)))
 
     def forward(self, frames: Tensor) -> Tensor:
-        x = self.down2(self.down1(frames))
-        x = F.gelu(x + self.residual(x))
-        return self.down3(x).permute(0, 2, 3, 1).contiguous()  # (B, g, g, C)
+        x = self.fine(F.gelu(self.down2(F.gelu(self.down1(frames)))))
+        x = self.coarse(F.gelu(self.down3(x)))
+        return x.permute(0, 2, 3, 1).contiguous()  # (B, g, g, C)
 
 
 def pairwise(rel_pos: Tensor) -> Tensor:

@@ -51,14 +51,15 @@ _SMALL = Recipe(
     10, batch_size=8, learning_rate=5e-4, optimizer="adamw", weight_decay=0.01, schedule="cosine", warmup=0.05,
     clip_gradient=1.0, loss="bce+iou",
 )  # fmt: skip
+# Batches are a process's: these are for two processes (`torchrun --nproc-per-node 2`), one for each core.
 _TINY = {
-    "pretrain-sound": replace(_SMALL, epochs=15, batch_size=16, learning_rate=1e-3, augment=True),
+    "pretrain-sound": replace(_SMALL, epochs=8, learning_rate=1e-3, augment=True),
     "pretrain-image": replace(
-        _SMALL, epochs=40, batch_size=16, learning_rate=1e-3, weight_decay=0.05, augment=True
+        _SMALL, epochs=24, learning_rate=1e-3, weight_decay=0.05, augment=True
     ),
-    "1a": replace(_SMALL, epochs=15),
-    "1b": replace(_SMALL, epochs=3, augment=True),
-    "2": replace(_SMALL, epochs=6, learning_rate=2e-4, augment=True),
+    "1a": replace(_SMALL, epochs=3, batch_size=4),
+    "1b": replace(_SMALL, epochs=3, batch_size=4, augment=True),
+    "2": replace(_SMALL, epochs=3, batch_size=4, learning_rate=3e-4, augment=True),
 }
 
 
@@ -100,7 +101,7 @@ class TrainOptions:
     patience: int | None = None
     accumulate: int = 1  # steps whose gradients are summed into one
     dropout: float = 0.1  # on ST-BAVA's attention weights
-    unfreeze: tuple[str, ...] = ()  # parts trained besides the paper's in stage 2: "image", "sound"
+    unfreeze: tuple[str, ...] | None = None  # trained besides the paper's parts in stage 2: "image", "sound"
     # model
     depth: int | None = None
     fusion: str | None = None
@@ -120,8 +121,10 @@ class TrainOptions:
     command: str = ""  # as typed
 
     def __post_init__(self) -> None:
-        for name in ("stages", "unfreeze"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "stages", tuple(self.stages))
+        if self.unfreeze is None:  # SAM and VGGish stay as published; encoders made here have more to learn
+            object.__setattr__(self, "unfreeze", ("image", "sound") if self.backbone == "tiny" else ())
+        object.__setattr__(self, "unfreeze", tuple(self.unfreeze or ()))
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(
