@@ -53,11 +53,11 @@ _SMALL = Recipe(
 )  # fmt: skip
 # Batches are a process's: these are for two processes (`torchrun --nproc-per-node 2`), one for each core.
 _TINY = {
-    "pretrain-sound": replace(_SMALL, epochs=8, learning_rate=1e-3, augment=True),
+    "pretrain-sound": replace(_SMALL, epochs=6, learning_rate=1e-3, augment=True),
     "pretrain-image": replace(
-        _SMALL, epochs=24, learning_rate=1e-3, weight_decay=0.05, augment=True
+        _SMALL, epochs=17, learning_rate=1e-3, weight_decay=0.05, augment=True
     ),
-    "1a": replace(_SMALL, epochs=3, batch_size=4),
+    "1a": replace(_SMALL, epochs=2, batch_size=4),
     "1b": replace(_SMALL, epochs=3, batch_size=4, augment=True),
     "2": replace(_SMALL, epochs=3, batch_size=4, learning_rate=3e-4, augment=True),
 }
