@@ -57,7 +57,7 @@ _TINY = {
     "pretrain-image": replace(
         _SMALL, epochs=17, learning_rate=1e-3, weight_decay=0.05, augment=True
     ),
-    "1a": replace(_SMALL, epochs=2, batch_size=4),
+    "1a": replace(_SMALL, epochs=6, batch_size=4),
     "1b": replace(_SMALL, epochs=3, batch_size=4, augment=True),
     "2": replace(_SMALL, epochs=2, batch_size=4, learning_rate=3e-4, augment=True),
 }
