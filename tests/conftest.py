@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from hypothesis import settings
 
 settings.register_profile("avseg", deadline=None)   # a busy machine is no failure
 settings.load_profile("avseg")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:   # a suite in the background; what it starts is to hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -58,7 +58,7 @@ def ours_like(encoder: nn.Module, config: ModelConfig) -> ImageEncoder:
         {"num_heads": 1},
         {"num_heads": 12, "depth": 1, "global_blocks": ()},
         {"image_size": 96, "patch_size": 8, "window_size": 7},
-        {"image_size": 1024, "embed_dim": 32, "depth": 2, "window_size": 14},  # SAM's own grid
+        {"image_size": 1024, "embed_dim": 32, "depth": 2, "global_blocks": (1,), "window_size": 14},  # SAM's own grid
     ],
     ids=str,
 )

@@ -209,8 +209,8 @@ def test_it_plays_with_sound(shown) -> None:
     assert shown.run("byId('play').textContent") == "Pause"
     moved = shown.run("parseFloat(byId('head').style.left)")
     shown.click("#play")
-    shown.until("video.paused")
-    assert moved > 5 and shown.run("byId('play').textContent") == "Play"
+    shown.until("video.paused && byId('play').textContent == 'Play'")
+    assert moved > 5
 
 
 @with_chromium

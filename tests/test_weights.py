@@ -16,6 +16,7 @@ from weights_helpers import Ran, manifest_entry, run_avseg, sha256, use_weights
 
 from avseg_cli import weights
 from avseg_cli.errors import CheckpointError
+from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.checkpoint import load_checkpoint, save_checkpoint
 from avseg_cli.model.config import preset
 from avseg_cli.weights import PublicFile, read_manifest, size_text
@@ -311,3 +312,9 @@ def test_a_checkpoint_cannot_name_a_strange_base(cache: Path, tmp_path: Path, ti
 def test_public_file_paths_stay_in_the_cache(cache: Path) -> None:
     entry = PublicFile(**manifest_entry("thing", CONTENT))
     assert entry.path.parent == cache
+
+
+def test_a_saved_checkpoint_may_be_read_by_whom_new_files_may(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "saved.safetensors", AvsegModel(preset("tiny")))
+    (tmp_path / "new").touch()
+    assert (tmp_path / "saved.safetensors").stat().st_mode == (tmp_path / "new").stat().st_mode

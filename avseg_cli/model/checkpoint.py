@@ -68,11 +68,19 @@ def save_checkpoint(
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(own, partial, metadata={"avseg": json.dumps(about)})
+        partial.chmod(0o666 & ~_umask())  # safetensors makes files that only their owner may read
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The permissions new files lack; the system tells them only while it changes them."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def read_info(path: str | Path) -> CheckpointInfo:
