@@ -30,8 +30,8 @@ def run_ray(
     """``batch.run`` by the actors of a Ray cluster; outcomes come as they end.
 
     address: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, or ``"local"``: a Ray of this machine for this run.
-    cpus, gpus: of one actor; ``gpus`` None gives each a whole one where the cluster has any. Raises ``DeviceError`` when
-    no cluster answers, and ``InputError`` without the packages of avseg[cluster].
+    cpus, gpus: of one actor; ``gpus`` None gives each a whole one where the cluster has any. Raises ``DeviceError``
+    when no cluster answers, and ``InputError`` without the packages of avseg[cluster].
     """
     if any(source.is_stdin for source, _ in work):
         raise InputError("stdin cannot be read by other machines; write it to a file for --ray")

@@ -86,8 +86,9 @@ class ConvStem(nn.Module):
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        self.down1, self.down2, self.down3 = normed_conv(3, 32, 2), normed_conv(32, 64, 2), normed_conv(64, embed_dim, 2)
+        self.down1, self.down2 = normed_conv(3, 32, 2), normed_conv(32, 64, 2)
         self.fine = Residual(64)
+        self.down3 = normed_conv(64, embed_dim, 2)
         self.coarse = nn.Sequential(*(Residual(embed_dim) for _ in range(2)))
 
     def forward(self, frames: Tensor) -> Tensor:
