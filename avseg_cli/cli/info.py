@@ -41,13 +41,14 @@ def info(
     """
     from rich.console import Console
 
+    from avseg_cli.cli.segment import FORMATS
     from avseg_cli.errors import AvsegError
     from avseg_cli.info import Question, describe_video
     from avseg_cli.inputs import find_sources, plan_outputs
     from avseg_cli.media.container import spooled
 
     sources = find_sources(inputs, recursive)
-    outputs = plan_outputs(sources, output, ["overlay", "masks", "cutout", "json"])
+    outputs = plan_outputs(sources, output, list(FORMATS))
     console = Console(stderr=True, highlight=False)
     failed: list[AvsegError] = []
     for source, planned in zip(sources, outputs, strict=True):
