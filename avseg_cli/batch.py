@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from avseg_cli.errors import AvsegError, DeviceError, OutputError
+from avseg_cli.errors import AvsegError, DeviceError, OutputError, debugging
 from avseg_cli.inputs import Source, check_outputs
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
@@ -142,7 +141,7 @@ def _explained(error: Exception, path: Path) -> AvsegError:
     """The error as a sentence about ``path``; one nobody expected, too, must not cost the other inputs."""
     if isinstance(error, AvsegError):
         return error
-    if os.environ.get("AVSEG_DEBUG", "0") not in ("", "0"):
+    if debugging():
         raise error
     if isinstance(error, MemoryError):
         return DeviceError(f"{path}: out of memory; close other programs, or use a smaller model or --batch-size")

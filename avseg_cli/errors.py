@@ -3,6 +3,13 @@
 The exit code tells a script what kind of thing went wrong; 1 is everything else, 130 is Ctrl-C.
 """
 
+import os
+
+
+def debugging() -> bool:
+    """Whether tracebacks were asked for (--debug, AVSEG_DEBUG)."""
+    return os.environ.get("AVSEG_DEBUG", "0") not in ("", "0")
+
 
 class AvsegError(Exception):
     """Base of all expected errors; the command line prints its message without a traceback."""

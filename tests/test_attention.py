@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from command_line import Ran, run_avseg
 from media_files import Clip, frames_of, rgb_of, sound_payload
 from PIL import Image
 
@@ -30,18 +30,9 @@ from avseg_cli.model.config import preset
 @pytest.fixture
 def avseg(tiny_checkpoint: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
     """Runs ``avseg attention`` in this process; gives exit code, stdout and stderr."""
-    from avseg_cli.cli import main
 
-    def run(*arguments: object, checkpoint: Path = tiny_checkpoint) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["avseg", "attention", *map(str, arguments), "--checkpoint", str(checkpoint)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
+    def run(*arguments: object, checkpoint: Path = tiny_checkpoint) -> Ran:
+        return run_avseg(capfd, monkeypatch, "attention", *arguments, "--checkpoint", checkpoint)
 
     return run
 

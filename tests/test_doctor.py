@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-from avseg_cli.cli import main
+from command_line import run_avseg
 
 
 @pytest.fixture
@@ -17,16 +15,10 @@ def doctor(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture):
     """Runs ``avseg doctor --json``; gives the exit code, what it found by name, and the messages."""
 
     def run(*arguments: object) -> tuple[int, dict[str, dict], str]:
-        monkeypatch.setattr(sys, "argv", ["avseg", "doctor", "--json", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capfd.readouterr()
-        told = json.loads(captured.out)
-        assert told["works"] == (code == 0) and "Traceback" not in captured.err
-        return code, {finding["check"]: finding for finding in told["findings"]}, captured.err
+        code, out, err = run_avseg(capfd, monkeypatch, "doctor", "--json", *arguments)
+        told = json.loads(out)
+        assert told["works"] == (code == 0)
+        return code, {finding["check"]: finding for finding in told["findings"]}, err
 
     return run
 

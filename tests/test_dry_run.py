@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import miniature
 import pytest
-
-from avseg_cli.cli import main
+from command_line import run_avseg
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +21,8 @@ def dry(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, tmp_path:
 
     def run(*arguments: object, code: int = 0) -> str:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["avseg", *map(str, arguments), "--dry-run"])
         before = sorted(tmp_path.rglob("*"))
-        ended = 0
-        try:
-            main()
-        except SystemExit as end:
-            ended = end.code or 0
-        said = capfd.readouterr().err
+        ended, _, said = run_avseg(capfd, monkeypatch, *arguments, "--dry-run")
         assert ended == code, said
         assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
         return said

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import Ran
 from reference_model import ReferenceModel, relative_error, shake
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvggish import torchvggish as their_vggish
-from weights_helpers import Ran, manifest_entry, run_avseg, sha256, use_weights
+from weights_helpers import manifest_entry, run_weights, sha256, use_weights
 
 from avseg_cli.errors import CheckpointError
 from avseg_cli.model.avseg import AvsegModel
@@ -74,7 +75,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def importing(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
     def run(*args: object) -> Ran:
-        return run_avseg(capsys, monkeypatch, "weights", "import", *args)
+        return run_weights(capsys, monkeypatch, "import", *args)
 
     return run
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from command_line import run_avseg
 from media_files import Clip
-
-from avseg_cli.cli import main
 
 
 @pytest.fixture
@@ -18,15 +16,8 @@ def info(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture):
     """Runs ``avseg info``; gives the exit code, what was printed as JSON, and the messages."""
 
     def run(*arguments: object) -> tuple[int, list[dict], str]:
-        monkeypatch.setattr(sys, "argv", ["avseg", "info", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
+        code, out, err = run_avseg(capfd, monkeypatch, "info", *arguments)
+        return code, [json.loads(line) for line in out.splitlines()], err
 
     return run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from command_line import Ran, run_avseg
 from media_files import Clip
 
 upath = pytest.importorskip("upath", reason="pip install 'avseg[remote]'")
@@ -19,19 +19,9 @@ upath = pytest.importorskip("upath", reason="pip install 'avseg[remote]'")
 @pytest.fixture
 def avseg(tiny_checkpoint: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
     """Runs ``avseg segment`` in this process; gives exit code, stdout and stderr."""
-    from avseg_cli.cli import main
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        argv = ["avseg", "segment", *map(str, arguments), "--checkpoint", str(tiny_checkpoint)]
-        monkeypatch.setattr(sys, "argv", argv)
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
+    def run(*arguments: object) -> Ran:
+        return run_avseg(capfd, monkeypatch, "segment", *arguments, "--checkpoint", tiny_checkpoint)
 
     return run
 

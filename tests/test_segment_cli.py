@@ -12,30 +12,17 @@ from pathlib import Path
 
 import av
 import pytest
+from command_line import Ran, run_avseg
 from media_files import Clip, frames_of, sound_payload
-
-
-class Ran:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
 
 
 @pytest.fixture
 def avseg(tiny_checkpoint: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
     """Runs the command line in this process, on the random tiny model."""
-    from avseg_cli.cli import main
 
     def run(*arguments: object, checkpoint: Path | None = tiny_checkpoint) -> Ran:
         extra = [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
-        monkeypatch.setattr(sys, "argv", ["avseg", "segment", *map(str, arguments), *extra])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capfd.readouterr()
-        assert "Traceback" not in captured.err
-        return Ran(code, captured.out, captured.err)
+        return run_avseg(capfd, monkeypatch, "segment", *arguments, *extra)
 
     return run
 

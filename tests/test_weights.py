@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import Ran
 from file_server import FileServer, serving
 from torch import nn
-from weights_helpers import Ran, manifest_entry, run_avseg, sha256, use_weights
+from weights_helpers import manifest_entry, run_weights, sha256, use_weights
 
 from avseg_cli import weights
 from avseg_cli.errors import CheckpointError
@@ -33,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def avseg(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
     def run(*args: object) -> Ran:
-        return run_avseg(capsys, monkeypatch, "weights", *args)
+        return run_weights(capsys, monkeypatch, *args)
 
     return run
 

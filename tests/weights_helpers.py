@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from avseg_cli.cli import main
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command left: exit code, standard output, standard error."""
-
-    code: int
-    out: str
-    err: str
+from command_line import Ran, run_avseg
 
 
-def run_avseg(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *args: object) -> Ran:
-    """``avseg ARGS`` in this process, through ``main``."""
-    monkeypatch.setattr(sys, "argv", ["avseg", *map(str, args)])
+def run_weights(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, *args: object) -> Ran:
+    """``avseg weights ARGS`` in a wide terminal; what was said before is left out."""
     monkeypatch.setenv("COLUMNS", "300")
     capsys.readouterr()
-    try:
-        main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    return Ran(code, captured.out, captured.err)
+    return run_avseg(capsys, monkeypatch, "weights", *args)
 
 
 def sha256(content: bytes) -> str:

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from avseg_cli.cli.config import Config, long_name, name_variables, read_config
-from avseg_cli.errors import AvsegError, InputError
+from avseg_cli.errors import AvsegError, InputError, debugging
 
 CONFIG = "avseg.config"   # the key of the configuration among what Click keeps for a run
 
@@ -128,7 +128,7 @@ def main() -> None:
         with _terminated_like_interrupted():
             application()(prog_name="avseg")
     except (AvsegError, OSError, MemoryError) as error:
-        if os.environ.get("AVSEG_DEBUG", "0") not in ("", "0"):
+        if debugging():
             raise
         message, code = _explain(error)
         print(f"avseg: {message}", file=sys.stderr)

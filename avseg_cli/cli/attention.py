@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avseg_cli.cli.completion import DEVICES, PRECISIONS, checkpoints
+from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
+from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option, start_option
 
 if TYPE_CHECKING:
     from avseg_cli.attention import Shown
@@ -17,7 +18,6 @@ FORMATS = ("picture", "video")
 WHAT = "What to look at"
 WHICH = "Which maps"
 HOW = "How the model runs"
-OUT = "What is written"
 
 
 def register(app: typer.Typer) -> None:
@@ -44,41 +44,26 @@ def attention(
     average: Annotated[
         bool, typer.Option("--average", rich_help_panel=WHICH, help="Of --block, only the mean of its heads.")
     ] = False,
-    start: Annotated[float, typer.Option(rich_help_panel=WHAT, help="Begin at this second.")] = 0.0,
+    start: Annotated[float, start_option(WHAT)] = 0.0,
     duration: Annotated[
         float | None, typer.Option(rich_help_panel=WHAT, help="Look at this many seconds only.")
     ] = None,
-    audio: Annotated[
-        Path | None, typer.Option(metavar="FILE", rich_help_panel=WHAT, help="Take the sound from this file instead.")
-    ] = None,
-    audio_track: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=WHAT, help="Which sound track to use, from 1.")
-    ] = None,
-    checkpoint: Annotated[
-        str,
-        typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, autocompletion=checkpoints,
-                     help="The model: a name or a file of weights."),
-    ] = "default",
-    device: Annotated[
-        str, typer.Option(rich_help_panel=HOW, autocompletion=DEVICES,
-                          help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(rich_help_panel=HOW, autocompletion=PRECISIONS, help="auto, fp32 or bf16.")
-    ] = "auto",
+    audio: Annotated[Path | None, audio_option(WHAT)] = None,
+    audio_track: Annotated[int | None, audio_track_option(WHAT)] = None,
+    checkpoint: Annotated[str, checkpoint_option(HOW)] = "default",
+    device: Annotated[str, device_option(HOW)] = "auto",
+    precision: Annotated[str, precision_option(HOW)] = "auto",
     batch_size: Annotated[
         int, typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; more need more memory.")
     ] = 1,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")
-    ] = False,
+    overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", rich_help_panel=OUT, help="Look at the input and say what would be written.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUT, help="Print what was found, second by second, on stdout.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="Say nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what the model's attention does: where and when each sound looks, and which sound each pixel hears.
 

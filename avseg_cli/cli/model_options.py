@@ -1,14 +1,33 @@
-"""The options of every command that runs a model: on what, and in which precision."""
+"""The options of every command that runs a model: which, on what, and in which precision.
+
+The functions serve commands whose help is in panels.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from avseg_cli.cli.completion import DEVICES, PRECISIONS
+from avseg_cli.cli.completion import DEVICES, PRECISIONS, checkpoints
 
-DeviceName = Annotated[
-    str, typer.Option(help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.", autocompletion=DEVICES)
-]
-PrecisionName = Annotated[str, typer.Option(help="auto, fp32 or bf16.", autocompletion=PRECISIONS)]
+
+def checkpoint_option(panel: str | None = None) -> Any:
+    """--checkpoint."""
+    return typer.Option(metavar="NAME|FILE", rich_help_panel=panel, autocompletion=checkpoints,
+                        help="The model: a name or a file of weights.")
+
+
+def device_option(panel: str | None = None) -> Any:
+    """--device."""
+    return typer.Option(rich_help_panel=panel, autocompletion=DEVICES,
+                        help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
+
+
+def precision_option(panel: str | None = None) -> Any:
+    """--precision."""
+    return typer.Option(rich_help_panel=panel, autocompletion=PRECISIONS, help="auto, fp32 or bf16.")
+
+
+DeviceName = Annotated[str, device_option()]
+PrecisionName = Annotated[str, precision_option()]

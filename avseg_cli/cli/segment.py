@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from avseg_cli.cli.completion import DEVICES, ENCODERS, PRECISIONS, checkpoints, list_of
+from avseg_cli.cli.completion import ENCODERS, list_of
+from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
+from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option, start_option
 from avseg_cli.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ FORMATS = ("overlay", "masks", "cutout", "json", "side-by-side", "preview", "rep
 WHAT = "What to segment"
 HOW = "How the model looks"
 LOOK = "How the overlay looks"
-OUT = "What is written"
 
 
 def register(app: typer.Typer) -> None:
@@ -73,11 +74,7 @@ def segment(
             "which leads to all of them."
         )),
     ] = False,
-    checkpoint: Annotated[
-        str,
-        typer.Option(metavar="NAME|FILE", rich_help_panel=HOW, autocompletion=checkpoints,
-                     help="The model: a name or a file of weights."),
-    ] = "default",
+    checkpoint: Annotated[str, checkpoint_option(HOW)] = "default",
     fps: Annotated[
         float, typer.Option(rich_help_panel=HOW, help="Masks a second; between them the overlay's mask moves smoothly.")
     ] = 1.0,
@@ -97,13 +94,8 @@ def segment(
     threshold: Annotated[
         float, typer.Option(rich_help_panel=HOW, help="Probability from which a pixel counts as sounding.")
     ] = 0.5,
-    device: Annotated[
-        str, typer.Option(rich_help_panel=HOW, autocompletion=DEVICES,
-                          help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
-    ] = "auto",
-    precision: Annotated[
-        str, typer.Option(rich_help_panel=HOW, autocompletion=PRECISIONS, help="auto, fp32 or bf16.")
-    ] = "auto",
+    device: Annotated[str, device_option(HOW)] = "auto",
+    precision: Annotated[str, precision_option(HOW)] = "auto",
     batch_size: Annotated[
         int | None,
         typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; less needs less memory."),
@@ -127,20 +119,15 @@ def segment(
         float | None,
         typer.Option(min=0, rich_help_panel=HOW, help="GPUs of each; 0.25: four share one. Default: 1 if there are."),
     ] = None,
-    start: Annotated[float, typer.Option(rich_help_panel=WHAT, help="Begin at this second.")] = 0.0,
+    start: Annotated[float, start_option(WHAT)] = 0.0,
     duration: Annotated[
         float | None, typer.Option(rich_help_panel=WHAT, help="Segment this many seconds only.")
     ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", rich_help_panel=WHAT, help="Look into subfolders too.")
     ] = False,
-    audio: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", rich_help_panel=WHAT, help="Take the sound from this file instead."),
-    ] = None,
-    audio_track: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=WHAT, help="Which sound track to use, from 1.")
-    ] = None,
+    audio: Annotated[Path | None, audio_option(WHAT)] = None,
+    audio_track: Annotated[int | None, audio_track_option(WHAT)] = None,
     color: Annotated[
         str, typer.Option(metavar="RRGGBB", rich_help_panel=LOOK, help="Colour of the highlight.")
     ] = "ff2d78",
@@ -158,9 +145,7 @@ def segment(
             "h264_nvenc, hevc_videotoolbox, …), or else of your own ffmpeg. Default: H.264 by libx264."
         )),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")
-    ] = False,
+    overwrite: Overwrite = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", rich_help_panel=OUT, help="Leave out inputs whose outputs all exist.")
     ] = False,
@@ -170,7 +155,7 @@ def segment(
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUT, help="Print one JSON object for each input on stdout.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="Say nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Highlight, cut out or mask what is making the sound in videos.
 

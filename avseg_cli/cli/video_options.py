@@ -1,0 +1,27 @@
+"""The options of the commands that take a video through the model and write what they find."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+OUT = "What is written"   # the panel of these
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="Say nothing but errors.")]
+
+
+def start_option(panel: str) -> Any:
+    """--start."""
+    return typer.Option(rich_help_panel=panel, help="Begin at this second.")
+
+
+def audio_option(panel: str) -> Any:
+    """--audio."""
+    return typer.Option(metavar="FILE", rich_help_panel=panel, help="Take the sound from this file instead.")
+
+
+def audio_track_option(panel: str) -> Any:
+    """--audio-track."""
+    return typer.Option(metavar="N", rich_help_panel=panel, help="Which sound track to use, from 1.")
