@@ -18,6 +18,7 @@ SHORT = (
     "fifo", "stdin of nothing", "cover art", "concat script", "no moov", "ts cut at 50 %",
     "ts with 10 % of packets flipped", "1x1", "one frame", "mkv a gap of 300 hours", "mp4 claims 10 hours",
     "12 channels without a layout", "changes: size to odd", "name: not UTF-8", "name: 250 bytes", "a device",
+    "unreadable file", "read-only folder",
 )  # fmt: skip
 MUTATED = 20
 
@@ -33,6 +34,8 @@ def watch() -> Iterator[Watch]:
 @pytest.mark.parametrize("name", SHORT)
 def test_hostile_files(watch: Watch, name: str) -> None:
     verdict = watch.try_case(name, CORPUS[name])
+    if verdict.outcome.startswith("not tried"):
+        pytest.skip(verdict.outcome)
     assert not verdict.problems, verdict.said
 
 

@@ -65,7 +65,7 @@ def open_input(path: Path) -> InputContainer:
             f"{path}: not a video, or a file cut off before its index; get a whole copy of it"
         ) from error
     except PermissionError as error:
-        if os.access(path, os.R_OK):   # FFmpeg's own refusal of what a list of files names
+        if _can_be_read(path):   # FFmpeg's own refusal of what a list of files names
             raise _refers(path) from error
         raise InputError(f"{path}: may not be read (permission denied)") from error
     except (FFmpegError, OSError) as error:
@@ -74,6 +74,15 @@ def open_input(path: Path) -> InputContainer:
         container.close()
         raise _refers(path)
     return container
+
+
+def _can_be_read(path: Path) -> bool:
+    """Whether it can be opened: permissions alone do not tell, as of a network's drive, or in a container."""
+    try:
+        with open(path, "rb"):
+            return True
+    except OSError:
+        return False
 
 
 def _refers(path: Path) -> InputError:

@@ -30,10 +30,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="campaign-") as name:
         base = Path(name)
         if "faults" in options.parts:
-            def tell(fault: str, problems: list[str]) -> None:
+            def tell(fault: str, problems: list[str], skipped: str) -> None:
                 nonlocal injected
-                injected += 1
-                print(f"{fault}: {'; '.join(problems) or 'nothing lost'}", file=sys.stderr, flush=True)
+                injected += not skipped
+                became = f"not tried: {skipped}" if skipped else "; ".join(problems) or "nothing lost"
+                print(f"{fault}: {became}", file=sys.stderr, flush=True)
                 if problems:
                     verdicts.append(Verdict(None, "lost", problems))
 

@@ -31,6 +31,7 @@ from synth_media import make_media
 
 from avseg_cli.media.atomic import discard
 
+from .rights import CannotGiveUp, close_doors, closed_doors
 from .worker import command_line, keep_the_model
 
 PATIENCE = 300.0   # seconds a job may take on a busy machine
@@ -87,8 +88,11 @@ class Process:
             self.wait()
 
 
-def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str, list[str]], None]) -> None:
-    """The faults whose name matches ``only``, in a process of their own; ``tell`` gets each and what it broke."""
+def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str, list[str], str], None]) -> None:
+    """The faults whose name matches ``only``, in a process of their own.
+
+    ``tell`` gets the name of each, what it broke, and why it could not be injected here ("" where it was).
+    """
     context = multiprocessing.get_context("spawn")
     with serving(FileServer(WEIGHTS, delay=0.01)) as server:
         pipe, theirs = context.Pipe()
@@ -99,7 +103,7 @@ def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str,
             while (news := pipe.recv()) is not None:
                 tell(*news)
         except EOFError:
-            tell("the process that injects faults", ["died"])
+            tell("the process that injects faults", ["died"], "")
         process.join()
 
 
@@ -111,7 +115,10 @@ def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, url:
     folder.mkdir(parents=True)
     for name, fault in _faults(folder, seed, rounds, url):
         if re.search(only, name):
-            pipe.send((name, fault()))
+            try:
+                pipe.send((name, fault(), ""))
+            except CannotGiveUp as why:
+                pipe.send((name, [], str(why)))
     pipe.send(None)
 
 
@@ -330,20 +337,13 @@ def _folder_taken_away(folder: Path) -> list[str]:
 
 
 def _permission_lost(folder: Path) -> list[str]:
-    """As another user where this one is root, whom no folder is closed to."""
-    job = _segment(folder)
+    with closed_doors():
+        job = _segment(folder)
     (folder / "out").mkdir()
-    for path in (folder, folder / "out"):
-        path.chmod(0o777)
-    process = _after_start(job, folder, lambda: (folder / "out").chmod(0o555), _be_nobody)
-    (folder / "out").chmod(0o777)
+    process = _after_start(job, folder, lambda: (folder / "out").chmod(0o555), close_doors)
+    (folder / "out").chmod(0o755)
     problems = [] if process.code == 5 else [f"exit code {process.code}: {process.said.read_text()[:200]}"]
     return problems + _rerun(job, folder)
-
-
-def _be_nobody() -> None:
-    if os.geteuid() == 0:
-        os.seteuid(65534)
 
 
 def _clock_back(folder: Path) -> list[str]:

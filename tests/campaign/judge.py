@@ -33,6 +33,8 @@ def lost(case: Case, why: str) -> Verdict:
 
 def judge(case: Case, ran: Ran, folder: Path) -> Verdict:
     """Hold how ``case`` ended against the promises; its outputs are in ``folder``/out."""
+    if ran.skipped:
+        return Verdict(case, f"not tried: {ran.skipped}")
     done = ran.code == 0
     outcome = "came out" if done else f"refused: {CODES.get(ran.code, f'exit code {ran.code}')}"
     problems = [*_manners(case, ran), *_leftovers(folder)]
@@ -42,8 +44,12 @@ def judge(case: Case, ran: Ran, folder: Path) -> Verdict:
         problems.append(f"refused, but left {sorted(path.name for path in (folder / 'out').iterdir())}")
     if (case.expect == DONE and not done) or (case.expect == REFUSED and done):
         problems.append(f"was to be {case.expect}")
+    if case.said not in ran.err:
+        problems.append(f"did not say {case.said!r}")
     if case.code is not None and ran.code != case.code:
         problems.append(f"exit code {ran.code}, not {case.code}")
+    if ran.fds > 0:
+        problems.append(f"left {ran.fds} more files open")
     if ran.peak > case.memory:
         problems.append(f"took {ran.peak:.0f} MB more, of {case.memory} allowed")
     return Verdict(case, outcome, problems, ran.err.strip(), ran.seconds, ran.peak)

@@ -299,18 +299,19 @@ def _names(seed: int) -> dict[str, Maker]:
     def closed(folder: Path) -> Case:
         path = small("mp4", folder)
         (folder / "closed").mkdir(mode=0o555)
-        return Case("read-only folder", ["segment", str(path), "-o", f"{folder}/closed/x.mp4"], REFUSED, 5, nobody=True)
+        return Case("read-only folder", ["segment", str(path), "-o", f"{folder}/closed/x.mp4"], REFUSED, 5,
+                    said="cannot be written", closed=True)
 
     def unreadable(folder: Path) -> Case:
         path = small("mp4", folder)
         path.chmod(0)
-        return Case("unreadable file", segment(path), REFUSED, 2, nobody=True)
+        return Case("unreadable file", segment(path), REFUSED, 2, said="may not be read", closed=True)
 
     def blocked(folder: Path) -> Case:
         (folder / "secret").mkdir()
         path = small("mp4", folder / "secret")
         (folder / "secret").chmod(0)
-        return Case("folder without entry", segment(path), REFUSED, nobody=True)
+        return Case("folder without entry", segment(path), REFUSED, 2, said="may not be read", closed=True)
 
     def device(folder: Path) -> Case:
         return Case("a device", segment("/dev/null"), REFUSED, 2)

@@ -11,19 +11,21 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from .cases import Case
-
-NOBODY = 65534
+from .rights import CannotGiveUp, closed_doors
 
 
 @dataclass
 class Ran:
-    """How a case ended. peak: MB the process grew by at most; fds and threads: open afterwards."""
+    """How a case ended. peak: MB the process grew by at most; fds: how many more files it has open.
+
+    skipped: why it cannot be tried on this machine.
+    """
 
     code: int
     out: str
@@ -31,7 +33,7 @@ class Ran:
     seconds: float
     peak: float = 0.0
     fds: int = 0
-    threads: int = 0
+    skipped: str = ""
 
 
 def work(pipe: Connection) -> None:
@@ -44,7 +46,10 @@ def work(pipe: Connection) -> None:
             case = pipe.recv()
         except EOFError:
             return
-        pipe.send(run(case))
+        try:
+            pipe.send(run(case))
+        except CannotGiveUp as why:
+            pipe.send(Ran(0, "", "", 0.0, skipped=str(why)))
 
 
 def _end_with_parent() -> None:
@@ -54,16 +59,19 @@ def _end_with_parent() -> None:
 
 def run(case: Case) -> Ran:
     """One case, in this process."""
-    before, began = memory("VmRSS"), time.perf_counter()
+    before, began, files = memory("VmRSS"), time.perf_counter(), _open_files()
     Path("/proc/self/clear_refs").write_text("5")   # resets the peak
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with _standing_in(out.fileno(), err.fileno(), case), _without_rights(case.nobody), _weights_of(case.weights):
+        with _standing_in(out.fileno(), err.fileno(), case), _doors(case), _weights_of(case.weights):
             code = command_line(case.arguments)
         said = [_text(file) for file in (out, err)]
     gc.collect()
     peak = memory("VmHWM") - before
-    return Ran(code, *said, time.perf_counter() - began, peak, len(os.listdir("/proc/self/fd")),
-               threading.active_count())
+    return Ran(code, *said, time.perf_counter() - began, peak, _open_files() - files)
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def memory(name: str, process: int | str = "self") -> float:
@@ -122,16 +130,8 @@ def _standing_in(out: int, err: int, case: Case) -> Iterator[None]:
             os.close(file)
 
 
-@contextmanager
-def _without_rights(wanted: bool) -> Iterator[None]:
-    dropped = wanted and os.geteuid() == 0
-    if dropped:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if dropped:
-            os.seteuid(0)
+def _doors(case: Case) -> AbstractContextManager[None]:
+    return closed_doors() if case.closed else nullcontext()
 
 
 @contextmanager
