@@ -103,7 +103,7 @@ def ablate(
         if not done.is_file():
             best = _train_variant(base, variant, out, adapters, frozen)
             _evaluate_variant(base, variant, best, split, done)
-        rows.append(_row(done))
+        rows.append(read_row(done))
     write_json(out / "ablation.json", [asdict(row) for row in rows])
     markdown = to_markdown(rows, base.subset)
     write_whole(out / "ablation.md", lambda partial: partial.write_text(markdown))
@@ -182,9 +182,14 @@ TITLES = {
 }
 
 
-def _row(path: Path) -> Row:
+def read_row(path: Path) -> Row:
+    """What an earlier run wrote of a variant. Raises ``DataError`` when the file is damaged."""
     try:
-        return Row(**parse_json(path.read_text(encoding="utf-8")))
+        row = Row(**parse_json(path.read_text(encoding="utf-8")))
+        scores = (row.miou, row.f, row.f_dataset)
+        if row.variant not in VARIANTS or any(type(score) not in (int, float) for score in scores):
+            raise ValueError("not the scores of a variant")
+        return row
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); delete it, and the variant is evaluated again") from error
 

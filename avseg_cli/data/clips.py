@@ -11,6 +11,7 @@ from avseg_cli.errors import DataError
 from avseg_cli.json_text import parse_json
 
 PATH_COLUMNS = ("name", "split", "category", "uid")   # what becomes part of a path
+NEEDED = {"s4": ("split", "category"), "ms3": ("split",), "avss": ("split",)}   # columns of each layout's csv
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def read_clips(data_root: str | Path, subset: Subset, split: str, limit: int | N
     Raises ``DataError`` for a wrong root, a malformed csv, or a split without clips.
     """
     folder = subset_folder(data_root, subset)
-    rows = read_metadata(folder / subset.metadata)
+    rows = read_metadata(folder, subset)
     known = sorted({row["split"] for row in rows})
     make = {"s4": _s4_clip, "ms3": _ms3_clip, "avss": _avss_clip}[subset.layout]
     rows = [row for row in rows if row["split"] == split and _belongs(row, subset)]
@@ -45,8 +46,9 @@ def read_clips(data_root: str | Path, subset: Subset, split: str, limit: int | N
     return [make(folder, subset, row) for row in rows[:limit]]
 
 
-def read_metadata(path: Path) -> list[dict[str, str]]:
+def read_metadata(folder: Path, subset: Subset) -> list[dict[str, str]]:
     """The rows of a subset's csv; "name" is its first column. Raises ``DataError`` when it is malformed."""
+    path = folder / subset.metadata
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -54,8 +56,9 @@ def read_metadata(path: Path) -> list[dict[str, str]]:
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a csv file ({error})") from error
-    if "split" not in header:
-        raise DataError(f"{path}: the csv has no column 'split' (it has {', '.join(header) or 'no header'})")
+    for column in NEEDED[subset.layout]:
+        if column not in header:
+            raise DataError(f"{path}: the csv has no column {column!r} (it has {', '.join(header) or 'no header'})")
     for number, row in enumerate(rows, start=2):
         row["name"] = row[header[0]]
         if not row["name"] or None in row.values():
@@ -145,6 +148,6 @@ def _object_maps(folder: Path, split: str, name: str, frames: int) -> tuple[Path
 
 def all_clips(data_root: str | Path, subset: Subset) -> list[Clip]:
     """Every clip of the three splits that the csv has."""
-    rows = read_metadata(subset_folder(data_root, subset) / subset.metadata)
+    rows = read_metadata(subset_folder(data_root, subset), subset)
     present = {row["split"] for row in rows if _belongs(row, subset)}
     return [clip for split in SPLITS if split in present for clip in read_clips(data_root, subset, split)]

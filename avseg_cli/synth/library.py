@@ -97,7 +97,7 @@ class Library:
         if not categories:
             raise DataError(f"{objects} and {sounds} share no category; give both a subfolder of its name")
         library = cls(
-            categories, {split: Media() for split in splits}, _licences(objects, sounds, backgrounds)
+            categories, {split: Media() for split in splits}, read_licences(objects, sounds, backgrounds)
         )
         for category in categories:
             cutouts = split_cutouts(_files(objects / category, _PICTURES), seed)
@@ -217,15 +217,21 @@ def _name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _licences(*folders: Path) -> dict[str, dict[str, str]]:
-    """Licences by file name relative to the media root, from the LICENCES.json beside the folders."""
+def read_licences(*folders: Path) -> dict[str, dict[str, str]]:
+    """Licences by file name relative to the media root, from the LICENCES.json beside the folders.
+
+    Raises DataError when that file is damaged.
+    """
     for folder in folders:
         path = folder.parent / "LICENCES.json"
         if path.is_file():
             try:
-                return parse_json(path.read_text(encoding="utf-8"))
+                found = parse_json(path.read_text(encoding="utf-8"))
             except ValueError as error:
                 raise DataError(f"{path} is not JSON ({error}); fetch the media again") from error
+            if not isinstance(found, dict) or not all(isinstance(record, dict) for record in found.values()):
+                raise DataError(f"{path} does not list a record for each file; fetch the media again")
+            return found
     return {}
 
 

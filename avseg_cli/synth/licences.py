@@ -7,9 +7,11 @@ of whole folders. Each record has the keys licence and copyright, and source_url
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+
+from avseg_cli.errors import DataError
+from avseg_cli.json_text import parse_json
 
 Licence = dict[str, str]
 Read = Callable[[str], str | None]  # the text of a file of the same package or archive, if it is there
@@ -49,13 +51,16 @@ def folder_licence(path: str, read: Read) -> Licence | None:
 
 
 def wallpaper_licence(folder: Path) -> Licence | None:
-    """Author and licence from the metadata.json of a wallpaper's folder."""
+    """Author and licence from the metadata.json of a wallpaper's folder. Raises DataError when it is damaged."""
     path = folder / "metadata.json"
     if not path.is_file():
         return None
-    plugin = json.loads(path.read_text()).get("KPlugin", {})
-    authors = ", ".join(author.get("Name", "") for author in plugin.get("Authors", []))
-    return {"licence": plugin["License"], "copyright": authors} if "License" in plugin else None
+    try:
+        plugin = parse_json(path.read_text(encoding="utf-8")).get("KPlugin", {})
+        authors = ", ".join(author.get("Name", "") for author in plugin.get("Authors", []))
+        return {"licence": str(plugin["License"]), "copyright": authors} if "License" in plugin else None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} does not name an author and a licence ({error}); fetch the package again") from error
 
 
 def _listed_licence(text: str, name: str) -> Licence | None:

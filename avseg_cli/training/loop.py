@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from avseg_cli.data.dataset import Sample, Sharing
-from avseg_cli.errors import AvsegError
+from avseg_cli.errors import AvsegError, DataError
 from avseg_cli.training.distributed import from_first, mean_over_processes
-from avseg_cli.training.options import Recipe
+from avseg_cli.training.options import Recipe, fits
 from avseg_cli.training.progress import console, progress_bar
-from avseg_cli.training.run_folder import StageFolder
+from avseg_cli.training.run_folder import RESUME, StageFolder
 from avseg_cli.training.tasks import Task
 
 LOG_EVERY = 30.0  # seconds between lines in a log that is not a terminal
@@ -106,6 +106,19 @@ class Trainer:
         weights = {k: p for k, p in self.task.module.named_parameters() if id(p) in trained}
         return {**weights, **dict(self.task.module.named_buffers())}
 
+    def go_on(self) -> bool:
+        """Take up the state that the folder has, if any. Raises ``DataError`` when it is damaged or another run's."""
+        saved = self.folder.load_state()
+        if saved is None:
+            return False
+        try:
+            self.restore(*saved)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise DataError(f"{self.folder.path / RESUME}: damaged, or of another run ({type(error).__name__}: "
+                            f"{reason}); delete it to start the stage anew") from error
+        return True
+
     def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
         """Inverse of ``state``."""
         with torch.no_grad():
@@ -115,12 +128,17 @@ class Trainer:
         for key, value in tensors.items():
             if key.startswith("optimizer."):
                 _, index, name = key.split(".", 2)
+                if value.dim() and value.shape != self.parameters[int(index)].shape:
+                    raise ValueError(f"{key} is {tuple(value.shape)}")
                 state.setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and self.setup.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.setup.device)
         self.position = Position(**scalars["position"])
+        for name, kind in get_type_hints(Position).items():
+            if not fits(getattr(self.position, name), kind):
+                raise ValueError(f"{name} is {getattr(self.position, name)!r}")
 
     def save(self) -> None:
         """Write the resume state (first process only)."""
@@ -209,9 +227,7 @@ def fit(
     has one. Ctrl-C and SIGTERM save the state after the running step and then raise ``KeyboardInterrupt``.
     """
     trainer = Trainer(task, parameters, setup, folder)
-    saved = folder.load_state()
-    if saved is not None:
-        trainer.restore(*saved)
+    if trainer.go_on():
         if setup.sharing.rank == 0:
             folder.rewind(trainer.position.step)
     elif setup.sharing.world > 1:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from avseg_cli.errors import DataError, InputError
 from avseg_cli.model.config import ModelConfig
@@ -164,7 +165,7 @@ class TrainOptions:
     def from_dict(cls, values: dict[str, Any]) -> TrainOptions:
         """Inverse of ``to_dict``; fields that an older run lacks take their defaults.
 
-        Raises ``DataError`` for fields this version does not know.
+        Raises ``DataError`` for fields this version does not know, and values that are not of their type.
         """
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
@@ -172,4 +173,16 @@ class TrainOptions:
                 f"the run was started by a newer avseg (options {', '.join(sorted(unknown))}); "
                 "start it anew with --out elsewhere"
             )
+        for name, kind in get_type_hints(cls).items():
+            if name in values and not fits(values[name], kind):
+                raise DataError(f"{name} is {values[name]!r}, which it cannot be")
         return cls(**values)
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value that JSON gave is of a field's type."""
+    if isinstance(kind, UnionType):
+        return any(fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+    return type(value) in (int, float) if kind is float else type(value) is kind

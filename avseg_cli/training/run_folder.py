@@ -23,6 +23,7 @@ from avseg_cli.json_text import parse_json
 from avseg_cli.training.options import STAGES, TrainOptions
 
 RESUME = "resume.safetensors"
+EPOCH = ("epoch", "step", "loss", "time")   # numbers that the record of every epoch has
 PLOT_EVERY = 60.0  # seconds between pictures of the curves
 
 
@@ -116,14 +117,17 @@ class StageFolder:
         return _options(self.path / "config.json")
 
     def records(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        """The lines of metrics.jsonl, up to one that is no record of an epoch: a kill may cut the last one short."""
         path = self.path / "metrics.jsonl"
-        records = []
-        for line in path.read_text().splitlines() if path.is_file() else []:
+        records: list[dict[str, Any]] = []
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []:
             try:
-                records.append(parse_json(line))
+                record = parse_json(line)
             except ValueError:
                 break
+            if not isinstance(record, dict) or not all(_number(record.get(name)) for name in EPOCH):
+                break
+            records.append(record)
         return records
 
     def rewind(self, step: int) -> None:
@@ -183,9 +187,16 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def _number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
 def _options(config: Path) -> TrainOptions:
     try:
-        return TrainOptions.from_dict(parse_json(config.read_text(encoding="utf-8"))["options"])
+        options = TrainOptions.from_dict(parse_json(config.read_text(encoding="utf-8"))["options"])
+        for stage in options.stages:
+            options.recipe(stage)   # raises for figures that no recipe can have
+        return options
     except (AvsegError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{config}: damaged or edited ({error}); start the run anew with --out elsewhere") from error
 

@@ -1,4 +1,7 @@
-"""``python -m tests.campaign --minutes 10 --seed 1``: the corpus, the faults, then mutated files until time is up."""
+"""``python -m tests.campaign --minutes 10 --seed 1``: faults, the corpus, files for their readers, then mutated ones.
+
+The last go on until time is up, the others to their end.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ from .faults import inject  # noqa: E402
 from .judge import Verdict  # noqa: E402
 from .media import corpus  # noqa: E402
 from .mutate import Seeds  # noqa: E402
+from .readers import read_changed  # noqa: E402
 from .watch import Watch  # noqa: E402
+
+PARTS = "faults,corpus,readers,mutations"
 
 
 def main() -> int:
@@ -39,6 +45,13 @@ def main() -> int:
                     verdicts.append(Verdict(None, "lost", problems))
 
             inject(base / "faults", options.seed, options.rounds, options.only, tell)
+        read: Counter[str] = Counter()
+        if "readers" in options.parts:
+            for name, counts, broken in read_changed(base / "readers", options.seed, options.changes, options.only):
+                read += counts
+                print(f"{name}: {broken or dict(counts)}", file=sys.stderr, flush=True)
+                if broken:
+                    verdicts.append(Verdict(None, "lost", [broken]))
         with Watch(base, options.patience) as watch:
             for kind, make in _inputs(base, options, until):
                 verdict = watch.try_case(kind, make)
@@ -46,7 +59,7 @@ def main() -> int:
                 if verdict.problems or options.verbose:
                     print(f"{kind}: {verdict.outcome} in {verdict.seconds:.1f} s, {'; '.join(verdict.problems)} "
                           f"[{verdict.said[:300]}]", file=sys.stderr, flush=True)
-    print(_report(verdicts, injected))
+    print(_report(verdicts, read, injected))
     return int(any(verdict.problems for verdict in verdicts))
 
 
@@ -54,9 +67,10 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="when to stop mutating files; the rest is always run")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=["faults", "corpus", "mutations"],
-                        help="faults,corpus,mutations or some of them")
-    parser.add_argument("--only", default="", help="faults and cases of the corpus whose name matches this")
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS.split(","),
+                        help=f"{PARTS} or some of them")
+    parser.add_argument("--only", default="", help="faults, cases and readers whose name matches this")
+    parser.add_argument("--changes", type=int, default=300, help="changed files for each reader")
     parser.add_argument("--rounds", type=int, default=10, help="kills of each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first mutated case")
     parser.add_argument("--patience", type=float, default=240, help="seconds after which a case counts as hung")
@@ -76,12 +90,15 @@ def _inputs(base: Path, options: argparse.Namespace, until: float) -> Iterator[t
             yield seeds.makers(options.seed, number)
 
 
-def _report(verdicts: list[Verdict], injected: int) -> str:
+def _report(verdicts: list[Verdict], read: Counter[str], injected: int) -> str:
     tried = [verdict for verdict in verdicts if verdict.case is not None]
     mutated = sum("mutated" in verdict.case.name for verdict in tried)
-    lines = [f"inputs tried      {len(tried):6d}   ({len(tried) - mutated} of the corpus, {mutated} mutated)"]
-    lines += [f"  {outcome:24s}{number:6d}"
-              for outcome, number in Counter(verdict.outcome for verdict in tried).most_common()]
+    given = f", {read.total()} given to their readers" if read else ""
+    lines = [f"inputs tried      {len(tried) + read.total():6d}   "
+             f"({len(tried) - mutated} of the corpus, {mutated} mutated{given})"]
+    outcomes = Counter(verdict.outcome for verdict in tried) + Counter(
+        {f"{outcome} by its reader": number for outcome, number in read.items()})
+    lines += [f"  {outcome:24s}{number:6d}" for outcome, number in outcomes.most_common()]
     if tried:
         lines.append(f"slowest input     {max(v.seconds for v in tried):6.1f} s")
         lines.append(f"most memory added {max(v.peak for v in tried):6.0f} MB")

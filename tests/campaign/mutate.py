@@ -79,7 +79,8 @@ class Seeds:
         self.folder = folder
         self.clip = small("mp4", folder)
         self.videos = {kind: small(kind, folder).read_bytes() for kind in CONTAINERS}
-        self.checkpoint, self.pickle, self.settings = _checkpoint(folder), _pickle(folder), _run_settings(folder)
+        self.checkpoint, self.pickle, self.settings = (
+            changeable_checkpoint(folder), changeable_pickle(folder), run_settings(folder))
         self.manifest = (_weights_folder() / "manifest.json").read_bytes()
         self.data = _data(folder / "data")
 
@@ -147,22 +148,29 @@ def _model():
                              decoder_mlp_dim=32, adapter_dim=8, fusion_depth=1, vggish_width=0.05))
 
 
-def _checkpoint(folder: Path) -> bytes:
+def changeable_checkpoint(folder: Path) -> bytes:
     from avseg_cli.model.checkpoint import save_checkpoint
 
     save_checkpoint(folder / "model.safetensors", _model())
     return (folder / "model.safetensors").read_bytes()
 
 
-def _pickle(folder: Path) -> bytes:
+def changeable_pickle(folder: Path, **options: bool) -> bytes:
+    """A small checkpoint of the authors' code, complete but for VGGish. options: of ``torch.save``."""
     import torch
+    from reference_model import ReferenceModel
 
-    state = {name: tensor[:2].clone() for name, tensor in list(_model().state_dict().items())[:12]}
-    torch.save({"state_dict": state, "epoch": 3}, folder / "model.pth")
+    from avseg_cli.model.config import ModelConfig
+
+    torch.manual_seed(0)
+    model = ReferenceModel(ModelConfig(
+        backbone="custom", image_size=32, embed_dim=16, depth=2, num_heads=2, window_size=1, global_blocks=(1,),
+        out_chans=32, decoder_mlp_dim=16, adapter_dim=8, fusion_depth=1))
+    torch.save({"state_dict": model.state_dict(), "epoch": 3}, folder / "model.pth", **options)
     return (folder / "model.pth").read_bytes()
 
 
-def _run_settings(folder: Path) -> bytes:
+def run_settings(folder: Path) -> bytes:
     from avseg_cli.training.options import TrainOptions
 
     options = TrainOptions(data=str(folder / "none"), subset="ms3", out=str(folder / "run"), stages=("1a",))
