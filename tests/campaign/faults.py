@@ -5,8 +5,6 @@ All run in forks of one process that has loaded the model, so that a kill costs 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
 import re
@@ -14,78 +12,17 @@ import shutil
 import signal
 import subprocess
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import av
 import numpy as np
 from file_server import FileServer, serving
-from media_files import Clip
-from miniature import make
-from PIL import Image
-from synth_media import make_media
 
-from avseg_cli.media.atomic import discard
-
+from .jobs import JOBS, PATIENCE, WEIGHTS, Job, Process, segment
 from .rights import CannotGiveUp, close_doors, closed_doors
-from .worker import command_line, keep_the_model
-
-PATIENCE = 300.0   # seconds a job may take on a busy machine
-WEIGHTS = bytes(range(256)) * 20_000
-
-
-@dataclass
-class Job:
-    """A command whose outputs are ``finals``; ``again`` gives the rerun to its end, ``whole`` checks an output."""
-
-    arguments: list[str]
-    again: Callable[[], list[str]]
-    finals: list[Path]
-    whole: Callable[[Path], bool]
-    prepare: Callable[[], None] = lambda: None   # in the process that runs it
-
-
-class Process:
-    """A fork that runs the command line; what it says goes to ``said``."""
-
-    def __init__(self, job: Job, arguments: list[str], said: Path, hook: Callable[[], None] = lambda: None) -> None:
-        self.said, self.code = said, None
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 99
-            try:
-                file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-                os.dup2(file, 1)
-                os.dup2(file, 2)
-                job.prepare()
-                hook()
-                code = command_line(arguments) & 255
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-
-    def wait(self, seconds: float = PATIENCE) -> int | None:
-        """The exit code (negative: the signal), or None while it still runs after ``seconds``."""
-        until = time.monotonic() + seconds
-        while self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > until:
-                return None
-            else:
-                time.sleep(0.005)
-        return self.code
-
-    def kill(self) -> None:
-        if self.wait(0) is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.wait()
+from .worker import keep_the_model
 
 
 def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str, list[str], str], None]) -> None:
@@ -119,31 +56,34 @@ def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, url:
                 pipe.send((name, fault(), ""))
             except CannotGiveUp as why:
                 pipe.send((name, [], str(why)))
+            except Exception as error:   # the campaign's own fault, and not to be passed over
+                pipe.send((name, [f"could not be injected ({type(error).__name__}: {error})"], ""))
     pipe.send(None)
 
 
 def _faults(folder: Path, seed: int, rounds: int, url: str) -> Iterator[tuple[str, Callable[[], list[str]]]]:
     """Every fault by name; the costly ones last."""
-    for fault in (_disk_full, _folder_taken_away, _permission_lost, _clock_back, _two_at_once):
-        name = fault.__name__.strip("_").replace("_", " ")
-        yield name, partial(_in_its_own, fault, folder / name.replace(" ", "-"))
+    for fault in (_folder_taken_away, _permission_lost):
+        name = _name(fault)
+        yield f"segment: {name}", partial(fault, partial(segment, folder / name, url), folder / name)
+    for job, make_job in JOBS.items():
+        for fault in (_disk_full, _clock_back, _two_at_once):
+            own = folder / f"{_name(fault)} {job}"
+            yield f"{job}: {_name(fault)}", partial(fault, partial(make_job, own, url), own)
     for step in range(rounds):
-        make_job = partial(_segment, folder / f"step{step}")
+        own = folder / f"step{step}"
         yield f"segment: kill -9 at step {step} of putting outputs in place", partial(
-            _killed, make_job, folder, None, partial(_die_at, step))
+            _killed, partial(segment, own, url), own, None, partial(_die_at, step))
     random = np.random.default_rng(seed)
-    jobs = {"segment": (_segment, rounds), "synth": (_synth, 1 + rounds // 3),
-            "weights download": (_download, 1 + rounds // 3), "train": (_train, 1 + rounds // 3)}
-    for name, (make_job, times) in jobs.items():
-        for number in range(times):
-            part = float(random.uniform(0, 1))
-            yield f"{name}: kill -9 after {part:.0%} of its usual time", partial(
-                _killed, partial(make_job, folder / f"{name}{number}".replace(" ", "-"), url), folder, part)
+    for job, make_job in JOBS.items():
+        for number in range(rounds if job == "segment" else 1 + rounds // 3):
+            part, own = float(random.uniform(0, 1)), folder / f"killed {job} {number}"
+            yield f"{job}: kill -9 after {part:.0%} of its usual time", partial(
+                _killed, partial(make_job, own, url), own, part)
 
 
-def _in_its_own(fault: Callable[[Path], list[str]], folder: Path) -> list[str]:
-    folder.mkdir()
-    return fault(folder)
+def _name(fault: Callable) -> str:
+    return fault.__name__.strip("_").replace("_", " ")
 
 
 def _duration(job: Job, folder: Path) -> float:
@@ -151,8 +91,7 @@ def _duration(job: Job, folder: Path) -> float:
     began = time.monotonic()
     Process(job, job.arguments, folder / "said").wait()
     taken = time.monotonic() - began
-    for path in job.finals:
-        discard(path.parent if path.parent.name in ("1a", "cache") else path)
+    shutil.rmtree(job.room)
     return taken
 
 
@@ -163,7 +102,6 @@ def _killed(
 
     part: of its usual time after which it is killed; None where ``hook`` makes it kill itself.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     job = make_job()
     moment = PATIENCE if part is None else part * _duration(job, folder)
     process = Process(job, job.arguments, folder / "said", hook)
@@ -205,74 +143,6 @@ def _stamp(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-# --- the jobs
-
-
-def _segment(folder: Path, url: str = "") -> Job:   # every job is made alike; only the download needs an address
-    folder.mkdir(parents=True, exist_ok=True)
-    clip = Clip(seconds=4).write(folder / "clip.mp4")
-    finals = [folder / f"out/clip.avseg.{kind}" for kind in ("mp4", "masks", "json")]
-    arguments = ["segment", str(clip), "-o", str(folder / "out"), "--format", "overlay,masks,json", "--quiet"]
-    return Job(arguments, lambda: [*arguments, "--skip-existing"], finals, _whole_output)
-
-
-def _whole_output(path: Path) -> bool:
-    if path.suffix == ".json":
-        return len(json.loads(path.read_text())["masks"]) == 4
-    if path.is_dir():
-        return [Image.open(mask).size for mask in path.iterdir()] == [(160, 120)] * 4
-    with av.open(str(path)) as container:
-        return len(list(container.decode(video=0))) == 40
-
-
-def _train(folder: Path, url: str) -> Job:
-    data = make(folder / "data", "ms3", {"train": 2, "val": 1, "test": 1})
-    run = folder / "run"
-    arguments = ["train", "--data", str(data), "--out", str(run), "--backbone", "tiny", "--image-size", "64", "--depth",
-                 "1", "--device", "cpu", "--stage", "1a", "--epochs", "3", "--batch-size", "1", "--save-minutes", "0"]
-
-    def again() -> list[str]:
-        return ["train", "--resume", str(run)] if (run / "1a/config.json").exists() else arguments
-
-    return Job(arguments, again, [run / "1a/done.json"], lambda path: _whole_checkpoint(path.parent))
-
-
-def _whole_checkpoint(stage: Path) -> bool:
-    from avseg_cli.model.checkpoint import load_checkpoint
-
-    return load_checkpoint(stage / "last.safetensors") is not None
-
-
-def _synth(folder: Path, url: str) -> Job:
-    make_media(folder / "media")
-    data = folder / "data"
-    arguments = ["synth", "--media", str(folder / "media"), "--out", str(data), "--clips", "4", "--workers", "1",
-                 "--splits", "2/1/1"]
-
-    def again() -> list[str]:   # what exists is never replaced, so a finished data set is looked at instead
-        return ["prepare", "--check", "--data", str(data), "--subset", "ms3"] if data.exists() else arguments
-
-    return Job(arguments, again, [data], lambda path: len((path / "manifest.jsonl").read_text().splitlines()) == 4)
-
-
-def _download(folder: Path, url: str) -> Job:
-    digest = hashlib.sha256(WEIGHTS).hexdigest()
-    (folder / "weights").mkdir(parents=True)
-    entry = {"name": "pinned", "file": "pinned.pth", "url": "https://example.invalid/pinned.pth",
-             "size": len(WEIGHTS), "sha256": digest, "purpose": "a test"}
-    (folder / "weights/manifest.json").write_text(json.dumps({"files": [entry]}))
-
-    def prepare() -> None:
-        from avseg_cli import weights
-
-        weights.weights_dir = lambda: folder / "weights"
-        os.environ["AVSEG_CACHE"] = str(folder / "cache")
-
-    arguments = ["weights", "download", "pinned", "--mirror", url, "--insecure"]
-    return Job(arguments, lambda: arguments, [folder / "cache/pinned.pth"],
-               lambda path: path.read_bytes() == WEIGHTS, prepare)
-
-
 # --- faults other than kills
 
 
@@ -293,23 +163,27 @@ def _die_at(step: int) -> None:
     os.replace, os.fsync = counted(os.replace), counted(os.fsync)
 
 
-def _disk_full(folder: Path) -> list[str]:
+def _disk_full(make_job: Callable[[], Job], folder: Path) -> list[str]:
     """A tmpfs that is too small where this user may mount one, else a limit on the size of files."""
-    job = _segment(folder)
-    out = folder / "out"
-    out.mkdir()
+    job = make_job()
+    job.room.mkdir()
     mounted = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(out)], capture_output=True).returncode == 0
+        ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(job.room)], capture_output=True).returncode == 0
     try:
         process = Process(job, job.arguments, folder / "said", lambda: None if mounted else _limit_files())
         problems = [] if process.wait() == 5 else [f"exit code {process.code}"]
-        if "disk is full" not in process.said.read_text():
-            problems.append(f"said {process.said.read_text()!r}")
-        problems += [f"left {path.name}" for path in out.iterdir()]
+        problems += _one_sentence(process)
+        problems += [f"left {path.name}" for path in job.finals if path.exists()]
     finally:
         if mounted:
-            subprocess.run(["umount", str(out)], check=True)
+            subprocess.run(["umount", str(job.room)], check=True)
     return problems + _rerun(job, folder)
+
+
+def _one_sentence(process: Process) -> list[str]:
+    said = process.said.read_text().splitlines()
+    sentences = [line for line in said if line.startswith("avseg: ")]
+    return [] if len(sentences) == 1 and said[-1:] == sentences else [f"said {said[-3:]}"]
 
 
 def _limit_files() -> None:
@@ -322,34 +196,35 @@ def _limit_files() -> None:
 def _after_start(job: Job, folder: Path, act: Callable[[], None], hook: Callable[[], None] = lambda: None) -> Process:
     """Run a job, and ``act`` as soon as it writes."""
     process = Process(job, job.arguments, folder / "said", hook)
-    while process.wait(0) is None and not list(folder.glob("out/.*.part")):
+    while process.wait(0) is None and not list(job.room.glob(".*.part")):
         time.sleep(0.002)
     act()
     process.wait()
     return process
 
 
-def _folder_taken_away(folder: Path) -> list[str]:
-    job = _segment(folder)
-    process = _after_start(job, folder, lambda: shutil.rmtree(folder / "out"))
+def _folder_taken_away(make_job: Callable[[], Job], folder: Path) -> list[str]:
+    job = make_job()
+    process = _after_start(job, folder, lambda: shutil.rmtree(job.room))
     problems = [] if process.code == 5 else [f"exit code {process.code}: {process.said.read_text()[:200]}"]
     return problems + _rerun(job, folder)
 
 
-def _permission_lost(folder: Path) -> list[str]:
+def _permission_lost(make_job: Callable[[], Job], folder: Path) -> list[str]:
     with closed_doors():
-        job = _segment(folder)
-    (folder / "out").mkdir()
-    process = _after_start(job, folder, lambda: (folder / "out").chmod(0o555), close_doors)
-    (folder / "out").chmod(0o755)
+        job = make_job()
+    job.room.mkdir()
+    process = _after_start(job, folder, lambda: job.room.chmod(0o555), close_doors)
+    job.room.chmod(0o755)
     problems = [] if process.code == 5 else [f"exit code {process.code}: {process.said.read_text()[:200]}"]
     return problems + _rerun(job, folder)
 
 
-def _clock_back(folder: Path) -> list[str]:
-    """The wall clock runs backwards, a day a second, and the input is of the future."""
-    job = _segment(folder)
-    os.utime(folder / "clip.mp4", (time.time() + 1e8,) * 2)
+def _clock_back(make_job: Callable[[], Job], folder: Path) -> list[str]:
+    """The wall clock runs backwards, a day a second, and what is read is of the future."""
+    job = make_job()
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() + 1e8,) * 2)
     process = Process(job, job.arguments, folder / "said", _reverse_clock)
     process.wait()
     return _finished(job, process) + _rerun(job, folder)
@@ -361,12 +236,12 @@ def _reverse_clock() -> None:
     time.time_ns = lambda: int(time.time() * 1e9)
 
 
-def _two_at_once(folder: Path) -> list[str]:
-    """Both finish, or one says that the output exists by now."""
-    job = _segment(folder)
+def _two_at_once(make_job: Callable[[], Job], folder: Path) -> list[str]:
+    """Both finish, or one says that the output exists by now, or that another is at it."""
+    job = make_job()
     both = [Process(job, job.arguments, folder / f"said{number}") for number in range(2)]
-    problems = [f"exit code {p.code}: {p.said.read_text()[:200]}" for p in both if p.wait() not in (0, 5)]
+    problems = [f"exit code {p.code}: {p.said.read_text()[-300:]}" for p in both if p.wait() not in (0, 5)]
+    problems += [problem for p in both if p.code for problem in _one_sentence(p)]
     if all(p.code for p in both):
         problems.append("neither finished")
     return problems + _finished(job) + _rerun(job, folder)
-
