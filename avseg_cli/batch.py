@@ -32,6 +32,7 @@ class Outcome:
     rendered: Rendered | None = None
     error: AvsegError | None = None
     seconds: float = 0.0
+    worker: str | None = None   # machine and process of a cluster
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome as one JSON object."""
@@ -44,6 +45,8 @@ class Outcome:
                        "warnings": self.rendered.warnings, "pace": _pace(self.rendered.pace)}
         if self.error:
             values |= {"error": str(self.error), "exit_code": self.error.exit_code}
+        if self.worker:
+            values["worker"] = self.worker
         return values | {"seconds": round(self.seconds, 3)}
 
 

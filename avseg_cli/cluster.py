@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 ROWS_A_BLOCK = 8       # videos that travel together; a block's outcomes come back together, and are retried together
 MOST_BLOCKS = 100_000
+IN_FLIGHT = 2          # blocks at a worker: one at work, one that waits; more would leave others without any
+STORE = 100 << 20      # bytes that a Ray of this run's own keeps for what travels: paths and outcomes
+PATIENT = {"RAY_raylet_start_wait_time_s": "300",   # a busy machine takes minutes to start one
+           "RAY_USAGE_STATS_ENABLED": "0"}          # nothing is sent to anybody
 
 
 def run_ray(
@@ -43,7 +48,7 @@ def run_ray(
         blocks = max(actors, min(MOST_BLOCKS, len(rows) // ROWS_A_BLOCK))
         outcomes = ray.data.from_items(rows, override_num_blocks=min(len(rows), blocks)).map(
             _Segmenter, fn_constructor_args=(batch,), num_cpus=cpus, num_gpus=gpus or None,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(actors, len(rows))),
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(rows)), max_tasks_in_flight_per_actor=IN_FLIGHT),
         )
         yield from _received(outcomes.iter_rows(), work, listener)
     finally:
@@ -51,14 +56,17 @@ def run_ray(
 
 
 def _connected(address: str) -> Any:
+    for name, value in PATIENT.items():
+        os.environ.setdefault(name, value)   # Ray looks at them when it is loaded
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise InputError(f"--ray needs {error.name}, which is not installed: pip install 'avseg[cluster]'") from error
+    own = {"include_dashboard": False, "object_store_memory": STORE} if address == "local" else {}
     try:
         ray.init(address, log_to_driver=False, logging_level="error",
-                 ignore_reinit_error=True, runtime_env={"env_vars": _own_code()})
+                 ignore_reinit_error=True, runtime_env={"env_vars": _own_code()}, **own)
     except Exception as error:  # connection errors of several kinds, by version
         said = " ".join(str(error).split())[:200]
         raise DeviceError(f"--ray {address}: no cluster answers ({said}); start one with `ray start --head`, "
@@ -123,6 +131,7 @@ class _Segmenter:
         path = location(row["input"])
         outputs = {name: location(place) for name, place in json.loads(row["outputs"]).items()}
         (outcome,) = self.batch.run([(Source(path, Path(path.name)), outputs)], _Silent())
+        outcome.worker = f"{socket.gethostname()}:{os.getpid()}"
         return {"number": row["number"], "input": row["input"], "status": outcome.status,
                 "error": str(outcome.error or ""), "outcome": pickle.dumps(outcome)}
 

@@ -125,10 +125,11 @@ class Trainer:
             for name, tensor in self._weights().items():
                 tensor.copy_(tensors[f"weight.{name}"])
         state: dict[int, dict[str, Tensor]] = {}
+        numbered = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for key, value in tensors.items():
             if key.startswith("optimizer."):
                 _, index, name = key.split(".", 2)
-                if value.dim() and value.shape != self.parameters[int(index)].shape:
+                if value.dim() and value.shape != numbered[int(index)].shape:
                     raise ValueError(f"{key} is {tuple(value.shape)}")
                 state.setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
