@@ -66,6 +66,20 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
         read_rcc(path)
 
 
+def test_archives_that_would_fill_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.rcc"
+    path.write_bytes(rcc_bytes({"one": bytes(100_000), "two": bytes(100_000)}, compress=True))
+    monkeypatch.setattr("avseg_cli.synth.rcc._LARGEST", 150_000)
+    with pytest.raises(DataError, match=r"x\.rcc unpacks to more than"):
+        read_rcc(path)
+    folders = [struct.pack(">IHII", 0, 2, 2, number + 1) for number in range(100)]   # each holds the next two
+    tree = b"".join(folders) + struct.pack(">IHHHI", 0, 0, 0, 0, 0) * 2
+    header = struct.pack(">4sIIII", b"qres", 1, 20, 20 + len(tree), 24 + len(tree))
+    path.write_bytes(header + tree + bytes(4) + struct.pack(">HI", 1, 0) + "a".encode("utf-16-be"))
+    with pytest.raises(DataError, match=r"x\.rcc is damaged \(a file in two folders\)"):
+        read_rcc(path)
+
+
 def events_of(score: bytes) -> list[tuple[int, int, int, int]]:
     """(tick, status, data 1, data 2) of a one-track MIDI file."""
     assert score[:8] == b"MThd\x00\x00\x00\x06" and score[14:18] == b"MTrk"

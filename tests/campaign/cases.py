@@ -19,8 +19,8 @@ class Case:
     """``arguments`` follow ``avseg``; OUT in them is the folder for outputs, which must be whole or absent.
 
     expect: done, refused or any. stdin: a file. feed: a FIFO and the bytes that another process writes into it.
-    said: a part of the sentence that must be said. closed: permissions hold even for root, whom they do not keep out
-    otherwise. weights: a folder that stands for the embedded one.
+    inside: run in that folder. said: a part of the sentence that must be said. closed: permissions hold even for root,
+    whom they do not keep out otherwise. weights: a folder that stands for the embedded one.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Case:
     code: int | None = None
     stdin: Path | None = None
     feed: tuple[Path, bytes] | None = None
+    inside: Path | None = None
     said: str = ""
     closed: bool = False
     memory: int = MEMORY

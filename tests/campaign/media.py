@@ -73,7 +73,10 @@ def _table(seed: int) -> dict[str, Maker]:
     makers = _clips({**turned, **codecs, **made})
     makers["raw h264"] = _raw
     return makers | _clips({"no sound": ("clip.mp4", _little(sound=None))}, REFUSED) | {
-        "cover art": _cover, "output is input": _same, "fifo": _fifo, "stdin": _stdin, "stdin of nothing": _no_stdin,
+        "cover art": _cover, "output is input": _same,
+        "output is a symbolic link to input": partial(_linked, "symlink_to"),
+        "output is a hard link to input": partial(_linked, "hardlink_to"),
+        "fifo": _fifo, "stdin": _stdin, "stdin of nothing": _no_stdin,
     }  # fmt: skip
 
 
@@ -99,6 +102,13 @@ def _cover(folder: Path) -> Case:
 def _same(folder: Path) -> Case:
     path = small("mp4", folder)
     return Case("output is input", ["segment", str(path), "-o", str(path), "--overwrite"], REFUSED, 5)
+
+
+def _linked(how: str, folder: Path) -> Case:
+    """The input by another name."""
+    path, other = small("mp4", folder), folder / "other.mp4"
+    getattr(other, how)(path)
+    return Case(how, ["segment", str(path), "-o", str(other), "--overwrite"], REFUSED, 5)
 
 
 def _fifo(folder: Path) -> Case:
@@ -201,7 +211,8 @@ def _sizes(seed: int) -> dict[str, Maker]:
 def _times(seed: int) -> dict[str, Maker]:
     """Clocks that start anywhere, jump, and lie."""
     changes = {
-        "starts at -5 s": lambda t: t - 5, "starts at 26 hours": lambda t: t + 95_000,
+        "starts at -5 s": lambda t: t - 5, "starts at -0.7 s": lambda t: t - 0.7,
+        "starts at 26 hours": lambda t: t + 95_000,
         "starts at 10000 hours": lambda t: t + 3.6e7, "a gap of 2 hours": lambda t: t + 7200 * (t > 0.7),
         "a gap of 300 hours": lambda t: t + 1_080_000 * (t > 0.7), "runs a thousand times slower": lambda t: t * 1000,
     }  # fmt: skip
@@ -294,7 +305,12 @@ def _names(seed: int) -> dict[str, Maker]:
 
     def dashed(folder: Path) -> Case:
         small("mp4", folder).rename(folder / "-q.mp4")
-        return Case("name after --", ["segment", "-o", "OUT", "--", f"{folder}/./-q.mp4"], DONE)
+        return Case("name after --", ["segment", "-o", "OUT", "--quiet", "--", "-q.mp4"], DONE, inside=folder)
+
+    def below(folder: Path) -> Case:
+        (folder / "-r").mkdir()
+        small("mp4", folder / "-r").rename(folder / "-r/--json.mp4")
+        return Case("dashes in a folder", segment("./-r"), DONE, inside=folder)
 
     def closed(folder: Path) -> Case:
         path = small("mp4", folder)
@@ -321,5 +337,5 @@ def _names(seed: int) -> dict[str, Maker]:
                     REFUSED, 5)
 
     makers: dict[str, Maker] = {f"name: {name}": partial(make, name) for name in names}
-    return makers | {"name after --": dashed, "read-only folder": closed, "unreadable file": unreadable,
-                     "folder without entry": blocked, "a device": device, "output among the kernel's files": kernel}
+    return makers | {"name after --": dashed, "dashes in a folder": below, "read-only folder": closed,
+                     "unreadable file": unreadable, "folder without entry": blocked, "a device": device, "output among the kernel's files": kernel}

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -62,7 +62,7 @@ def run(case: Case) -> Ran:
     before, began, files = memory("VmRSS"), time.perf_counter(), _open_files()
     Path("/proc/self/clear_refs").write_text("5")   # resets the peak
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with _standing_in(out.fileno(), err.fileno(), case), _doors(case), _weights_of(case.weights):
+        with _standing_in(out.fileno(), err.fileno(), case), _place(case), _doors(case), _weights_of(case.weights):
             code = command_line(case.arguments)
         said = [_text(file) for file in (out, err)]
     gc.collect()
@@ -128,6 +128,10 @@ def _standing_in(out: int, err: int, case: Case) -> Iterator[None]:
         for number, file in enumerate(saved):
             os.dup2(file, number)
             os.close(file)
+
+
+def _place(case: Case) -> AbstractContextManager[None]:
+    return chdir(case.inside) if case.inside else nullcontext()
 
 
 def _doors(case: Case) -> AbstractContextManager[None]:
