@@ -338,4 +338,5 @@ def _names(seed: int) -> dict[str, Maker]:
 
     makers: dict[str, Maker] = {f"name: {name}": partial(make, name) for name in names}
     return makers | {"name after --": dashed, "dashes in a folder": below, "read-only folder": closed,
-                     "unreadable file": unreadable, "folder without entry": blocked, "a device": device, "output among the kernel's files": kernel}
+                     "unreadable file": unreadable, "folder without entry": blocked, "a device": device,
+                     "output among the kernel's files": kernel}
