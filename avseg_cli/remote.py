@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from avseg_cli.errors import AvsegError, InputError, OutputError
@@ -41,11 +42,26 @@ def location(name: str) -> Path:
     try:
         from upath import UPath
 
-        path = UPath(name)
+        path = UPath(name, **({"get_client": _careful_client} if scheme in WEB else {}))
         path.fs   # noqa: B018  the file system's own package is loaded here
         return path
     except ImportError as error:
         raise InputError(f"{name}: addresses need more packages: pip install 'avseg[remote]'") from error
+
+
+async def _careful_client(**options: Any) -> Any:
+    """A web session that does not follow an https address to one that is not."""
+    import aiohttp
+
+    watch = aiohttp.TraceConfig()
+    watch.on_request_redirect.append(_refuse_downgrade)
+    return aiohttp.ClientSession(trace_configs=[watch], **options)
+
+
+async def _refuse_downgrade(session: Any, context: Any, redirect: Any) -> None:
+    target = redirect.response.headers.get("Location", "")
+    if redirect.url.scheme == "https" and urlsplit(target).scheme not in ("https", ""):
+        raise InputError(f"{redirect.url}: redirects to {target}, not https; refused")
 
 
 def is_folder(path: Path) -> bool:
@@ -125,6 +141,8 @@ def reaching(path: Path, kind: type[AvsegError] = InputError) -> Iterator[None]:
     except AvsegError:
         raise
     except FileNotFoundError as error:
+        if isinstance(error.__cause__, AvsegError):   # fsspec's word for whatever kept it from asking
+            raise error.__cause__ from error
         raise kind(f"{path}: no such file") from error
     except PermissionError as error:
         raise kind(f"{path}: access denied; check the credentials of this machine") from error

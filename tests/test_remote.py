@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Ran, run_avseg
+from file_server import CERTIFICATE, FileServer, answer, serving
 from media_files import Clip
 
 upath = pytest.importorskip("upath", reason="pip install 'avseg[remote]'")
@@ -61,6 +65,19 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     yield folder, f"http://127.0.0.1:{http.server_port}"
     http.shutdown()
     http.server_close()
+
+
+def test_https_is_not_left_on_a_servers_word(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """In a process of its own, which trusts the test's certificate."""
+    clip = Clip(seconds=1, size=(64, 48)).write(tmp_path / "clip.mp4")
+    with serving(FileServer(clip.read_bytes())) as plain, serving(FileServer(b""), https=True) as server:
+        server.script = [answer(302, Location=f"{plain.url}/clip.mp4")] * 8
+        ran = subprocess.run(
+            [sys.executable, "-m", "avseg_cli", "segment", f"{server.url}/clip.mp4", "-o", str(tmp_path / "out"),
+             "--checkpoint", str(tiny_checkpoint)],
+            env={**os.environ, "SSL_CERT_FILE": str(CERTIFICATE), "COLUMNS": "300"}, capture_output=True, text=True)
+    assert ran.returncode == 2 and "not https; refused" in ran.stderr, ran.stderr
+    assert not plain.seen and not (tmp_path / "out/clip.avseg.mp4").exists()
 
 
 def keys(store: object) -> list[str]:
