@@ -12,7 +12,6 @@ from typing import Any
 
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.subsets import find_subset
-from avseg_cli.data.write import write_json, write_whole
 from avseg_cli.errors import DataError, InputError
 from avseg_cli.evaluate import EvaluateOptions, evaluate
 from avseg_cli.json_text import parse_json
@@ -21,6 +20,7 @@ from avseg_cli.train import train
 from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.progress import console
 from avseg_cli.training.run_folder import StageFolder, unfinished
+from avseg_cli.whole_files import write_json, write_whole
 
 DEEPEST = 8  # blocks, Fig. 6.3
 
@@ -237,4 +237,4 @@ def draw_depth(rows: list[Row], subset: str, path: Path) -> None:
     axis.axvline(best, linestyle=":", color="gray", label=f"best in the paper: {best}")
     axis.set(xlabel="ST-BAVA blocks", ylabel="mIoU %", title=subset)
     axis.legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, format="png", dpi=120)

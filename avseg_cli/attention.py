@@ -11,12 +11,13 @@ from typing import Any
 from avseg_cli.attention_results import ClipLook
 from avseg_cli.errors import InputError
 from avseg_cli.looks import Choice, Looks
-from avseg_cli.media.atomic import commit, discard, partial_name, writing
 from avseg_cli.media.attention_movie import AttentionMovie, Screen
 from avseg_cli.media.attention_sheet import draw_sheet, save_sheet
 from avseg_cli.media.video import Video, VideoReader
+from avseg_cli.media.writing import writing
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.prefetch import Prefetch
+from avseg_cli.whole_files import commit, discard, partial_name
 
 AHEAD = 2   # clips, or pictures, made before they are needed
 

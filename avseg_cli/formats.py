@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from avseg_cli.media.atomic import discard, discard_abandoned, partial_name, writing
 from avseg_cli.media.preview import PreviewWriter
 from avseg_cli.media.side_by_side import SideBySideWriter
 from avseg_cli.media.writers import CutoutWriter, Job, JsonWriter, MasksWriter, OverlayWriter, Writer
+from avseg_cli.media.writing import writing
 from avseg_cli.pages.segment import ReportWriter
+from avseg_cli.whole_files import discard, discard_abandoned, partial_name
 
 WRITERS: dict[str, Callable[[Path, Job], Writer]] = {
     "overlay": OverlayWriter, "masks": MasksWriter, "cutout": CutoutWriter, "json": JsonWriter,

@@ -136,7 +136,7 @@ class _Worker:
     def died(self) -> Outcome:
         """What became of the video it was at, whose unfinished outputs are deleted."""
         from avseg_cli.batch import Outcome
-        from avseg_cli.media.atomic import discard, partial_name
+        from avseg_cli.whole_files import discard, partial_name
 
         self.end()
         source, outputs = self.item

@@ -21,11 +21,11 @@ from PIL import Image
 
 from avseg_cli.data.clips import Clip, all_clips
 from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
-from avseg_cli.data.write import write_whole
 from avseg_cli.errors import AvsegError, DataError
 from avseg_cli.log_mel import SAMPLE_RATE, clip_log_mel
 from avseg_cli.media.audio import mono
 from avseg_cli.media.container import Damage, audio_stream, decode, open_input, video_stream
+from avseg_cli.whole_files import write_whole
 
 Job = tuple[Clip, Path, bool, bool]   # clip, its raw video, overwrite, log-mel too
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")

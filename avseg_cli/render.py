@@ -13,11 +13,11 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.errors import InputError
 from avseg_cli.formats import open_writer
-from avseg_cli.media.atomic import writing
 from avseg_cli.media.movie import H264, Codec
 from avseg_cli.media.overlay import Style, Timeline
 from avseg_cli.media.video import Picture, Video, VideoReader
 from avseg_cli.media.writers import Job, Writer
+from avseg_cli.media.writing import writing
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.prefetch import Prefetch
 from avseg_cli.results import MaskResult

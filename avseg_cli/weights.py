@@ -7,7 +7,6 @@ modification time has changed since; the comparison is remembered in a small rec
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from avseg_cli.errors import CheckpointError
 from avseg_cli.json_text import parse_json
+from avseg_cli.whole_files import write_json
 
 DEFAULT_FILE = "avseg-tiny.safetensors"
 _CHUNK = 4 << 20  # bytes read at a time while hashing
@@ -175,13 +175,7 @@ def record(path: Path, digest: str) -> None:
     """Remember the SHA-256 of a file as it is now."""
     facts = path.stat()
     about = {"sha256": digest, "size": facts.st_size, "mtime_ns": facts.st_mtime_ns}
-    beside = _record_path(path)
-    partial = beside.with_name(f"{beside.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(json.dumps(about), encoding="utf-8")
-        os.replace(partial, beside)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_json(_record_path(path), about)
 
 
 def _has_wrong_size(entry: PublicFile) -> bool:

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from avseg_cli.errors import AvsegError, OutputError
-from avseg_cli.media.atomic import commit, discard, partial_name, writing
 from avseg_cli.media.sample import make_video
+from avseg_cli.media.writing import writing
+from avseg_cli.whole_files import commit, discard, partial_name
 
 HELP_RUNS = 3
 

@@ -22,10 +22,10 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from avseg_cli.errors import OutputError
-from avseg_cli.media.atomic import discard, partial_name
 from avseg_cli.media.overlay import even
 from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video
 from avseg_cli.threads import codec_threads
+from avseg_cli.whole_files import discard, partial_name
 
 if TYPE_CHECKING:
     from avseg_cli.media.movie import Codec

@@ -12,12 +12,12 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from avseg_cli.media.atomic import commit, discard, partial_name
 from avseg_cli.media.movie import H264, PRORES_4444, Codec, Movie
 from avseg_cli.media.overlay import Highlighter, Style, Upsampler, even, plane_array, upright
 from avseg_cli.media.rle import encode_rle
 from avseg_cli.media.video import Picture, Video
 from avseg_cli.results import MaskResult, logit
+from avseg_cli.whole_files import commit, discard, partial_name
 
 
 @dataclass(frozen=True)

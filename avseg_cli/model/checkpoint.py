@@ -25,6 +25,7 @@ from avseg_cli.model.empty import empty_model
 from avseg_cli.model.inference import prepare_for_inference
 from avseg_cli.model.public_weights import is_own, load_public_weights, public_files
 from avseg_cli.weights import default_checkpoint, weights_dir
+from avseg_cli.whole_files import write_whole
 
 FORMAT = "avseg-1"
 DEFAULT = "default"
@@ -65,15 +66,12 @@ def save_checkpoint(
         "training": training or {},
         "metrics": metrics or {},
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+
+    def write(partial: Path) -> None:
         save_file(own, partial, metadata={"avseg": json.dumps(about)})
         partial.chmod(0o666 & ~_umask())  # safetensors makes files that only their owner may read
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+    write_whole(path, write)
 
 
 def _umask() -> int:

@@ -15,9 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from avseg_cli import __version__
-from avseg_cli.data.write import write_whole
-from avseg_cli.media.atomic import writing
 from avseg_cli.media.preview import clock
+from avseg_cli.media.writing import writing
+from avseg_cli.whole_files import write_whole
 
 
 def page(template: str, **values: Any) -> str:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from avseg_cli import __version__
 from avseg_cli.inputs import report_video
-from avseg_cli.media.atomic import discard
 from avseg_cli.media.movie import Codec
 from avseg_cli.media.preview import clock
 from avseg_cli.media.side_by_side import SideBySideWriter
@@ -24,6 +23,7 @@ from avseg_cli.media.writers import Job, Writer
 from avseg_cli.pages.changes import Changes
 from avseg_cli.pages.html import lines_of_json, page, picture_uri, stamp, write
 from avseg_cli.results import MaskResult
+from avseg_cli.whole_files import discard
 
 EMBEDDED = 25_000_000     # bytes of video up to which a page carries it; longer ones lie beside the page
 SHOWN = 60                # changes with a picture, at most

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
-from avseg_cli.data.write import write_whole
 from avseg_cli.scoring.published import METHODS, PROMPTS
 from avseg_cli.scoring.scores import SplitScore, by_category
+from avseg_cli.whole_files import write_whole
 
 if TYPE_CHECKING:
     from avseg_cli.evaluate import Evaluation

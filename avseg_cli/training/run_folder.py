@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from avseg_cli.data.dataset import Sharing
-from avseg_cli.data.write import write_json, write_whole
 from avseg_cli.errors import AvsegError, DataError, OutputError
 from avseg_cli.json_text import parse_json
 from avseg_cli.training.options import STAGES, TrainOptions
+from avseg_cli.whole_files import write_json, write_whole
 
 RESUME = "resume.safetensors"
 EPOCH = ("epoch", "step", "loss", "time")   # numbers that the record of every epoch has
@@ -184,7 +184,7 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
             axis.plot(*zip(*points, strict=True), marker="." if len(points) < 50 else None)
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, format="png", dpi=100)
 
 
 def _number(value: Any) -> bool:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-
-from av.error import FFmpegError
-
-from avseg_cli.errors import OutputError
+from typing import Any
 
 ATTEMPTS = 10   # at putting a folder in place
-DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def partial_name(path: Path, process: int | None = None) -> Path:
@@ -92,19 +88,16 @@ def discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say what the system refused while ``path`` was written; raises ``OutputError``."""
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill the file it is given, then put it in place of ``path``: whole or not at all."""
+    partial = partial_name(path)
     try:
-        yield
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise OutputError(f"{path}: the disk is full, so nothing was kept; free some, or use -o") from error
-        why = error.strerror or error
-        raise OutputError(f"{path}: cannot be written ({why}); use -o to write elsewhere") from error
-    except FFmpegError as error:
-        why = error.strerror or error
-        raise OutputError(
-            f"{path}: FFmpeg cannot write it ({why}): the input's times or sound do not go into this kind of file; "
-            "try -o with .mkv"
-        ) from error
+        write(partial)
+        commit(partial, path)
+    finally:
+        discard(partial)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Indented JSON, whole or not at all."""
+    write_whole(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n"))
