@@ -60,7 +60,7 @@ _TINY = {
     ),
     "1a": replace(_SMALL, epochs=6, batch_size=4),
     "1b": replace(_SMALL, epochs=3, batch_size=4, augment=True),
-    "2": replace(_SMALL, epochs=2, batch_size=4, learning_rate=3e-4, augment=True),
+    "2": replace(_SMALL, epochs=3, batch_size=4, learning_rate=2e-4),
 }
 
 
