@@ -104,17 +104,17 @@ def rebuilt(block: st_bava.STBAVABlock, maps: Maps, pixels: Tensor, sound: Tenso
     """A block (its MLPs and norms as they are) whose attention only mixes values by the weights of the maps."""
     temporal, spatial = block.temporal_attention, block.spatial_attention
     time, space, listening = (x.double() for x in (maps.time, maps.space, maps.listening))
-    sound = block.norm_audio_mlp(sound + block.audio_mlp(sound))
-    pixels = block.norm_visual_mlp(pixels + block.visual_mlp(pixels))
+    sound = block.norm_audio_mlp(block.audio_mlp(sound))
+    pixels = block.norm_visual_mlp(block.visual_mlp(pixels))
     heard = torch.einsum("bthsn,bshd->btnhd", listening, values(temporal, sound))
     sound = block.norm_audio_temporal(sound + projected(temporal, heard).mean(2))
     sound = block.norm_audio_spatial(sound + projected(spatial, values(spatial, sound)))
-    sound = block.norm_audio_out(sound + block.audio_out_mlp(sound))
+    sound = block.norm_audio_out(block.audio_out_mlp(sound))
     seen = torch.einsum("bthsn,bsnhd->btnhd", time, values(temporal, pixels))
     pixels = block.norm_visual_temporal(pixels + projected(temporal, seen))
     seen = torch.einsum("bthn,btnhd->bthd", space, values(spatial, pixels))
     pixels = block.norm_visual_spatial(pixels + projected(spatial, seen)[:, :, None])
-    return block.norm_visual_out(pixels + block.visual_out_mlp(pixels)), sound
+    return block.norm_visual_out(block.visual_out_mlp(pixels)), sound
 
 
 def values(attention: nn.Module, x: Tensor) -> Tensor:

@@ -17,9 +17,11 @@ from avseg_cli.model import relative_attention, st_bava
 from avseg_cli.model.config import preset
 from avseg_cli.model.image_encoder import PatchEmbed
 from avseg_cli.model.inference import PackedLinear, can_pack, keep_freed_memory, pack_linears, prepare_for_inference
+from avseg_cli.model.linear import ResidualLinear
 from avseg_cli.model.mask_decoder import quarter
 from avseg_cli.model.st_bava import STBAVA
 
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 TRAINED = 0.1  # about the size of SAM's relative positions; larger ones sharpen the softmax until bf16 cannot follow
 needs_packing = pytest.mark.skipif(not can_pack(torch.float32), reason="this torch has no packed linear layers")
 
@@ -151,7 +153,29 @@ def test_a_packed_layer_is_the_layer(gelu: bool, bias: bool) -> None:
     linear = nn.Linear(24, 40, bias=bias)
     x = torch.randn(2, 5, 7, 24)
     want = F.gelu(linear(x)) if gelu else linear(x)
-    torch.testing.assert_close(PackedLinear(linear, gelu)(x), want, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(PackedLinear(linear, gelu)(x), want, **CLOSE)
+
+
+@needs_packing
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_packed_layer_adds_the_residual(bias: bool) -> None:
+    linear = ResidualLinear(24, 40, bias=bias)
+    x, residual = torch.randn(2, 5, 7, 24), torch.randn(2, 7, 5, 40).transpose(1, 2)
+    packed = PackedLinear(linear)
+    torch.testing.assert_close(packed(x, residual), residual + F.linear(x, linear.weight, linear.bias), **CLOSE)
+    torch.testing.assert_close(packed(x), linear(x), **CLOSE)
+
+
+@needs_packing
+@torch.inference_mode()
+def test_a_packed_fusion_is_the_fusion() -> None:
+    fusion = build_model(preset("tiny"), seed=0).fusion
+    inputs = torch.randn(2, 5, 64, 128), F.normalize(torch.randn(2, 5, 128), dim=-1), torch.randn(64, 128)
+    want = fusion(*inputs)
+    pack_linears(fusion)
+    assert not any(isinstance(layer, nn.Linear) for layer in fusion.modules())
+    for got, plain in zip(fusion(*inputs), want, strict=True):
+        assert (got - plain).abs().max() < 1e-5 * plain.abs().max()
 
 
 @needs_packing

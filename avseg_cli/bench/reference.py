@@ -67,7 +67,7 @@ class PlainBlock(nn.Module):
         super().__init__()
         self.embed_audio, self.embed_vis = PlainMLP(dim), PlainMLP(dim)
         self.embed_audio2, self.embed_av = PlainMLP(dim), PlainMLP(dim)
-        self.avt_attention = nn.MultiheadAttention(dim, heads, dropout=0.1, batch_first=True)
+        self.avt_attention = nn.MultiheadAttention(dim, heads, dropout=0.1)
         self.avs_attention = nn.MultiheadAttention(dim, heads, dropout=0.1, batch_first=True)
         for name in ("norm1", "norm2", "norm3_1", "norm3_2", "norm4", "norm5_1", "norm5_2", "norm6"):
             setattr(self, name, nn.LayerNorm(dim))
@@ -86,11 +86,10 @@ class PlainBlock(nn.Module):
         return self.norm6(pixels + self.embed_av(pixels)), sound
 
     def _temporal(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attention over T with a batch of N; what has one token a frame is repeated for every pixel."""
+        """Attention over T, which already comes first, with a batch of N; a frame's one token is repeated N times."""
         tokens = max(query.shape[1], key.shape[1])
-        repeated = [x.expand(-1, tokens, -1).transpose(0, 1).contiguous() for x in (query, key, value)]
-        out, _ = self.avt_attention(*repeated)
-        return out.transpose(0, 1)
+        out, _ = self.avt_attention(*(x.repeat(1, tokens // x.shape[1], 1) for x in (query, key, value)))
+        return out
 
 
 class PlainFusion(nn.Module):

@@ -98,14 +98,14 @@ def _watched(block: STBAVABlock) -> Iterator[Seen]:
 
 
 def _maps(seen: Seen) -> Maps:
-    def over_time(direction: str, order: tuple[int, ...]) -> Tensor | None:
+    def over_time(direction: str, pixels: int, order: tuple[int, ...]) -> Tensor | None:
         if direction not in seen:
             return None
-        whole = torch.cat(seen[direction], dim=2)  # the CPU takes pixels in parts
+        whole = torch.cat(seen[direction], dim=pixels)  # the CPU takes pixels in parts
         return whole.float().permute(order)
 
     return Maps(
         space=seen["pixels_over_space"][0].float(),
-        time=over_time("pixels_over_time", (0, 3, 4, 1, 2)),  # (B, S, N, T, h) -> (B, T, h, S, N)
-        listening=over_time("sound_over_time", (0, 1, 4, 3, 2)),  # (B, T, N, S, h) -> (B, T, h, S, N)
+        time=over_time("pixels_over_time", 2, (0, 3, 4, 1, 2)),  # (B, S, N, T, h) -> (B, T, h, S, N)
+        listening=over_time("sound_over_time", 4, (0, 1, 3, 2, 4)),  # (B, T, S, h, N) -> (B, T, h, S, N)
     )

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from avseg_cli.model.adapters import AudioAdapters
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.linear import GeluLinear
 from avseg_cli.model.relative_attention import relative_position_attention
 
 
@@ -30,13 +31,6 @@ class LayerNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2)
-
-
-class GeluLinear(nn.Linear):
-    """Linear, then GELU: one layer, because packed weights can do both in one pass (see inference.py)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(super().forward(x))
 
 
 class MLP(nn.Module):

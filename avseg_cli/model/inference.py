@@ -14,7 +14,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from avseg_cli.model.image_encoder import GeluLinear
+from avseg_cli.model.linear import GeluLinear
+from avseg_cli.model.st_bava import STBAVA
 
 # glibc's mallopt parameters (malloc.h)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
@@ -32,21 +33,25 @@ def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module
         keep_freed_memory()
         if packing_pays(parameter.dtype):
             pack_linears(model.image_encoder.blocks)
+        if can_pack(parameter.dtype) and isinstance(model.fusion, STBAVA):
+            pack_linears(model.fusion)  # so narrow that a pass for GELU and one for the residual weigh more than MKL
     if compiled:
         model.image_encoder.compile()
     return model
 
 
 class PackedLinear(nn.Module):
-    """A linear layer, and GELU if asked, in oneDNN's own weight layout: (..., in) -> (..., out)."""
+    """A linear layer, and the GELU or residual that follows, in oneDNN's own weight layout: (..., in) -> (..., out)."""
 
-    def __init__(self, linear: nn.Linear, gelu: bool) -> None:
+    def __init__(self, linear: nn.Linear, gelu: bool = False) -> None:
         super().__init__()
         self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _ROWS)
         self.bias = None if linear.bias is None else linear.bias.detach()
         self.activation = ("gelu", [], "none") if gelu else ("none", [], "")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        if residual is not None:
+            return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.packed, self.bias, "add")
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, *self.activation)
 
 

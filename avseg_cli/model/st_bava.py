@@ -7,6 +7,7 @@ nn.MultiheadAttention over repeated tokens). With T frames, N pixels and one aud
 * a mean over pixels commutes with values and output projection: average the small weights, not the values;
 * one key makes the softmax exactly 1; one query is folded into the keys and the pixels are pooled first;
 * what is constant along a softmax axis (biases, the pixel's position along time) cancels in it.
+* on the CPU, GELU and residuals belong to the linear layer before them, which can do both in one pass (linear.py).
 
 Dropout acts on attention weights as in nn.MultiheadAttention, so training uses the same form.
 """
@@ -21,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.linear import GeluLinear, ResidualLinear
 
 # Pixels of every frame that a CPU takes through temporal attention together.
-CHUNK = 1024
+CHUNK = 512
 
 
 def in_parts(work: Callable[..., Tensor], dim: int, size: int, pixels: Tensor, *others: Tensor) -> Tensor:
@@ -35,7 +37,7 @@ def in_parts(work: Callable[..., Tensor], dim: int, size: int, pixels: Tensor, *
     if not _works_in_parts(pixels):
         return work(pixels, *others)
     for part, *rest in zip(*(tensor.split(size, dim) for tensor in (pixels, *others)), strict=True):
-        part.copy_(work(part, *rest))
+        part.copy_(work(part.contiguous(), *rest))
     return pixels
 
 
@@ -56,7 +58,7 @@ class CrossModalAttention(nn.Module):
         self.watch: Callable[[str, Tensor], None] | None = None  # told each direction's weights (see attention_maps.py)
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
-        self.out_proj = nn.Linear(dim, dim)
+        self.out_proj = ResidualLinear(dim, dim)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
@@ -81,14 +83,13 @@ class CrossModalAttention(nn.Module):
         pixels (B, T, N, C), positions (N, C), sound_keys and sound (B, T, C) -> (B, T, C).
         """
         keys = self._heads(1, sound_keys)  # (B, S, h, d)
-        folded = self._folded(0, keys)  # (B, S, h, C)
+        folded = self._folded(0, keys).flatten(1, 2)  # (B, S*h, C)
         query_bias = self.in_proj_bias.chunk(3)[0].unflatten(0, (self.num_heads, -1))
         constant = (keys * query_bias).sum(-1) / sqrt(keys.shape[-1])  # (B, S, h)
-        flat = folded.flatten(1, 2)  # (B, S*h, C)
-        logits = pixels @ flat[:, None].transpose(-1, -2)  # (B, T, N, S*h)
-        logits = logits + (positions @ flat.transpose(-1, -2))[:, None] + constant.flatten(1)[:, None, None]
-        weights = logits.unflatten(-1, folded.shape[1:3]).softmax(-2)  # (B, T, N, S, h), over S
-        weights = self._drop("sound_over_time", weights).mean(2)  # (B, T, S, h): mean over pixels
+        everywhen = folded @ positions.mT + constant.flatten(1)[..., None]  # (B, S*h, N): alike in every frame
+        logits = folded[:, None] @ pixels.mT + everywhen[:, None]  # (B, T, S*h, N)
+        weights = logits.unflatten(2, keys.shape[1:3]).softmax(2)  # (B, T, S, h, N), over S
+        weights = self._drop("sound_over_time", weights).mean(-1)  # (B, T, S, h): mean over pixels
         out = torch.einsum("btsh,bshd->bthd", weights, self._heads(2, sound))
         return self.out_proj(out.flatten(-2))
 
@@ -104,18 +105,17 @@ class CrossModalAttention(nn.Module):
         return self.out_proj(value.flatten(-2))
 
     def pixels_over_time(self, sound_queries: Tensor, pixels: Tensor) -> Tensor:
-        """Temporal attention: each pixel's T values, mixed as the T audio queries ask of that pixel's keys.
+        """Pixels plus temporal attention: each pixel's T values, mixed as the T audio queries ask of its keys.
 
-        sound_queries (B, T, C), pixels (B, S, N, C) -> (B, T, N, C). The position along N cancels in the softmax.
+        sound_queries (B, T, C), pixels (B, S = T, N, C) -> (B, T, N, C). The position along N cancels in the softmax.
         """
         queries = self._heads(0, sound_queries)  # (B, T, h, d)
         folded = self._folded(1, queries).flatten(1, 2)  # (B, T*h, C)
-        logits = pixels @ folded[:, None].transpose(-1, -2)  # (B, S, N, T*h)
+        logits = pixels @ folded[:, None].mT  # (B, S, N, T*h)
         weights = logits.unflatten(-1, queries.shape[1:3]).softmax(1)  # (B, S, N, T, h), over S
         weights = self._drop("pixels_over_time", weights)
-        values = self._heads(2, pixels)  # (B, S, N, h, d)
-        out = torch.einsum("bsnth,bsnhd->btnhd", weights, values)
-        return self.out_proj(out.flatten(-2))
+        out = torch.einsum("bsnth,bsnhd->btnhd", weights, self._heads(2, pixels))
+        return self.out_proj(out.flatten(-2), pixels)
 
     def pixels_over_space(self, sound_queries: Tensor, pixels: Tensor, positions: Tensor) -> Tensor:
         """Spatial attention: one audio query a frame over the N pixels, pooled before it is projected.
@@ -124,7 +124,7 @@ class CrossModalAttention(nn.Module):
         """
         queries = self._heads(0, sound_queries)
         folded = self._folded(1, queries)  # (B, T, h, C)
-        logits = folded @ pixels.transpose(-1, -2) + folded @ positions.transpose(-1, -2)  # (B, T, h, N)
+        logits = (pixels @ folded.mT + positions @ folded.mT).mT  # (B, T, h, N)
         weights = self._drop("pixels_over_space", logits.softmax(-1))
         pooled = weights @ pixels  # (B, T, h, C)
         value_weight = self.in_proj_weight.chunk(3)[2].unflatten(0, (self.num_heads, -1))  # (h, d, C)
@@ -133,16 +133,16 @@ class CrossModalAttention(nn.Module):
         return self.out_proj(out.flatten(-2))
 
 
-class FusionMLP(nn.Module):
-    """Linear C -> C, GELU, Linear C -> C."""
+class ResidualMLP(nn.Module):
+    """x + MLP(x), where MLP is Linear C -> C, GELU, Linear C -> C."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(dim, dim)
-        self.lin2 = nn.Linear(dim, dim)
+        self.lin1 = GeluLinear(dim, dim)
+        self.lin2 = ResidualLinear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lin2(F.gelu(self.lin1(x)))
+        return self.lin2(self.lin1(x), x)
 
 
 class STBAVABlock(nn.Module):
@@ -150,7 +150,7 @@ class STBAVABlock(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, temporal: bool = True, bidirectional: bool = True) -> None:
         super().__init__()
-        self.audio_mlp, self.visual_mlp = FusionMLP(dim), FusionMLP(dim)
+        self.audio_mlp, self.visual_mlp = ResidualMLP(dim), ResidualMLP(dim)
         self.norm_audio_mlp, self.norm_visual_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.temporal_attention = CrossModalAttention(dim, num_heads) if temporal else None
         self.spatial_attention = CrossModalAttention(dim, num_heads)
@@ -158,15 +158,15 @@ class STBAVABlock(nn.Module):
         if bidirectional:
             self.norm_audio_temporal = nn.LayerNorm(dim) if temporal else None
             self.norm_audio_spatial = nn.LayerNorm(dim)
-            self.audio_out_mlp, self.norm_audio_out = FusionMLP(dim), nn.LayerNorm(dim)
+            self.audio_out_mlp, self.norm_audio_out = ResidualMLP(dim), nn.LayerNorm(dim)
         self.norm_visual_temporal = nn.LayerNorm(dim) if temporal else None
         self.norm_visual_spatial = nn.LayerNorm(dim)
-        self.visual_out_mlp, self.norm_visual_out = FusionMLP(dim), nn.LayerNorm(dim)
+        self.visual_out_mlp, self.norm_visual_out = ResidualMLP(dim), nn.LayerNorm(dim)
 
     def forward(self, pixels: Tensor, sound: Tensor, positions: Tensor, sound_0: Tensor) -> tuple[Tensor, Tensor]:
         """pixels (B, T, N, C), sound (B, T, C), positions P_v (N, C), sound_0 P_a (B, T, C) -> the same shapes."""
-        sound = self.norm_audio_mlp(sound + self.audio_mlp(sound))
-        pixels = in_parts(lambda frame: self.norm_visual_mlp(frame + self.visual_mlp(frame)), 1, 1, pixels)
+        sound = self.norm_audio_mlp(self.audio_mlp(sound))
+        pixels = in_parts(lambda frame: self.norm_visual_mlp(self.visual_mlp(frame)), 1, 1, pixels)
         if self.bidirectional:
             sound = self._update_sound(pixels, sound, positions, sound_0)
         return self._update_pixels(pixels, sound, positions, sound_0), sound
@@ -178,7 +178,7 @@ class STBAVABlock(nn.Module):
             sound = self.norm_audio_temporal(sound + heard)
         heard = self.spatial_attention.sound_over_space(sound, pixels.shape[2])
         sound = self.norm_audio_spatial(sound + heard)
-        return self.norm_audio_out(sound + self.audio_out_mlp(sound))
+        return self.norm_audio_out(self.audio_out_mlp(sound))
 
     def _update_pixels(self, pixels: Tensor, sound: Tensor, positions: Tensor, sound_0: Tensor) -> Tensor:
         """Audio-queried vision V_aq."""
@@ -189,11 +189,11 @@ class STBAVABlock(nn.Module):
         return in_parts(self._heard_over_space, 1, 1, pixels, seen)
 
     def _heard_over_time(self, pixels: Tensor, queries: Tensor) -> Tensor:
-        return self.norm_visual_temporal(pixels + self.temporal_attention.pixels_over_time(queries, pixels))
+        return self.norm_visual_temporal(self.temporal_attention.pixels_over_time(queries, pixels))
 
     def _heard_over_space(self, pixels: Tensor, seen: Tensor) -> Tensor:
         pixels = self.norm_visual_spatial(pixels + seen[:, :, None])
-        return self.norm_visual_out(pixels + self.visual_out_mlp(pixels))
+        return self.norm_visual_out(self.visual_out_mlp(pixels))
 
 
 class STBAVA(nn.Module):
