@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from avseg_cli.errors import AvsegError, OutputError
 from avseg_cli.media.sample import make_video
 from avseg_cli.media.writing import writing
 from avseg_cli.whole_files import commit, discard, partial_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HELP_RUNS = 3
 
@@ -106,24 +109,27 @@ def check_plot(path: Path) -> None:
         raise OutputError(f"{path}: the folder is not there; make it first")
 
 
+# What is drawn: a point's figure, its heading, the unit of its axis and the figure's worth of that unit.
+PANELS = (
+    ("seconds", "Time", "seconds", 1),
+    ("cpu_seconds", "Processor time", "seconds", 1),
+    ("peak_bytes", "Peak memory", "MB", 1e6),
+)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by all eyes (Okabe and Ito)
+MARKS = "osD^vP"
+
+
 def draw(report: dict[str, Any], path: Path) -> None:
-    """Time and memory over length, a line per rate; raises ``OutputError`` when it cannot be written."""
+    """Time and memory over length: measured points, and the straight line through those of each rate.
+
+    Raises ``OutputError`` when the picture cannot be written.
+    """
     from matplotlib.figure import Figure
 
-    panels = {
-        "seconds": ("time, s", 1), "cpu_seconds": ("processor time, s", 1), "peak_bytes": ("peak memory, MB", 1e6),
-    }  # fmt: skip
-    told = [name for name in panels if report["points"][0][name] is not None]
-    figure = Figure(figsize=(4.2 * len(told), 3.4), layout="constrained")
-    for name, axes in zip(told, figure.subplots(1, len(told), squeeze=False)[0], strict=True):
-        what, unit = panels[name]
-        for fps in dict.fromkeys(point["fps"] for point in report["points"]):
-            own = [point for point in report["points"] if point["fps"] == fps]
-            lengths = [point["video_seconds"] for point in own]
-            axes.plot(lengths, [point[name] / unit for point in own], "o-", label=f"--fps {fps:g}")
-        axes.set(xlabel="length of the video, s", ylabel=what, ylim=(0, None))
-        axes.grid(alpha=0.3)
-        axes.legend()
+    told = [panel for panel in PANELS if report["points"][0][panel[0]] is not None]
+    figure = Figure(figsize=(4.2 * len(told), 3.6), layout="constrained")
+    for panel, axes in zip(told, figure.subplots(1, len(told), squeeze=False)[0], strict=True):
+        _draw_panel(axes, report["points"], *panel)
     partial = partial_name(path)
     try:
         with writing(path):
@@ -131,6 +137,25 @@ def draw(report: dict[str, Any], path: Path) -> None:
             commit(partial, path)
     finally:
         discard(partial)
+
+
+def _draw_panel(axes: Axes, points: list[dict[str, Any]], name: str, heading: str, unit: str, worth: float) -> None:
+    for index, fps in enumerate(dict.fromkeys(point["fps"] for point in points)):
+        own = [point for point in points if point["fps"] == fps]
+        lengths, values = [point["video_seconds"] for point in own], [point[name] / worth for point in own]
+        slope, start = np.polyfit(lengths, values, 1)
+        ends = np.array([0, max(lengths)])
+        look = {"color": COLOURS[index % len(COLOURS)]}
+        axes.plot(ends, start + slope * ends, lw=1.2, **look)
+        label = f"--fps {fps:g}: {slope:+.2g} {unit} a second of video"
+        axes.plot(lengths, values, MARKS[index % len(MARKS)], ms=6, clip_on=False, label=label, **look)
+    highest = max(point[name] for point in points) / worth
+    axes.set(xlabel="length of the video, seconds", ylabel=unit, xlim=(0, None), ylim=(0, 1.5 * highest))
+    axes.set_title(heading, loc="left", weight="bold", size=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper left", frameon=False, fontsize=9, handletextpad=0.2)
 
 
 def _segment(video: Path, fps: float, common: list[str]) -> tuple[float, float | None, int | None]:
