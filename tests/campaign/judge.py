@@ -86,7 +86,10 @@ def _outputs(out: Path, case: Case) -> list[str]:
         if not found:
             problems.append("came out, but there is no output")
         for path in found:
-            problems += _json(path) if path.suffix == ".json" else _movie(path) if path.suffix == ".mp4" else []
+            if path.suffix == ".json":
+                problems += _json(path)
+            elif path.suffix == ".mp4":
+                problems += _movie(path, Path(case.arguments[1]))
     return problems
 
 
@@ -96,18 +99,23 @@ def _json(path: Path) -> list[str]:
     return [] if masks and times == sorted(times) else [f"{path.name}: no masks, or out of order"]
 
 
-def _movie(path: Path) -> list[str]:
+def _movie(path: Path, source: Path) -> list[str]:
     try:
         with av.open(str(path)) as container:
             times = [frame.pts for frame in container.decode(video=0)]
-        with av.open(str(path)) as container:
-            for _ in container.decode(audio=0):
-                pass
-    except (av.FFmpegError, IndexError) as error:
-        return [] if _copied_damage(error) else [f"{path.name}: {error}"]
+    except av.FFmpegError as error:
+        return [f"{path.name}: its pictures cannot be decoded ({error})"]
+    copied = source.is_file() and _sound_fails(source)   # packet by packet, with the damage it came with
+    if not copied and _sound_fails(path):
+        return [f"{path.name}: its sound cannot be decoded, that of its source can"]
     return [] if times and times == sorted(set(times)) else [f"{path.name}: {len(times)} frames, or out of order"]
 
 
-def _copied_damage(error: Exception) -> bool:
-    """Sound is copied packet by packet, with the damage it came with."""
-    return isinstance(error, av.error.InvalidDataError)
+def _sound_fails(path: Path) -> bool:
+    try:
+        with av.open(str(path)) as container:
+            for _ in container.decode(audio=0):
+                pass
+    except (av.FFmpegError, ValueError, IndexError):   # IndexError: it has none
+        return True
+    return False
