@@ -89,7 +89,11 @@ def discard(path: Path) -> None:
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill the file it is given, then put it in place of ``path``: whole or not at all."""
+    """Let ``write`` fill the file it is given, then put it in place of ``path``: whole or not at all.
+
+    What killed processes left half-written in its folder goes first.
+    """
+    discard_abandoned(path.parent)
     partial = partial_name(path)
     try:
         write(partial)
