@@ -17,7 +17,7 @@ from avseg_cli.evaluate import EvaluateOptions, evaluate
 from avseg_cli.json_text import parse_json
 from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
 from avseg_cli.train import train
-from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.options import TrainOptions, fits
 from avseg_cli.training.progress import console
 from avseg_cli.training.run_folder import StageFolder, unfinished
 from avseg_cli.whole_files import write_json, write_whole
@@ -187,7 +187,7 @@ def read_row(path: Path) -> Row:
     try:
         row = Row(**parse_json(path.read_text(encoding="utf-8")))
         scores = (row.miou, row.f, row.f_dataset)
-        if row.variant not in VARIANTS or any(type(score) not in (int, float) for score in scores):
+        if row.variant not in VARIANTS or not all(fits(score, float) for score in scores):
             raise ValueError("not the scores of a variant")
         return row
     except (ValueError, TypeError) as error:

@@ -21,7 +21,7 @@ import numpy as np
 from avseg_cli.errors import AvsegError, OutputError
 from avseg_cli.media.sample import make_video
 from avseg_cli.media.writing import writing
-from avseg_cli.whole_files import commit, discard, partial_name
+from avseg_cli.whole_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,13 +130,8 @@ def draw(report: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(4.2 * len(told), 3.6), layout="constrained")
     for panel, axes in zip(told, figure.subplots(1, len(told), squeeze=False)[0], strict=True):
         _draw_panel(axes, report["points"], *panel)
-    partial = partial_name(path)
-    try:
-        with writing(path):
-            figure.savefig(partial, dpi=150, format=path.suffix.lstrip("."))
-            commit(partial, path)
-    finally:
-        discard(partial)
+    with writing(path):
+        write_whole(path, lambda partial: figure.savefig(partial, dpi=150, format=path.suffix.lstrip(".")))
 
 
 def _draw_panel(axes: Axes, points: list[dict[str, Any]], name: str, heading: str, unit: str, worth: float) -> None:

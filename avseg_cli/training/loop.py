@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from avseg_cli.data.dataset import Sample, Sharing
 from avseg_cli.errors import AvsegError, DataError
 from avseg_cli.training.distributed import from_first, mean_over_processes
-from avseg_cli.training.options import Recipe, fits
+from avseg_cli.training.options import Recipe, misfits
 from avseg_cli.training.progress import console, progress_bar
 from avseg_cli.training.run_folder import RESUME, StageFolder
 from avseg_cli.training.tasks import Task
@@ -137,9 +137,8 @@ class Trainer:
         if "random.cuda" in tensors and self.setup.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.setup.device)
         self.position = Position(**scalars["position"])
-        for name, kind in get_type_hints(Position).items():
-            if not fits(getattr(self.position, name), kind):
-                raise ValueError(f"{name} is {getattr(self.position, name)!r}")
+        for name in misfits(vars(self.position), Position):
+            raise ValueError(f"{name} is {getattr(self.position, name)!r}")
 
     def save(self) -> None:
         """Write the resume state (first process only)."""

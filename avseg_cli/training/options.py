@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -123,9 +124,10 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
-        if self.unfreeze is None:  # SAM and VGGish stay as published; encoders made here have more to learn
-            object.__setattr__(self, "unfreeze", ("image", "sound") if self.backbone == "tiny" else ())
-        object.__setattr__(self, "unfreeze", tuple(self.unfreeze or ()))
+        unfreeze = self.unfreeze
+        if unfreeze is None:  # SAM and VGGish stay as published; encoders made here have more to learn
+            unfreeze = ("image", "sound") if self.backbone == "tiny" else ()
+        object.__setattr__(self, "unfreeze", tuple(unfreeze))
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(
@@ -173,10 +175,14 @@ class TrainOptions:
                 f"the run was started by a newer avseg (options {', '.join(sorted(unknown))}); "
                 "start it anew with --out elsewhere"
             )
-        for name, kind in get_type_hints(cls).items():
-            if name in values and not fits(values[name], kind):
-                raise DataError(f"{name} is {values[name]!r}, which it cannot be")
+        for name in misfits(values, cls):
+            raise DataError(f"{name} is {values[name]!r}, which it cannot be")
         return cls(**values)
+
+
+def misfits(values: Mapping[str, Any], cls: type) -> list[str]:
+    """The fields of the dataclass ``cls`` for which JSON gave ``values`` of another type."""
+    return [name for name, kind in get_type_hints(cls).items() if name in values and not fits(values[name], kind)]
 
 
 def fits(value: Any, kind: Any) -> bool:

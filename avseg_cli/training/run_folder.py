@@ -19,7 +19,7 @@ from torch import Tensor
 from avseg_cli.data.dataset import Sharing
 from avseg_cli.errors import AvsegError, DataError, OutputError
 from avseg_cli.json_text import parse_json
-from avseg_cli.training.options import STAGES, TrainOptions
+from avseg_cli.training.options import STAGES, TrainOptions, fits
 from avseg_cli.whole_files import write_json, write_whole
 
 RESUME = "resume.safetensors"
@@ -125,7 +125,7 @@ class StageFolder:
                 record = parse_json(line)
             except ValueError:
                 break
-            if not isinstance(record, dict) or not all(_number(record.get(name)) for name in EPOCH):
+            if not isinstance(record, dict) or not all(fits(record.get(name), float) for name in EPOCH):
                 break
             records.append(record)
         return records
@@ -185,10 +185,6 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
     figure.savefig(path, format="png", dpi=100)
-
-
-def _number(value: Any) -> bool:
-    return type(value) in (int, float)
 
 
 def _options(config: Path) -> TrainOptions:

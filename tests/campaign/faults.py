@@ -5,7 +5,6 @@ All run in forks of one process that has loaded the model, so that a kill costs 
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ from file_server import FileServer, serving
 
 from .jobs import JOBS, PATIENCE, WEIGHTS, Job, Process, segment
 from .rights import CannotGiveUp, close_doors, closed_doors
-from .worker import keep_the_model
+from .worker import keep_the_model, messages
 
 
 def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str, list[str], str], None]) -> None:
@@ -30,18 +29,10 @@ def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str,
 
     ``tell`` gets the name of each, what it broke, and why it could not be injected here ("" where it was).
     """
-    context = multiprocessing.get_context("spawn")
+    died = "the process that injects faults", ["died"], ""
     with serving(FileServer(WEIGHTS, delay=0.01)) as server:
-        pipe, theirs = context.Pipe()
-        process = context.Process(target=_run, args=(theirs, folder, seed, rounds, only, server.url), daemon=True)
-        process.start()
-        theirs.close()
-        try:
-            while (news := pipe.recv()) is not None:
-                tell(*news)
-        except EOFError:
-            tell("the process that injects faults", ["died"], "")
-        process.join()
+        for news in messages(died, _run, folder, seed, rounds, only, server.url):
+            tell(*news)
 
 
 def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, url: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from media_files import Clip
 from miniature import make
 from PIL import Image
 from synth_media import make_media
+from weights_helpers import manifest_entry
 
 from .worker import command_line
 
@@ -131,11 +131,8 @@ def _whole_data(path: Path) -> bool:
 
 
 def download(folder: Path, url: str) -> Job:
-    digest = hashlib.sha256(WEIGHTS).hexdigest()
     (folder / "weights").mkdir(parents=True)
-    entry = {"name": "pinned", "file": "pinned.pth", "url": "https://example.invalid/pinned.pth",
-             "size": len(WEIGHTS), "sha256": digest, "purpose": "a test"}
-    (folder / "weights/manifest.json").write_text(json.dumps({"files": [entry]}))
+    (folder / "weights/manifest.json").write_text(json.dumps({"files": [manifest_entry("pinned", WEIGHTS)]}))
 
     def prepare() -> None:
         from avseg_cli import weights

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
 import os
 import pickle
 import re
@@ -30,6 +29,7 @@ from .containers import small
 from .fuzz import Reader, fuzz
 from .mutate import changeable_checkpoint, changeable_pickle, run_settings
 from .recipes import edit_card, edit_header, edit_json, edit_json_lines, edit_table, edit_tensors, edit_toml
+from .worker import messages
 
 S4, MS3 = "Single-source/s4_meta_data.csv", "Multi-sources/ms3_meta_data.csv"
 
@@ -284,17 +284,8 @@ READERS = {
 
 def read_changed(folder: Path, seed: int, examples: int, only: str) -> Iterator[tuple[str, Counter[str], str]]:
     """Every reader whose name matches ``only``, in a process of its own: its name, its counts, and what was broken."""
-    context = multiprocessing.get_context("spawn")
-    pipe, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, folder, seed, examples, only), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        while (news := pipe.recv()) is not None:
-            yield news
-    except EOFError:
-        yield "the process of the readers", Counter(), "died"
-    process.join()
+    died = "the process of the readers", Counter(), "died"
+    return messages(died, _work, folder, seed, examples, only)
 
 
 def _work(pipe: Connection, folder: Path, seed: int, examples: int, only: str) -> None:

@@ -10,11 +10,12 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 from .cases import Case
 from .rights import CannotGiveUp, closed_doors
@@ -50,6 +51,21 @@ def work(pipe: Connection) -> None:
             pipe.send(run(case))
         except CannotGiveUp as why:
             pipe.send(Ran(0, "", "", 0.0, skipped=str(why)))
+
+
+def messages(died: Any, target: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+    """What ``target(pipe, *arguments)`` sends from a process of its own until None; ``died`` if it ends before that."""
+    context = multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        while (news := pipe.recv()) is not None:
+            yield news
+    except EOFError:
+        yield died
+    process.join()
 
 
 def _end_with_parent() -> None:
