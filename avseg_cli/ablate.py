@@ -43,11 +43,7 @@ VARIANTS: dict[str, Variant] = {
         Variant("no-bidirectional", "6.3", {"bidirectional": False}, ABLATIONS["no-bidirectional"]),
         Variant("no-adapters", "6.3", {"adapters": False}, ABLATIONS["no-adapters"]),
         Variant("full", "6.3", {}, ABLATIONS["full"]),
-        *(
-            Variant(f"fusion-{name}", "6.2", {"fusion": name}, row)
-            for name, row in FUSIONS.items()
-            if name != "stbava"
-        ),
+        *(Variant(f"fusion-{name}", "6.2", {"fusion": name}, row) for name, row in FUSIONS.items() if name != "stbava"),
         *(Variant(f"depth-{depth}", "depth", {"depth": depth}) for depth in range(1, DEEPEST + 1)),
     )
 }
@@ -81,9 +77,7 @@ def choose(names: list[str]) -> list[Variant]:
     return list(chosen.values())
 
 
-def ablate(
-    base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False
-) -> list[Row]:
+def ablate(base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False) -> list[Row]:
     """Train and evaluate every variant in ``base.out/<variant>``; returns their rows in order.
 
     ``frozen``: stage 1a alone for all, encoder frozen and without adapters: the fusion modules compared at
@@ -130,17 +124,11 @@ def _pretrained(base: TrainOptions, out: Path) -> TrainOptions:
     if base.backbone != "tiny" or base.init or base.pretrained:
         return base
     folder = out / "pretrained"
-    _trained(
-        replace(
-            base, stages=("pretrain-sound", "pretrain-image"), out=str(folder), epochs=None, batch_size=None
-        )
-    )
+    _trained(replace(base, stages=("pretrain-sound", "pretrain-image"), out=str(folder), epochs=None, batch_size=None))
     return replace(base, pretrained=str(folder))
 
 
-def _train_variant(
-    base: TrainOptions, variant: Variant, out: Path, adapters: Path | None, frozen: bool
-) -> Path:
+def _train_variant(base: TrainOptions, variant: Variant, out: Path, adapters: Path | None, frozen: bool) -> Path:
     """Its best checkpoint. Without fusion there is nothing to join: stage 1b is the whole model (SAMA-AVS)."""
     if variant.changes.get("fusion") == "none" and not frozen:
         return adapters
@@ -226,9 +214,7 @@ def draw_depth(rows: list[Row], subset: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     points = sorted(
-        (VARIANTS[r.variant].changes["depth"], 100 * r.miou)
-        for r in rows
-        if VARIANTS[r.variant].table == "depth"
+        (VARIANTS[r.variant].changes["depth"], 100 * r.miou) for r in rows if VARIANTS[r.variant].table == "depth"
     )
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axis = figure.subplots()

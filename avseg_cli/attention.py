@@ -19,9 +19,9 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.prefetch import Prefetch
 from avseg_cli.whole_files import commit, discard, partial_name
 
-AHEAD = 2   # clips, or pictures, made before they are needed
+AHEAD = 2  # clips, or pictures, made before they are needed
 
-Progress = Callable[[float], None]   # told how far we are, in seconds of the video
+Progress = Callable[[float], None]  # told how far we are, in seconds of the video
 
 
 @dataclass

@@ -29,10 +29,10 @@ class Instant:
     """One of a clip's frames with the second of sound it is seen with; times in seconds from the start of the file."""
 
     time: float
-    end: float                    # of the second of sound
-    picture: np.ndarray           # uint8 RGB (H, W, 3), no larger than was asked for
-    wave: np.ndarray              # (15600,) samples of 16 kHz that the model hears
-    logits: np.ndarray            # (4g, 4g) of the clip alone, not averaged with its neighbours
+    end: float  # of the second of sound
+    picture: np.ndarray  # uint8 RGB (H, W, 3), no larger than was asked for
+    wave: np.ndarray  # (15600,) samples of 16 kHz that the model hears
+    logits: np.ndarray  # (4g, 4g) of the clip alone, not averaged with its neighbours
 
     def inside(self, space: np.ndarray) -> tuple[float, float]:
         """The share of a (g, g) map that lies in the predicted mask, and the share of the picture that the mask is."""

@@ -18,7 +18,7 @@ from avseg_cli.remote import delivered, exists, fetched, is_url
 from avseg_cli.render import Progress, Rendered, Settings, render
 from avseg_cli.segment import check_span
 
-Work = tuple[Source, dict[str, Path]]   # a video, and where its outputs go: format -> path
+Work = tuple[Source, dict[str, Path]]  # a video, and where its outputs go: format -> path
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Outcome:
     rendered: Rendered | None = None
     error: AvsegError | None = None
     seconds: float = 0.0
-    worker: str | None = None   # machine and process of a cluster
+    worker: str | None = None  # machine and process of a cluster
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome as one JSON object."""
@@ -41,8 +41,13 @@ class Outcome:
         if self.video:
             values |= {"duration": self.video.duration, "size": [self.video.width, self.video.height]}
         if self.rendered:
-            values |= {"masks": self.rendered.masks, "frames": self.rendered.frames, "sound": self.rendered.sound,
-                       "warnings": self.rendered.warnings, "pace": _pace(self.rendered.pace)}
+            values |= {
+                "masks": self.rendered.masks,
+                "frames": self.rendered.frames,
+                "sound": self.rendered.sound,
+                "warnings": self.rendered.warnings,
+                "pace": _pace(self.rendered.pace),
+            }
         if self.error:
             values |= {"error": str(self.error), "exit_code": self.error.exit_code}
         if self.worker:
@@ -102,9 +107,7 @@ class Batch:
             listener.ended(outcome)
             yield outcome
 
-    def _one(
-        self, source: Source, outcome: Outcome, loaded: Callable[[], AvsegModel], listener: Listener
-    ) -> None:
+    def _one(self, source: Source, outcome: Outcome, loaded: Callable[[], AvsegModel], listener: Listener) -> None:
         missing = {name: path for name, path in outcome.outputs.items() if not exists(path)}
         if self.skip_existing and not missing:
             outcome.status = "skipped"
@@ -151,8 +154,10 @@ def _explained(error: Exception, path: Path) -> AvsegError:
     if isinstance(error, OSError):
         return OutputError(f"{error.filename or path}: {error.strerror or error}")
     said = " ".join(str(error).split())[:200]
-    return AvsegError(f"{path}: avseg failed in a way it should not ({type(error).__name__}: {said}); "
-                      "please report it with the output of `avseg --debug segment`")
+    return AvsegError(
+        f"{path}: avseg failed in a way it should not ({type(error).__name__}: {said}); "
+        "please report it with the output of `avseg --debug segment`"
+    )
 
 
 def exit_code(outcomes: list[Outcome]) -> int:

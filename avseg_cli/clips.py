@@ -12,10 +12,10 @@ import numpy as np
 from avseg_cli.errors import InputError
 from avseg_cli.media.video import Picture
 
-BEFORE_THE_END = 1 / 16   # seconds from a grid frame to the end of its second: AVSBench takes frame l + 15/16
-LEFTOVER = 0.25           # of a grid step: a shorter rest at the end of a video gets no frame of its own
+BEFORE_THE_END = 1 / 16  # seconds from a grid frame to the end of its second: AVSBench takes frame l + 15/16
+LEFTOVER = 0.25  # of a grid step: a shorter rest at the end of a video gets no frame of its own
 MAX_FPS = 120.0
-LONGEST = 60.0            # seconds for which one picture gets masks; the rest of a gap in the timestamps gets none
+LONGEST = 60.0  # seconds for which one picture gets masks; the rest of a gap in the timestamps gets none
 
 Item = TypeVar("Item")
 
@@ -77,7 +77,7 @@ def sample(pictures: Iterable[Picture], grid: Grid) -> Iterator[GridFrame]:
         while shown is not None and picture.time > origin + (index + 1) * grid.step - grid.lead + 1e-6:
             end = origin + (index + 1) * grid.step
             if end - shown.time > LONGEST:
-                origin += math.ceil(picture.time - end + grid.lead)   # whole seconds keep sequences in step
+                origin += math.ceil(picture.time - end + grid.lead)  # whole seconds keep sequences in step
                 break
             yield GridFrame(index, shown, end)
             index += 1
@@ -111,9 +111,9 @@ class ClipSequence(Generic[Item]):
         self.length, self.stride = length, stride
         self._items: dict[int, Item] = {}
         self._sums: dict[int, tuple[np.ndarray, int]] = {}
-        self._count = 0         # items seen
-        self._next_start = 0    # of the next regular clip
-        self._released = 0      # frames whose mean was given out
+        self._count = 0  # items seen
+        self._next_start = 0  # of the next regular clip
+        self._released = 0  # frames whose mean was given out
 
     def push(self, item: Item) -> list[tuple[int, list[Item]]]:
         """Take the next item; gives the (start, items) of the clip it completes, if any."""

@@ -21,12 +21,14 @@ from avseg_cli.remote import is_url, location
 if TYPE_CHECKING:
     from avseg_cli.batch import Batch, Listener, Outcome, Work
 
-ROWS_A_BLOCK = 8       # videos that travel together; a block's outcomes come back together, and are retried together
+ROWS_A_BLOCK = 8  # videos that travel together; a block's outcomes come back together, and are retried together
 MOST_BLOCKS = 100_000
-IN_FLIGHT = 2          # blocks at a worker: one at work, one that waits; more would leave others without any
-STORE = 100 << 20      # bytes that a Ray of this run's own keeps for what travels: paths and outcomes
-PATIENT = {"RAY_raylet_start_wait_time_s": "300",   # a busy machine takes minutes to start one
-           "RAY_USAGE_STATS_ENABLED": "0"}          # nothing is sent to anybody
+IN_FLIGHT = 2  # blocks at a worker: one at work, one that waits; more would leave others without any
+STORE = 100 << 20  # bytes that a Ray of this run's own keeps for what travels: paths and outcomes
+PATIENT = {
+    "RAY_raylet_start_wait_time_s": "300",  # a busy machine takes minutes to start one
+    "RAY_USAGE_STATS_ENABLED": "0",
+}  # nothing is sent to anybody
 
 
 def run_ray(
@@ -47,7 +49,10 @@ def run_ray(
         rows = [_row(number, item) for number, item in enumerate(work)]
         blocks = max(actors, min(MOST_BLOCKS, len(rows) // ROWS_A_BLOCK))
         outcomes = ray.data.from_items(rows, override_num_blocks=min(len(rows), blocks)).map(
-            _Segmenter, fn_constructor_args=(batch,), num_cpus=cpus, num_gpus=gpus or None,
+            _Segmenter,
+            fn_constructor_args=(batch,),
+            num_cpus=cpus,
+            num_gpus=gpus or None,
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(rows)), max_tasks_in_flight_per_actor=IN_FLIGHT),
         )
         yield from _received(outcomes.iter_rows(), work, listener)
@@ -57,7 +62,7 @@ def run_ray(
 
 def _connected(address: str) -> Any:
     for name, value in PATIENT.items():
-        os.environ.setdefault(name, value)   # Ray looks at them when it is loaded
+        os.environ.setdefault(name, value)  # Ray looks at them when it is loaded
     try:
         import ray
         import ray.data
@@ -65,16 +70,23 @@ def _connected(address: str) -> Any:
         raise InputError(f"--ray needs {error.name}, which is not installed: pip install 'avseg[cluster]'") from error
     own = {"include_dashboard": False, "object_store_memory": STORE} if address == "local" else {}
     try:
-        ray.init(address, log_to_driver=False, logging_level="error",
-                 ignore_reinit_error=True, runtime_env={"env_vars": _own_code()}, **own)
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level="error",
+            ignore_reinit_error=True,
+            runtime_env={"env_vars": _own_code()},
+            **own,
+        )
     except Exception as error:  # connection errors of several kinds, by version
         said = " ".join(str(error).split())[:200]
-        raise DeviceError(f"--ray {address}: no cluster answers ({said}); start one with `ray start --head`, "
-                          "or use --ray local") from error
+        raise DeviceError(
+            f"--ray {address}: no cluster answers ({said}); start one with `ray start --head`, or use --ray local"
+        ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.max_errored_blocks = -1   # an actor that dies costs its videos, not the run
+    context.max_errored_blocks = -1  # an actor that dies costs its videos, not the run
     return ray
 
 
@@ -94,8 +106,9 @@ def _room(ray: Any, cpus: float, gpus: float) -> int:
     room = min(int(there.get(name, 0) / need) for name, need in (("CPU", cpus), ("GPU", gpus)) if need)
     if room < 1:
         has = f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs"
-        raise DeviceError(f"the cluster has {has}, too few for one worker of {cpus:g} and {gpus:g}; "
-                          "lower --ray-cpus or --ray-gpus")
+        raise DeviceError(
+            f"the cluster has {has}, too few for one worker of {cpus:g} and {gpus:g}; lower --ray-cpus or --ray-gpus"
+        )
     return room
 
 
@@ -116,7 +129,7 @@ class _Segmenter:
     def __init__(self, batch: Batch) -> None:
         self.batch, self.load, self.model = batch, batch.load, None
         batch.load = self._model
-        if threads := int(os.environ.get("OMP_NUM_THREADS", "0")):   # Ray sets it to the actor's cores
+        if threads := int(os.environ.get("OMP_NUM_THREADS", "0")):  # Ray sets it to the actor's cores
             from avseg_cli.threads import take_share
 
             take_share(threads)
@@ -132,8 +145,13 @@ class _Segmenter:
         outputs = {name: location(place) for name, place in json.loads(row["outputs"]).items()}
         (outcome,) = self.batch.run([(Source(path, Path(path.name)), outputs)], _Silent())
         outcome.worker = f"{socket.gethostname()}:{os.getpid()}"
-        return {"number": row["number"], "input": row["input"], "status": outcome.status,
-                "error": str(outcome.error or ""), "outcome": pickle.dumps(outcome)}
+        return {
+            "number": row["number"],
+            "input": row["input"],
+            "status": outcome.status,
+            "error": str(outcome.error or ""),
+            "outcome": pickle.dumps(outcome),
+        }
 
 
 class _Silent:
@@ -159,8 +177,10 @@ def _received(rows: Any, work: list[Work], listener: Listener) -> Iterator[Outco
         listener.ended(outcome)
         yield outcome
     for source, outputs in left.values():
-        error = DeviceError(f"{source.path}: the worker that had it ended before it was done, perhaps for lack of "
-                            "memory; run again with --skip-existing")
+        error = DeviceError(
+            f"{source.path}: the worker that had it ended before it was done, perhaps for lack of "
+            "memory; run again with --skip-existing"
+        )
         outcome = Outcome(source.path, "failed", outputs, error=error)
         listener.ended(outcome)
         yield outcome

@@ -28,8 +28,8 @@ from avseg_cli.threads import cores
 from avseg_cli.weights import cache_dir, manifest, size_text, status
 
 OK, NOTE, FAILED = "ok", "note", "failed"
-LITTLE_SPACE = 1 << 30    # bytes free, below which a note is due
-CLIP_SECONDS = 10         # of the self-test
+LITTLE_SPACE = 1 << 30  # bytes free, below which a note is due
+CLIP_SECONDS = 10  # of the self-test
 CARDS = ("h264_nvenc", "h264_qsv", "h264_amf", "h264_videotoolbox", "h264_v4l2m2m")
 
 
@@ -81,16 +81,26 @@ def _tried(name: str, check: Callable[[], Finding]) -> Finding:
     except AvsegError as error:
         return Finding(name, FAILED, str(error), exit_code=error.exit_code)
     except Exception as error:  # noqa: BLE001  whatever is wrong with this machine is what we are here to tell
-        return Finding(name, FAILED, f"{type(error).__name__}: {error}", "reinstall avseg in a fresh environment",
-                       exit_code=AvsegError.exit_code)
+        return Finding(
+            name,
+            FAILED,
+            f"{type(error).__name__}: {error}",
+            "reinstall avseg in a fresh environment",
+            exit_code=AvsegError.exit_code,
+        )
 
 
 def _versions(libraries: dict[str, str | None]) -> Finding:
     facts = {"avseg": __version__, "python": platform.python_version(), **libraries, "ffmpeg": _library_ffmpeg()}
     missing = [name for name, version in libraries.items() if version is None]
     text = ", ".join(f"{name} {version or 'missing'}" for name, version in facts.items())
-    return Finding("versions", NOTE if missing else OK, f"{text}, {platform.platform()}",
-                   f"install {', '.join(missing)}" if missing else "", {**facts, "platform": platform.platform()})
+    return Finding(
+        "versions",
+        NOTE if missing else OK,
+        f"{text}, {platform.platform()}",
+        f"install {', '.join(missing)}" if missing else "",
+        {**facts, "platform": platform.platform()},
+    )
 
 
 def _library_ffmpeg() -> str:
@@ -100,8 +110,14 @@ def _library_ffmpeg() -> str:
 def _device(wanted: str) -> Finding:
     chosen = choose_device(wanted)
     cards = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    facts = {"chosen": str(chosen), "cores": cores(), "threads": torch.get_num_threads(), "cuda": cards,
-             "mps": torch.backends.mps.is_available(), "processor": platform.processor() or platform.machine()}
+    facts = {
+        "chosen": str(chosen),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "cuda": cards,
+        "mps": torch.backends.mps.is_available(),
+        "processor": platform.processor() or platform.machine(),
+    }
     text = f"{chosen}; {facts['cores']} cores, {facts['threads']} threads; "
     text += f"graphics cards: {', '.join(cards) or 'none that torch can use'}"
     if chosen.type != "cpu":
@@ -125,8 +141,13 @@ def _about_model(checkpoint: str, model: AvsegModel) -> Finding:
     count = sum(parameter.numel() for parameter in model.parameters())
     path = find_checkpoint(checkpoint)
     facts = {"checkpoint": checkpoint, "path": str(path), "backbone": model.config.backbone, "parameters": count}
-    return Finding("model", OK, f"{checkpoint}: {model.config.backbone}, {count / 1e6:.2f} M parameters, every tensor "
-                   f"loaded and finite ({path})", facts=facts)
+    return Finding(
+        "model",
+        OK,
+        f"{checkpoint}: {model.config.backbone}, {count / 1e6:.2f} M parameters, every tensor "
+        f"loaded and finite ({path})",
+        facts=facts,
+    )
 
 
 def _public_weights() -> Finding:
@@ -154,13 +175,15 @@ def _encoders() -> Finding:
 def _own_program() -> Finding:
     path = shutil.which("ffmpeg")
     if path is None:
-        return Finding("your ffmpeg", OK, "none on the PATH", "only needed for encoders that PyAV lacks",
-                       {"path": None})
+        return Finding(
+            "your ffmpeg", OK, "none on the PATH", "only needed for encoders that PyAV lacks", {"path": None}
+        )
     try:
         import ffmpeg  # noqa: F401
     except ImportError:
-        return Finding("your ffmpeg", OK, f"{path}, not used", "pip install 'avseg[ffmpeg]' lets --encoder use it",
-                       {"path": path})
+        return Finding(
+            "your ffmpeg", OK, f"{path}, not used", "pip install 'avseg[ffmpeg]' lets --encoder use it", {"path": path}
+        )
     return Finding("your ffmpeg", OK, f"{path}, used for encoders that PyAV lacks", facts={"path": path})
 
 
@@ -178,13 +201,14 @@ def _cache() -> Finding:
 
 
 def _temporary() -> Finding:
-    folder = tempfile.gettempdir()   # made sure to be writable
+    folder = tempfile.gettempdir()  # made sure to be writable
     free = shutil.disk_usage(folder).free
     facts = {"path": folder, "free_bytes": free}
     advice = "free some, or set TMPDIR: videos from pipes are kept there while they are read"
     state = NOTE if free < LITTLE_SPACE else OK
-    return Finding("temporary folder", state, f"{folder}, {size_text(free)} free", advice if state == NOTE else "",
-                   facts)
+    return Finding(
+        "temporary folder", state, f"{folder}, {size_text(free)} free", advice if state == NOTE else "", facts
+    )
 
 
 def _configuration(files: list[Path]) -> Finding:
@@ -201,13 +225,18 @@ def _self_test(checkpoint: str, loaded: list[AvsegModel]) -> Finding:
         video = probe(make_video(Path(folder) / "clip.mp4", CLIP_SECONDS))
         outputs = {"overlay": "out.mp4", "masks": "masks", "cutout": "out.mov", "json": "out.json"}
         began = time.perf_counter()
-        done = render(video, loaded[0], {name: Path(folder) / out for name, out in outputs.items()}, Settings(),
-                      checkpoint)
+        done = render(
+            video, loaded[0], {name: Path(folder) / out for name, out in outputs.items()}, Settings(), checkpoint
+        )
         seconds = time.perf_counter() - began
         _read_back(Path(folder) / "out.mp4")
     facts = {"clip_seconds": CLIP_SECONDS, "seconds": round(seconds, 2), "masks": done.masks, "sound": done.sound}
-    return Finding("self-test", OK, f"{CLIP_SECONDS} s of video to {', '.join(outputs)} in {seconds:.1f} s, "
-                   f"{done.masks} masks, sound {done.sound}", facts=facts)
+    return Finding(
+        "self-test",
+        OK,
+        f"{CLIP_SECONDS} s of video to {', '.join(outputs)} in {seconds:.1f} s, {done.masks} masks, sound {done.sound}",
+        facts=facts,
+    )
 
 
 def _read_back(path: Path) -> None:
@@ -216,5 +245,7 @@ def _read_back(path: Path) -> None:
     with av.open(str(path)) as container:
         heard = sum(frame.samples for frame in container.decode(audio=0)) / container.streams.audio[0].rate
     if frames != CLIP_SECONDS * FRAME_RATE or abs(heard - CLIP_SECONDS) > 0.2:
-        raise OutputError(f"the overlay of the self-test has {frames} frames and {heard:.1f} s of sound, not "
-                          f"{CLIP_SECONDS * FRAME_RATE} and {CLIP_SECONDS} s; install av from PyPI")
+        raise OutputError(
+            f"the overlay of the self-test has {frames} frames and {heard:.1f} s of sound, not "
+            f"{CLIP_SECONDS * FRAME_RATE} and {CLIP_SECONDS} s; install av from PyPI"
+        )

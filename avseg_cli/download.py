@@ -29,10 +29,10 @@ from avseg_cli.errors import DownloadError, OutputError
 from avseg_cli.json_text import parse_json
 from avseg_cli.weights import PublicFile, check, hash_file, record, size_text
 
-CHUNK = 1 << 20            # bytes per read
-MARGIN = 64 << 20          # bytes of disk left free
-REAL_PROGRESS = 1 << 20    # bytes an attempt must bring to count as progress
-LONGEST_WAIT = 60.0        # seconds between two attempts
+CHUNK = 1 << 20  # bytes per read
+MARGIN = 64 << 20  # bytes of disk left free
+REAL_PROGRESS = 1 << 20  # bytes an attempt must bring to count as progress
+LONGEST_WAIT = 60.0  # seconds between two attempts
 OVERLOADED = (408, 425, 429)  # HTTP answers that mean "later"; so do those from 500
 
 OnProgress = Callable[[int, int], None]  # bytes there, bytes in all
@@ -43,13 +43,13 @@ Say = Callable[[str], None]
 class DownloadOptions:
     """Where files come from and how patiently."""
 
-    mirror: str | None = None     # https://…, holds the files under their own names
-    folder: Path | None = None    # files the user already has; no network is used
+    mirror: str | None = None  # https://…, holds the files under their own names
+    folder: Path | None = None  # files the user already has; no network is used
     offline: bool = False
-    insecure: bool = False        # allow plain http; the SHA-256 still pins the content
-    timeout: float = 30.0         # seconds without a byte
-    tries: int = 6                # attempts in a row that bring nothing
-    first_wait: float = 1.0       # seconds, doubled after each failure
+    insecure: bool = False  # allow plain http; the SHA-256 still pins the content
+    timeout: float = 30.0  # seconds without a byte
+    tries: int = 6  # attempts in a row that bring nothing
+    first_wait: float = 1.0  # seconds, doubled after each failure
 
 
 class _Broken(Exception):
@@ -109,9 +109,7 @@ def address(entry: PublicFile, options: DownloadOptions) -> str:
     if scheme == "http" and not options.insecure:
         raise DownloadError(f"{url}: not https; use an https mirror, or allow it with --insecure")
     if scheme == "http" and not entry.fully_pinned:
-        raise DownloadError(
-            f"{url}: {entry.name} has no full checksum to check plain http by; use https or --from"
-        )
+        raise DownloadError(f"{url}: {entry.name} has no full checksum to check plain http by; use https or --from")
     return url
 
 

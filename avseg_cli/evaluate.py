@@ -64,9 +64,7 @@ class EvaluateOptions:
         if len(given) != 1:
             raise InputError("give one of --checkpoint, --predictions and --prompts to say what is evaluated")
         if not self.checkpoint and (self.negatives or self.move_sound):
-            raise InputError(
-                "--negatives and --move-sound need --checkpoint: only a model can hear another sound"
-            )
+            raise InputError("--negatives and --move-sound need --checkpoint: only a model can hear another sound")
 
 
 @dataclass(frozen=True)
@@ -141,9 +139,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
             foreground[name] += float((heard > 0.5).double().mean())
     result.best, result.worst = extremes.best, extremes.worst
     matching = result.total.foreground
-    result.negatives = {
-        name: NegativeScore(value / len(clips), matching) for name, value in foreground.items()
-    }
+    result.negatives = {name: NegativeScore(value / len(clips), matching) for name, value in foreground.items()}
     if options.move_sound:
         result.moved = _moved(options, subset, clips, predictor)
     if options.baselines:
@@ -159,12 +155,8 @@ def _predictor(options: EvaluateOptions, clips: Sequence[Clip]) -> tuple[Predict
         kind, _, count = options.prompts.partition(":")
         if kind not in ("points", "box") or not count.isdigit() or int(count) < 1:
             raise InputError(f"--prompts takes points:1, points:3, box:1 or box:3, not {options.prompts!r}")
-        return PromptPredictor(
-            load_sam(options.backbone, device), kind, int(count), options.seed
-        ), options.prompts
-    return ModelPredictor(
-        load_model(options.checkpoint, options.device, options.precision)
-    ), options.checkpoint
+        return PromptPredictor(load_sam(options.backbone, device), kind, int(count), options.seed), options.prompts
+    return ModelPredictor(load_model(options.checkpoint, options.device, options.precision)), options.checkpoint
 
 
 def _samples(data: ClipDataset) -> Iterator[Sample]:
@@ -189,9 +181,7 @@ def _other_sounds(
     return {kind: NegativeSounds(data, kind, heard, seen, options.seed) for kind in options.negatives}
 
 
-def _moved(
-    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: ModelPredictor
-) -> SplitScore:
+def _moved(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: ModelPredictor) -> SplitScore:
     """Whether the mask follows the sound: each clip heard with another visible object's, scored against that object."""
     categories = read_categories(options.data, subset)
     data = ClipDataset(clips, {"frames", "object_maps", "log_mel"}, cache=False)

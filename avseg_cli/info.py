@@ -83,8 +83,10 @@ def _warnings(
 def _sound_warnings(video: Video, sounds: list[dict[str, Any]]) -> list[str]:
     found = []
     if len(sounds) > 1:
-        found.append(f"{len(sounds)} sound tracks: number {video.sound.track} is heard and copied; "
-                     "choose another with --audio-track")
+        found.append(
+            f"{len(sounds)} sound tracks: number {video.sound.track} is heard and copied; "
+            "choose another with --audio-track"
+        )
     heard = sounds[video.sound.track - 1]
     if heard.get("start", 0) > 0.01:
         found.append(f"the sound starts {heard['start']:.2f} s after the pictures: until then there is silence")

@@ -15,7 +15,7 @@ VIDEO_SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".asf",
     ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".vob", ".h264", ".264", ".h265", ".hevc", ".y4m",
 ))  # fmt: skip
-OWN = ".avseg."       # in the names of our outputs; folders are searched without them
+OWN = ".avseg."  # in the names of our outputs; folders are searched without them
 STDIN = "-"
 SUFFIXES = {
     "overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json",
@@ -34,7 +34,7 @@ FILE_SUFFIXES = {
 class Source:
     """One video to segment, and its path relative to what was named (the tree that outputs keep)."""
 
-    path: Path            # "-" is stdin
+    path: Path  # "-" is stdin
     relative: Path
 
     @property
@@ -113,8 +113,11 @@ def _is_video(path: Path, folder: Path) -> bool:
 
 
 def _parts(path: Path, folder: Path) -> tuple[str, ...]:
-    return tuple(str(path).removeprefix(str(folder)).strip("/").split("/")) if is_url(path) else (
-        path.relative_to(folder).parts)
+    return (
+        tuple(str(path).removeprefix(str(folder)).strip("/").split("/"))
+        if is_url(path)
+        else (path.relative_to(folder).parts)
+    )
 
 
 def plan_outputs(sources: list[Source], output: str | None, formats: list[str]) -> list[dict[str, Path]]:

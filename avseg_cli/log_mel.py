@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SAMPLE_RATE = 16_000                  # Hz
-WINDOW = SAMPLE_RATE * 25 // 1000     # 400 samples, 25 ms
-HOP = SAMPLE_RATE * 10 // 1000        # 160 samples, 10 ms
+SAMPLE_RATE = 16_000  # Hz
+WINDOW = SAMPLE_RATE * 25 // 1000  # 400 samples, 25 ms
+HOP = SAMPLE_RATE * 10 // 1000  # 160 samples, 10 ms
 FFT = 512
 MEL_BANDS = 64
-MEL_RANGE = (125.0, 7500.0)           # Hz
+MEL_RANGE = (125.0, 7500.0)  # Hz
 LOG_OFFSET = 0.01
-EXAMPLE_FRAMES = 96                   # log-mel frames in an example: 0.96 s
+EXAMPLE_FRAMES = 96  # log-mel frames in an example: 0.96 s
 EXAMPLE_SAMPLES = (EXAMPLE_FRAMES - 1) * HOP + WINDOW  # 15,600 samples: what one example needs
 
 

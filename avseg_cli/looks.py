@@ -28,7 +28,7 @@ class Choice:
 
     block: int | None = None
     head: int | None = None
-    average: bool = False         # of a block, the mean of its heads alone
+    average: bool = False  # of a block, the mean of its heads alone
 
     def check(self, config: ModelConfig) -> None:
         """Raises ``InputError`` for a block or head that the model does not have."""

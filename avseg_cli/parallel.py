@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from avseg_cli.media.video import Video
     from avseg_cli.render import Progress
 
-PROGRESS_EVERY = 0.2   # seconds between two messages of how far a video is
-PATIENCE = 30.0        # seconds a process may take to clean up
+PROGRESS_EVERY = 0.2  # seconds between two messages of how far a video is
+PATIENCE = 30.0  # seconds a process may take to clean up
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -38,7 +38,7 @@ def run_jobs(batch: Batch, work: list[Work], listener: Listener, jobs: int) -> I
     if min(jobs, len(work)) == 1:
         yield from batch.run(work, listener)
         return
-    piped = [item for item in work if item[0].is_stdin]   # only this process has it
+    piped = [item for item in work if item[0].is_stdin]  # only this process has it
     yield from batch.run(piped, listener)
     yield from _Pool(batch, [item for item in work if not item[0].is_stdin], listener, jobs).run()
 
@@ -101,7 +101,7 @@ class _Worker:
     """A process as seen from the one that started it."""
 
     def __init__(self, batch: Batch, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")   # forks of a process with threads can hang
+        context = multiprocessing.get_context("spawn")  # forks of a process with threads can hang
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, threads), daemon=True)
         with _signals_held():
@@ -118,7 +118,7 @@ class _Worker:
         self._send(item)
 
     def _send(self, value: object) -> None:
-        with suppress(OSError):   # it died: what is received from it says so
+        with suppress(OSError):  # it died: what is received from it says so
             self.pipe.send(value)
 
     def stop(self) -> None:
@@ -141,7 +141,7 @@ class _Worker:
         self.end()
         source, outputs = self.item
         for path in outputs.values():
-            if not is_url(path):   # those are made in a temporary folder
+            if not is_url(path):  # those are made in a temporary folder
                 discard(partial_name(path, self.process.pid))
         error = _why_it_died(source.path, self.process.exitcode)
         return Outcome(source.path, "failed", outputs, error=error, seconds=time.perf_counter() - self.began)
@@ -149,10 +149,13 @@ class _Worker:
 
 def _why_it_died(path: Path, code: int | None) -> AvsegError:
     if code == -signal.SIGKILL:
-        return DeviceError(f"{path}: the system killed the process at work on it, as it does when memory runs out; "
-                           "use fewer --jobs")
-    return InputError(f"{path}: the process at work on it crashed (exit code {code}); the file is damaged in a way "
-                      "its decoder does not survive")
+        return DeviceError(
+            f"{path}: the system killed the process at work on it, as it does when memory runs out; use fewer --jobs"
+        )
+    return InputError(
+        f"{path}: the process at work on it crashed (exit code {code}); the file is damaged in a way "
+        "its decoder does not survive"
+    )
 
 
 @contextmanager
@@ -170,7 +173,7 @@ def _signals_held() -> Iterator[None]:
 
 def _work(pipe: Connection, threads: int) -> None:
     """A worker's life: the batch's options come first, then one video after the other."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)   # torch looks at it when it is loaded
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # torch looks at it when it is loaded
     _listen_to_signals()
     try:
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -179,14 +182,14 @@ def _work(pipe: Connection, threads: int) -> None:
         for _ in batch.run(_received(pipe), _Messenger(pipe)):
             pass
     except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
-        pass   # the run was stopped, or the process that started it is gone
+        pass  # the run was stopped, or the process that started it is gone
 
 
 def _listen_to_signals() -> None:
     """Ctrl-C reaches every process of a terminal, but only the first one decides; it sends SIGTERM."""
 
     def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)   # cleaning up is not interrupted again
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not interrupted again
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -48,7 +48,7 @@ class Prefetch(Iterator[Item], Generic[Item]):
 
     def close(self) -> None:
         """Stop the thread, and wait until it has closed its source."""
-        with self._lock:   # Ctrl-C may come while the thread starts: then it is here, or sees that it must not begin
+        with self._lock:  # Ctrl-C may come while the thread starts: then it is here, or sees that it must not begin
             self._stop.set()
         while self._begun and not self._ended.is_set():
             with suppress(queue.Empty):

@@ -27,7 +27,7 @@ from avseg_cli.media.audio import mono
 from avseg_cli.media.container import Damage, audio_stream, decode, open_input, video_stream
 from avseg_cli.whole_files import write_whole
 
-Job = tuple[Clip, Path, bool, bool]   # clip, its raw video, overwrite, log-mel too
+Job = tuple[Clip, Path, bool, bool]  # clip, its raw video, overwrite, log-mel too
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
 
 
@@ -71,9 +71,7 @@ def plan(data_root: str | Path, subset: Subset, overwrite: bool = False, log_mel
 
 def _jobs(data_root: str | Path, subset: Subset, overwrite: bool, log_mel: bool) -> list[Job]:
     if subset.layout == "avss":
-        raise DataError(
-            f"{subset.name} is published as frames and sound, there are no raw videos; use --check"
-        )
+        raise DataError(f"{subset.name} is published as frames and sound, there are no raw videos; use --check")
     folder = subset_folder(data_root, subset)
     return [(clip, raw_video(folder, subset, clip), overwrite, log_mel) for clip in all_clips(data_root, subset)]
 
@@ -134,26 +132,20 @@ def _write_frames(clip: Clip, video: Path) -> None:
         raise DataError(f"{video}: has no frame that can be decoded; get it again")
     clip.frames[0].parent.mkdir(parents=True, exist_ok=True)
     for path, number in zip(clip.frames, frame_numbers(fps, len(clip.frames), len(decoded)), strict=True):
-        write_whole(
-            path, lambda partial, number=number: Image.fromarray(decoded[number]).save(partial, format="PNG")
-        )
+        write_whole(path, lambda partial, number=number: Image.fromarray(decoded[number]).save(partial, format="PNG"))
 
 
 def _write_sound(clip: Clip, video: Path) -> None:
     with open_input(video) as container:
         stream = audio_stream(container, video, None, None)
         rate = stream.rate
-        pieces = [
-            mono(frame) for frame in decode(container, stream, Damage()) if isinstance(frame, av.AudioFrame)
-        ]
+        pieces = [mono(frame) for frame in decode(container, stream, Damage()) if isinstance(frame, av.AudioFrame)]
     waveform = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
     if rate != SAMPLE_RATE and len(waveform):
         waveform = soxr.resample(waveform, rate, SAMPLE_RATE)
     clip.wav.parent.mkdir(parents=True, exist_ok=True)
     samples = np.clip(waveform, -1, 1)
-    write_whole(
-        clip.wav, lambda partial: soundfile.write(partial, samples, SAMPLE_RATE, "PCM_16", format="WAV")
-    )
+    write_whole(clip.wav, lambda partial: soundfile.write(partial, samples, SAMPLE_RATE, "PCM_16", format="WAV"))
 
 
 def _write_log_mel(clip: Clip) -> None:

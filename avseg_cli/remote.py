@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from avseg_cli.errors import AvsegError, InputError, OutputError
 
-STORES = ("s3", "gs")            # can be listed and written to
-WEB = ("https", "http")          # can be read
-SEVERAL = ("masks", "report")    # formats of more than one file
-CHUNK = 1 << 20                  # bytes
+STORES = ("s3", "gs")  # can be listed and written to
+WEB = ("https", "http")  # can be read
+SEVERAL = ("masks", "report")  # formats of more than one file
+CHUNK = 1 << 20  # bytes
 
 
 def is_url(name: str | Path) -> bool:
@@ -43,7 +43,7 @@ def location(name: str) -> Path:
         from upath import UPath
 
         path = UPath(name, **({"get_client": _careful_client} if scheme in WEB else {}))
-        path.fs   # noqa: B018  the file system's own package is loaded here
+        path.fs  # noqa: B018  the file system's own package is loaded here
         return path
     except ImportError as error:
         raise InputError(f"{name}: addresses need more packages: pip install 'avseg[remote]'") from error
@@ -75,7 +75,7 @@ def is_folder(path: Path) -> bool:
 def exists(path: Path) -> bool:
     """Whether there is something at a path or an address."""
     if not is_url(path):
-        return os.path.exists(path)   # where Path.exists raises, writing will say why it cannot
+        return os.path.exists(path)  # where Path.exists raises, writing will say why it cannot
     with reaching(path, OutputError):
         return path.exists()
 
@@ -129,8 +129,10 @@ def check_writable(outputs: dict[str, Path]) -> None:
         if is_url(path) and path.protocol in WEB:
             raise OutputError(f"{path}: addresses of the web cannot be written to; give -o a folder, s3:// or gs://")
         if is_url(path) and name in SEVERAL:
-            raise OutputError(f"{path}: {name} is several files, which cannot appear whole in an object store; "
-                              "use --format json, which holds the masks too, or -o a folder here")
+            raise OutputError(
+                f"{path}: {name} is several files, which cannot appear whole in an object store; "
+                "use --format json, which holds the masks too, or -o a folder here"
+            )
 
 
 @contextmanager
@@ -141,7 +143,7 @@ def reaching(path: Path, kind: type[AvsegError] = InputError) -> Iterator[None]:
     except AvsegError:
         raise
     except FileNotFoundError as error:
-        if isinstance(error.__cause__, AvsegError):   # fsspec's word for whatever kept it from asking
+        if isinstance(error.__cause__, AvsegError):  # fsspec's word for whatever kept it from asking
             raise error.__cause__ from error
         raise kind(f"{path}: no such file") from error
     except PermissionError as error:

@@ -23,8 +23,8 @@ from avseg_cli.prefetch import Prefetch
 from avseg_cli.results import MaskResult
 from avseg_cli.segment import Segmentation, segment_video
 
-MASKS_AHEAD = 4      # each is small
-PICTURES_AHEAD = 3   # 3 MB each at 1080p, 12 MB at 4K
+MASKS_AHEAD = 4  # each is small
+PICTURES_AHEAD = 3  # 3 MB each at 1080p, 12 MB at 4K
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Rendered:
     masks: int = 0
     frames: int = 0
     seconds: float = 0.0
-    sound: str = "none"            # what became of it in a video output: copied, re-encoded to AAC
+    sound: str = "none"  # what became of it in a video output: copied, re-encoded to AAC
     warnings: list[str] = field(default_factory=list)
-    pace: dict[str, float] = field(default_factory=dict)   # seconds each stage worked, while others did
+    pace: dict[str, float] = field(default_factory=dict)  # seconds each stage worked, while others did
 
 
-Progress = Callable[[float], None]   # told how far we are, in seconds of the video
+Progress = Callable[[float], None]  # told how far we are, in seconds of the video
 
 
 def render(
@@ -115,13 +115,19 @@ def _job(video: Video, model: AvsegModel, settings: Settings, checkpoint: str) -
         "model": {"checkpoint": checkpoint, "config": config.to_dict()},
         "settings": settings.model_options(),
     }
-    return Job(video, settings.span, config.low_res, config.image_size, settings.threshold, settings.style, about,
-               settings.encoder)
+    return Job(
+        video,
+        settings.span,
+        config.low_res,
+        config.image_size,
+        settings.threshold,
+        settings.style,
+        about,
+        settings.encoder,
+    )
 
 
-def _run(
-    masks: Segmentation, writers: list[Writer], settings: Settings, done: Rendered, progress: Progress
-) -> None:
+def _run(masks: Segmentation, writers: list[Writer], settings: Settings, done: Rendered, progress: Progress) -> None:
     """Two readers in step: one feeds the model a few seconds ahead, the other the writers."""
     results = Prefetch(masks, MASKS_AHEAD)
     drawing = [writer for writer in writers if writer.draws]

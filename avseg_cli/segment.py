@@ -26,9 +26,9 @@ from avseg_cli.prefetch import Prefetch
 from avseg_cli.results import MaskResult, logit
 from avseg_cli.transforms import prepare_frames
 
-DEFAULT_STRIDE = 1       # clips overlap as much as they can: only the cheap part of the model runs once per clip
-LOADED_AHEAD = 8         # frames at most, 6 MB each at 1080p
-LARGE_INPUT = 512        # pixels; models with larger inputs gain nothing from batches on a CPU
+DEFAULT_STRIDE = 1  # clips overlap as much as they can: only the cheap part of the model runs once per clip
+LOADED_AHEAD = 8  # frames at most, 6 MB each at 1080p
+LARGE_INPUT = 512  # pixels; models with larger inputs gain nothing from batches on a CPU
 
 Result = TypeVar("Result")
 
@@ -147,8 +147,8 @@ class Encoded:
     index: int
     time: float
     end: float
-    embedding: Tensor   # (C, g, g)
-    sound: Tensor       # (128,)
+    embedding: Tensor  # (C, g, g)
+    sound: Tensor  # (128,)
 
 
 class Runner:
@@ -170,8 +170,10 @@ class Runner:
         """What memory made of the batch, in one sentence."""
         if self.batch_size == self.asked:
             return []
-        return [f"out of memory on {self.device} with {self.asked} frames together, so it went on with "
-                f"{self.batch_size}; --batch-size {self.batch_size} avoids the detour"]
+        return [
+            f"out of memory on {self.device} with {self.asked} frames together, so it went on with "
+            f"{self.batch_size}; --batch-size {self.batch_size} avoids the detour"
+        ]
 
     def loaded(self, frames: Iterator[GridFrame]) -> Prefetch[Loaded]:
         """The frames as the model takes them, decoded and converted in a thread while the model works."""
@@ -222,9 +224,9 @@ class Runner:
         size = self.model.config.image_size
         with inference(self.device):
             ready = torch.cat([prepare_frames(self._upload(f.pixels)[None], size) for f in frames])  # (N, 3, S, S)
-            log_mel = torch.cat([log_mel_examples(wave) for wave in waves]).to(self.device)     # (N, 1, 96, 64)
-            sound = self.model.embed_sound(log_mel)                                             # (N, 128)
-            embeddings = self.model.embed_frames(ready, sound)                                  # (N, C, g, g)
+            log_mel = torch.cat([log_mel_examples(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
+            sound = self.model.embed_sound(log_mel)  # (N, 128)
+            embeddings = self.model.embed_frames(ready, sound)  # (N, C, g, g)
         return [
             Encoded(frame.index, frame.time, frame.end, *vectors)
             for frame, *vectors in zip(frames, embeddings, sound, strict=True)
@@ -234,7 +236,7 @@ class Runner:
         with inference(self.device):
             embeddings = torch.stack([torch.stack([item.embedding for item in clip]) for clip in clips])
             sound = torch.stack([torch.stack([item.sound for item in clip]) for clip in clips])
-            return list(self.model.decode(embeddings, sound).float().cpu().numpy())   # (B, T, h, w)
+            return list(self.model.decode(embeddings, sound).float().cpu().numpy())  # (B, T, h, w)
 
 
 class OutOfMemory(DeviceError):
@@ -268,7 +270,7 @@ def _results(
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
     config = runner.model.config
     sequences = [ClipSequence[Encoded](config.clip_frames, stride) for _ in range(grid.phases)]
-    waiting: deque[tuple[int, float, float]] = deque()             # (index, time, end), mean logits not yet known
+    waiting: deque[tuple[int, float, float]] = deque()  # (index, time, end), mean logits not yet known
     means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
 
     def finished() -> Iterator[MaskResult]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-_share = 0   # threads each library may use; 0: as it likes
+_share = 0  # threads each library may use; 0: as it likes
 
 
 def cores() -> int:

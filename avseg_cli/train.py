@@ -96,15 +96,19 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
         _refuse_started(run, options.stages)
     device = choose_device(options.device)
     precision = str(choose_precision(options.precision, device)).removeprefix("torch.")
-    clips = [len(read_clips(options.data, find_subset(options.subset), split, options.limit_clips))
-             for split in ("train", "val")]
+    clips = [
+        len(read_clips(options.data, find_subset(options.subset), split, options.limit_clips))
+        for split in ("train", "val")
+    ]
     lines = [f"train on {clips[0]} clips and choose the best on {clips[1]}, on {device} in {precision}"]
     for stage in options.stages:
         recipe, folder = options.recipe(stage), StageFolder(run / stage)
         if not folder.done:
             going_on = "continue" if folder.started else "train"
-            lines.append(f"{going_on} stage {stage}, {recipe.epochs} epochs in batches of {recipe.batch_size}, into "
-                         f"{folder.path}")
+            lines.append(
+                f"{going_on} stage {stage}, {recipe.epochs} epochs in batches of {recipe.batch_size}, into "
+                f"{folder.path}"
+            )
     if "1a" in options.stages:
         lines.append(f"keep image embeddings in {cache_folder(options)}")
     return lines
@@ -151,9 +155,7 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     model, origin = initial_model(stage, options, subset, Path(options.out))
     parameters = set_trainable(model, stage, options.unfreeze)
     set_dropout(model, options.dropout)
-    model.image_encoder.recompute = (
-        model.config.backbone != "tiny"
-    )  # memory for time, where memory is what lacks
+    model.image_encoder.recompute = model.config.backbone != "tiny"  # memory for time, where memory is what lacks
     model.to(setup.device)
     task = make_task(stage, model, options, setup, subset, train_clips, val_clips)
     heads = {f"head.{n}": p for n, p in task.module.named_parameters() if not n.startswith(_MODEL_PREFIXES)}
@@ -212,16 +214,12 @@ def stage_config(stage: str, config: ModelConfig) -> ModelConfig:
     return config
 
 
-def initial_model(
-    stage: str, options: TrainOptions, subset: Subset, run: Path
-) -> tuple[AvsegModel, dict[str, Any]]:
+def initial_model(stage: str, options: TrainOptions, subset: Subset, run: Path) -> tuple[AvsegModel, dict[str, Any]]:
     """The model a stage starts from, and a record of where each part of it came from."""
     start, config = _starting_point(options, subset)
     pretrained = Path(options.pretrained or run)
     model = AvsegModel(stage_config(stage, options.ablated(config)))
-    origin: dict[str, Any] = {
-        "init": options.init or f"{options.backbone}, public weights or seed {options.seed}"
-    }
+    origin: dict[str, Any] = {"init": options.init or f"{options.backbone}, public weights or seed {options.seed}"}
     if start:
         origin["fresh"] = transfer(model, start)
     else:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-ATTEMPTS = 10   # at putting a folder in place
+ATTEMPTS = 10  # at putting a folder in place
 
 
 def partial_name(path: Path, process: int | None = None) -> Path:
@@ -26,13 +26,13 @@ def _machine() -> str:
     return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:16]
 
 
-@lru_cache(maxsize=4096)   # once in a run: a folder may hold a million outputs
+@lru_cache(maxsize=4096)  # once in a run: a folder may hold a million outputs
 def discard_abandoned(folder: Path) -> None:
     """Delete what processes of this machine that were killed left half-written in ``folder``."""
     name = re.compile(rf"\..+\.{_machine()}-(\d+)\.(part|old)")
     try:
         entries = os.listdir(folder)
-    except OSError:   # may be written to, but not read
+    except OSError:  # may be written to, but not read
         return
     for entry in entries:
         match = name.fullmatch(entry)
@@ -42,12 +42,12 @@ def discard_abandoned(folder: Path) -> None:
 
 def _runs(process: int) -> bool:
     if os.name != "posix":
-        return True   # asking would end it there
+        return True  # asking would end it there
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:   # another user's
+    except OSError:  # another user's
         return True
     return True
 

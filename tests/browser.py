@@ -22,7 +22,7 @@ FLAGS = (
     "--autoplay-policy=no-user-gesture-required", "--disable-background-networking", "--remote-debugging-port=0",
     "--force-color-profile=srgb", "--hide-scrollbars",
 )  # fmt: skip
-PATIENCE = 60.0   # seconds
+PATIENCE = 60.0  # seconds
 
 
 def installed() -> str | None:
@@ -62,8 +62,9 @@ class Tab:
 
     def run(self, script: str) -> Any:
         """The value of an expression, awaited if it is a promise; raises ``RuntimeError`` when it throws."""
-        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True,
-                           userGesture=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, userGesture=True
+        )
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{script}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
@@ -83,8 +84,9 @@ class Tab:
 
     def look(self, width: int, height: int, dark: bool = False) -> None:
         """Be a window of this size in CSS pixels, light or dark; a narrow one is a phone's."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
-                  mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
@@ -115,8 +117,11 @@ class Tab:
 def chromium(profile: Path) -> Iterator[Tab]:
     """A Chromium with one empty tab; it ends with the block."""
     address = profile / "DevToolsActivePort"
-    running = subprocess.Popen([installed(), *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [installed(), *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         deadline = time.monotonic() + PATIENCE
         while not address.exists() or not address.read_text().strip():

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("avseg", deadline=None)   # a busy machine is no failure
+settings.register_profile("avseg", deadline=None)  # a busy machine is no failure
 settings.load_profile("avseg")
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:   # a suite in the background; what it starts is to hear Ctrl-C
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a suite in the background; what it starts is to hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

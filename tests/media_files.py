@@ -18,8 +18,8 @@ from avseg_cli.transforms import MEAN, STD
 RED = (220, 30, 30)
 GROUND = (60, 90, 60)
 
-Place = Callable[[float], tuple[float, float]]     # time -> centre of the red square, as shares of width and height
-Loudness = Callable[[np.ndarray], np.ndarray]      # times -> amplitude
+Place = Callable[[float], tuple[float, float]]  # time -> centre of the red square, as shares of width and height
+Loudness = Callable[[np.ndarray], np.ndarray]  # times -> amplitude
 
 
 def centre(time: float) -> tuple[float, float]:
@@ -34,7 +34,7 @@ def always(times: np.ndarray) -> np.ndarray:
 class Clip:
     """A video to be written. times: of each frame in seconds (default: constant rate)."""
 
-    size: tuple[int, int] = (160, 120)             # (width, height) as stored
+    size: tuple[int, int] = (160, 120)  # (width, height) as stored
     rate: int | Fraction = 10
     seconds: float = 3.0
     codec: str = "libx264"
@@ -46,13 +46,13 @@ class Clip:
     sound_rate: int = 44100
     layout: str = "stereo"
     sound_seconds: float | None = None
-    sound_delay: float = 0.0                       # seconds; negative: the pictures start later than the sound
+    sound_delay: float = 0.0  # seconds; negative: the pictures start later than the sound
     loudness: Loudness = always
     place: Place = centre
-    rotation: int = 0                              # degrees counter-clockwise, written as a display matrix
+    rotation: int = 0  # degrees counter-clockwise, written as a display matrix
     tags: tuple[int, int, int, int] | None = None  # matrix, primaries, transfer, range
     format: str | None = None
-    second_sound: Loudness | None = None           # a second track
+    second_sound: Loudness | None = None  # a second track
 
     def write(self, path: Path) -> Path:
         options = {} if self.format in ("h264", "mpegts") else None
@@ -79,7 +79,7 @@ class Clip:
         width, height = self.size
         image = np.empty((height, width, 3), np.uint8)
         image[:] = GROUND
-        image[:, :: max(2, width // 8)] += 10   # some structure, so that shifts would show
+        image[:, :: max(2, width // 8)] += 10  # some structure, so that shifts would show
         x, y = self.place(time)
         half = min(width, height) // 5
         left, top = round(x * width) - half, round(y * height) - half
@@ -137,11 +137,11 @@ class LoudRed(nn.Module):
         super().__init__()
         self.config = preset("tiny")
         self.scale = nn.Parameter(torch.ones(1))
-        self.encoded: list[int] = []      # frames in each call of the encoder
-        self.decoded: list[int] = []      # clips in each call of the decoder
+        self.encoded: list[int] = []  # frames in each call of the encoder
+        self.decoded: list[int] = []  # clips in each call of the decoder
 
     def embed_sound(self, log_mel: Tensor) -> Tensor:
-        loud = log_mel.amax((-1, -2, -3)) > -2.0   # silence is log(0.01) = -4.6
+        loud = log_mel.amax((-1, -2, -3)) > -2.0  # silence is log(0.01) = -4.6
         return loud.float()[:, None].expand(-1, self.config.audio_dim)
 
     def embed_frames(self, frames: Tensor, sound: Tensor) -> Tensor:

@@ -54,9 +54,7 @@ class Drawn:
 
     def __init__(self, random: np.random.Generator, seconds: int, single: bool) -> None:
         first = int(random.integers(2))
-        self.sounding = (
-            [first] * seconds if single else [first, first, 1 - first, 1 - first, -1] * (seconds // 5)
-        )
+        self.sounding = [first] * seconds if single else [first, first, 1 - first, 1 - first, -1] * (seconds // 5)
         self.frames, self.maps, self.masks = [], [], []
         corners = [random.integers(8, 40, 2), random.integers(120, 150, 2)]
         for second, heard in enumerate(self.sounding):

@@ -48,9 +48,7 @@ def sam_encoder(config: ModelConfig) -> ImageEncoderViT:
 def sam_decoder(config: ModelConfig) -> MaskDecoder:
     """segment_anything's mask decoder for a configuration."""
     dim = config.out_chans
-    transformer = TwoWayTransformer(
-        depth=2, embedding_dim=dim, num_heads=HEADS, mlp_dim=config.decoder_mlp_dim
-    )
+    transformer = TwoWayTransformer(depth=2, embedding_dim=dim, num_heads=HEADS, mlp_dim=config.decoder_mlp_dim)
     return shake(MaskDecoder(transformer_dim=dim, transformer=transformer)).eval()
 
 
@@ -66,9 +64,7 @@ class Perceptron(nn.Module):
 class ReferenceBlock(nn.Module):
     """One ST-BAVA block; ``temporal`` and ``bidirectional`` leave parts out, as in the paper's ablation."""
 
-    def __init__(
-        self, dim: int, dropout: float = 0.1, temporal: bool = True, bidirectional: bool = True
-    ) -> None:
+    def __init__(self, dim: int, dropout: float = 0.1, temporal: bool = True, bidirectional: bool = True) -> None:
         super().__init__()
         self.temporal, self.bidirectional = temporal, bidirectional
         for name in ("embed_vis", "embed_audio", "embed_audio2", "embed_av"):

@@ -18,17 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).parent))   # the makers of test videos
+sys.path.insert(0, str(Path(__file__).parent))  # the makers of test videos
 
 import av  # noqa: E402
 from media_files import Clip  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 TICKS = os.sysconf("SC_CLK_TCK")
-LOOP = 10          # seconds of the clip that is looped
-GROWTH = 64        # MB that memory may grow by between the first and the last quarter
-INDEX = 20         # MB more an hour: an MP4's index of its packets stays in memory until the file is closed
-SLOWER = 1.25      # times more processor time the last quarter may take than the second
+LOOP = 10  # seconds of the clip that is looped
+GROWTH = 64  # MB that memory may grow by between the first and the last quarter
+INDEX = 20  # MB more an hour: an MP4's index of its packets stays in memory until the file is closed
+SLOWER = 1.25  # times more processor time the last quarter may take than the second
 
 
 @dataclass
@@ -36,9 +36,9 @@ class Sample:
     """The process at one moment. done: how much is out, in units of the soak."""
 
     time: float
-    memory: float      # MB resident
-    files: int         # open
-    processor: float   # seconds used
+    memory: float  # MB resident
+    files: int  # open
+    processor: float  # seconds used
     done: float
 
 
@@ -68,8 +68,10 @@ def _long(folder: Path, options: argparse.Namespace) -> str:
     clip = Clip(size=size, rate=options.rate, seconds=LOOP, place=lambda time: (time / LOOP, 0.5))
     source = looped(clip.write(folder / "clip.mkv"), folder / "long.mkv", options.hours * 3600)
     out = folder / "out"
-    samples, code = _watched(["segment", str(source), "-o", str(out), "--format", "overlay,json", "--quiet"],
-                             lambda: sum(path.stat().st_size for path in out.glob(".*mp4*")) / 1e6)
+    samples, code = _watched(
+        ["segment", str(source), "-o", str(out), "--format", "overlay,json", "--quiet"],
+        lambda: sum(path.stat().st_size for path in out.glob(".*mp4*")) / 1e6,
+    )
     with av.open(str(out / "long.avseg.mp4")) as container:
         hours = container.duration / av.time_base / 3600
     if code or abs(hours - options.hours) > 0.01:
@@ -87,7 +89,7 @@ def looped(source: Path, target: Path, seconds: float) -> Path:
                 streams = streams or {s.index: writer.add_stream_from_template(s) for s in reader.streams}
                 for packet in reader.demux():
                     if packet.dts is None or not 0 <= packet.pts * packet.time_base < LOOP:
-                        continue   # a sound encoder's priming, and what is longer than the pictures
+                        continue  # a sound encoder's priming, and what is longer than the pictures
                     ticks = round(shift / packet.time_base)
                     packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
                     packet.stream = streams[packet.stream.index]
@@ -108,7 +110,7 @@ def _many(folder: Path, options: argparse.Namespace) -> str:
         return len(list(out.glob("*.avseg.json")))
 
     before, _ = _watched(command, finished, until=lambda: finished() >= options.videos // 2)
-    kept = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*.avseg.*")}   # what it was at is hidden
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*.avseg.*")}  # what it was at is hidden
     after, code = _watched(command, finished)
     again = sum(path.stat().st_mtime_ns != stamp for path, stamp in kept.items())
     names = [path.name for path in out.iterdir()]
@@ -126,7 +128,7 @@ def _watched(
     samples: list[Sample] = []
     while process.poll() is None:
         sample = _sample(process.pid, done())
-        if sample and sample.done:   # what comes before is starting up
+        if sample and sample.done:  # what comes before is starting up
             samples.append(sample)
         if until():
             process.send_signal(signal.SIGKILL)
@@ -139,7 +141,7 @@ def _sample(pid: int, done: float) -> Sample | None:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
         files = len(os.listdir(f"/proc/{pid}/fd"))
-    except OSError:   # it has just ended
+    except OSError:  # it has just ended
         return None
     return Sample(time.monotonic(), resident, files, (int(stat[11]) + int(stat[12])) / TICKS, done)
 
@@ -149,12 +151,15 @@ def _report(title: str, samples: list[Sample], growth: float = GROWTH) -> str:
     if len(samples) < 8:
         PROBLEMS.append(f"{title}: over too soon to be measured")
         return f"{title}: {len(samples)} samples"
-    quarters = [[s for s in samples if low <= s.done / samples[-1].done < high]
-                for low, high in ((0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.01))]
+    quarters = [
+        [s for s in samples if low <= s.done / samples[-1].done < high]
+        for low, high in ((0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.01))
+    ]
     memory = [median(s.memory for s in quarter) for quarter in quarters if quarter]
     files = [median(s.files for s in quarter) for quarter in quarters if quarter]
-    costs = [(q[-1].processor - q[0].processor) / (q[-1].done - q[0].done) for q in quarters
-             if q and q[-1].done > q[0].done]
+    costs = [
+        (q[-1].processor - q[0].processor) / (q[-1].done - q[0].done) for q in quarters if q and q[-1].done > q[0].done
+    ]
     costs = [cost / costs[1] for cost in costs]
     if memory[-1] > memory[0] + growth:
         PROBLEMS.append(f"{title}: memory grew from {memory[0]:.0f} to {memory[-1]:.0f} MB")
@@ -162,10 +167,15 @@ def _report(title: str, samples: list[Sample], growth: float = GROWTH) -> str:
         PROBLEMS.append(f"{title}: open files grew from {files[0]} to {files[-1]}")
     if costs[-1] > SLOWER:
         PROBLEMS.append(f"{title}: the last quarter took {costs[-1]:.2f} times the processor time of the second")
-    lines = [f"{title}: {(samples[-1].time - samples[0].time) / 60:.0f} min, {samples[-1].processor / 60:.1f} min of "
-             "processor time; by quarters of the work"]
-    for name, values, form in (("memory, MB", memory, "{:.0f}"), ("open files", files, "{:.0f}"),
-                               ("processor time, the second's = 1", costs, "{:.2f}")):
+    lines = [
+        f"{title}: {(samples[-1].time - samples[0].time) / 60:.0f} min, {samples[-1].processor / 60:.1f} min of "
+        "processor time; by quarters of the work"
+    ]
+    for name, values, form in (
+        ("memory, MB", memory, "{:.0f}"),
+        ("open files", files, "{:.0f}"),
+        ("processor time, the second's = 1", costs, "{:.2f}"),
+    ):
         lines.append(f"  {name:34s}" + " ".join(form.format(value).rjust(8) for value in values))
     return "\n".join([*lines, *PROBLEMS])
 

@@ -53,7 +53,10 @@ def test_a_picture_and_a_video_beside_the_input(avseg, clip: Path) -> None:
     assert (code, err) == (0, "")
     said = json.loads(out)
     assert sorted(path.name for path in clip.parent.iterdir()) == [
-        "clip.avseg.attention.mp4", "clip.avseg.attention.png", "clip.mp4"]
+        "clip.avseg.attention.mp4",
+        "clip.avseg.attention.png",
+        "clip.mp4",
+    ]
     assert [second["time"] for second in said["instants"]] == pytest.approx([0.8, 1.8, 2.8, 3.8, 4.8, 5.8, 6.8])
     labels = ["before ST-BAVA", "block 1", "block 2", "block 3", "after ST-BAVA"]
     assert all([row["row"] for row in second["rows"]] == labels for second in said["instants"])
@@ -93,8 +96,9 @@ def test_what_cannot_be_is_one_sentence_and_leaves_nothing(
     avseg, clip: Path, tmp_path: Path, options: tuple, code: int, said: str, tiny_checkpoint: Path
 ) -> None:
     checkpoint = Path(options[1]) if options[0] == "--checkpoint" else tiny_checkpoint
-    ran, out, err = avseg(clip, "-o", tmp_path / "out", *options[: 0 if options[0] == "--checkpoint" else None],
-                          checkpoint=checkpoint)
+    ran, out, err = avseg(
+        clip, "-o", tmp_path / "out", *options[: 0 if options[0] == "--checkpoint" else None], checkpoint=checkpoint
+    )
     assert (ran, out) == (code, "") and said in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

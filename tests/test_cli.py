@@ -220,7 +220,7 @@ def test_the_shell_completes_commands_and_values(offered, tmp_path: Path, typed:
     (tmp_path / "models").mkdir()
     for name in ("mo.safetensors", "mo.txt", "models/one.safetensors", "models/.hidden.safetensors"):
         (tmp_path / name).touch()
-    (tmp_path / "avseg.toml").write_text("not = [")   # no place to complain about it
+    (tmp_path / "avseg.toml").write_text("not = [")  # no place to complain about it
     assert offered(typed) == OFFERS[typed]
 
 

@@ -34,8 +34,20 @@ def test_two_workers_finish_the_job_and_a_rerun_only_what_is_missing(tiny_checkp
         (tmp_path / f"videos/{number:02d}").mkdir(parents=True)
         os.link(clip, tmp_path / f"videos/{number:02d}/clip.mp4")
     (tmp_path / "videos/bad.mp4").write_text("not a video")
-    arguments = ["videos", "-r", "-o", "out", "--format", "json", "--json", "--skip-existing", "--ray", "local",
-                 "--checkpoint", os.path.relpath(tiny_checkpoint, tmp_path)]
+    arguments = [
+        "videos",
+        "-r",
+        "-o",
+        "out",
+        "--format",
+        "json",
+        "--json",
+        "--skip-existing",
+        "--ray",
+        "local",
+        "--checkpoint",
+        os.path.relpath(tiny_checkpoint, tmp_path),
+    ]
     ran = segment(tmp_path, *arguments)
     rows = {row["input"]: row for row in map(json.loads, ran.stdout.splitlines())}
     assert ran.returncode == 2 and "Traceback" not in ran.stderr, ran.stderr

@@ -104,9 +104,7 @@ def test_a_missing_root_says_what_it_looked_for(tmp_path: Path) -> None:
 
 def test_a_wrong_root_says_what_it_expected_and_found(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
-    with pytest.raises(
-        DataError, match=r"expected Single-source/s4_meta_data.csv.*gt_masks.*but found holiday"
-    ):
+    with pytest.raises(DataError, match=r"expected Single-source/s4_meta_data.csv.*gt_masks.*but found holiday"):
         read_clips(tmp_path, find_subset("s4"), "train")
 
 
@@ -186,8 +184,6 @@ def test_augmentation_moves_frames_and_masks_alike() -> None:
     masks = torch.zeros(5, 224, 224, dtype=torch.bool)
     frames[:, 60:120, 30:100], masks[:, 60:120, 30:100] = 200, True
     seen = augment(Sample(0, "x", frames=frames, masks=masks), torch.Generator().manual_seed(5))
-    bright = Image.fromarray((seen.frames[0, :, :, 0] > 60).numpy()).resize(
-        (224, 224), Image.Resampling.NEAREST
-    )
+    bright = Image.fromarray((seen.frames[0, :, :, 0] > 60).numpy()).resize((224, 224), Image.Resampling.NEAREST)
     agreement = (np.asarray(bright) == seen.masks[0].numpy()).mean()
     assert agreement > 0.99

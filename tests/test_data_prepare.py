@@ -38,9 +38,7 @@ def write_video(path: Path, frames: int = 50, fps: int = FPS) -> None:
         left = (0.5 * np.sin(2 * np.pi * 400 * time)).astype(np.float32)
         samples = np.stack([left, np.zeros_like(left)])
         for start in range(0, samples.shape[1], 1024):
-            piece = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples[:, start : start + 1024]), "fltp", "stereo"
-            )
+            piece = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, start : start + 1024]), "fltp", "stereo")
             piece.sample_rate, piece.pts = 44_100, start
             container.mux(audio.encode(piece))
         container.mux(audio.encode(None))
@@ -81,9 +79,7 @@ def test_frames_and_sound_of_a_raw_video(raw: Path) -> None:
 
 def test_what_is_there_is_kept_unless_told_otherwise(raw: Path) -> None:
     def outcome(*options: str) -> str:
-        result = CliRunner().invoke(
-            app, ["prepare", "--data", str(raw), "--json", "--workers", "1", *options]
-        )
+        result = CliRunner().invoke(app, ["prepare", "--data", str(raw), "--json", "--workers", "1", *options])
         return json.loads(result.stdout)[0]["outcome"]
 
     assert [outcome(), outcome(), outcome("--overwrite")] == ["made", "kept", "made"]
@@ -95,9 +91,7 @@ def test_a_clip_that_fails_is_named_and_the_others_are_made(raw: Path) -> None:
         csv.writer(file).writerows([["broken", "test"], ["absent", "train"]])
     (files / "ms3_data" / "raw_videos" / "broken.mp4").write_bytes(b"no video at all")
     result = CliRunner().invoke(app, ["prepare", "--data", str(raw), "--workers", "2"])
-    assert isinstance(result.exception, DataError) and "2 of 3 clips could not be prepared" in str(
-        result.exception
-    )
+    assert isinstance(result.exception, DataError) and "2 of 3 clips could not be prepared" in str(result.exception)
     assert "broken.mp4" in result.output and "raw video of absent is missing" in result.output
     assert read_frames(read_clips(raw, find_subset("ms3"), "test")[0]).shape[0] == 5
     assert not list((files / "ms3_data").rglob("*.part*"))

@@ -41,7 +41,10 @@ def test_a_machine_on_which_it_does_not(doctor, tmp_path: Path, monkeypatch: pyt
     code, found, said = doctor("--checkpoint", tmp_path / "none.safetensors")
     assert code == 3, "of what failed first"
     assert [name for name, finding in found.items() if finding["state"] == "failed"] == [
-        "model", "encoders", "self-test"]
+        "model",
+        "encoders",
+        "self-test",
+    ]
     assert "no such checkpoint file" in found["model"]["text"] and "PyAV has none of" in found["encoders"]["text"]
     assert found["cache folder"]["state"] == "note" and "5 MB free" in found["cache folder"]["text"]
     assert said.splitlines()[-1].startswith("avseg: avseg does not work here: model, encoders, self-test failed")

@@ -220,9 +220,7 @@ def test_redirects_on_the_same_scheme_are_followed(server: FileServer, cache: Pa
 # --- it does not, and says why -----------------------------------------------------------------------
 
 
-def refuses(
-    server: FileServer, cache: Path, *words: str, error: type = DownloadError, **options: object
-) -> None:
+def refuses(server: FileServer, cache: Path, *words: str, error: type = DownloadError, **options: object) -> None:
     with pytest.raises(error) as refusal:
         fetch(server, **options)
     message = str(refusal.value)
@@ -261,9 +259,7 @@ def test_a_corrupt_file_is_not_kept(server: FileServer, cache: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", b""], ids=["short", "long", "empty"])
-def test_a_file_of_another_size_is_refused_before_it_comes(
-    content: bytes, server: FileServer, cache: Path
-) -> None:
+def test_a_file_of_another_size_is_refused_before_it_comes(content: bytes, server: FileServer, cache: Path) -> None:
     server.content = content
     refuses(server, cache, f"offers {len(content)} bytes", str(len(CONTENT)))
 
@@ -328,17 +324,13 @@ def test_offline(server: FileServer, cache: Path) -> None:
     assert not server.seen
 
 
-def test_a_full_disk_is_seen_beforehand(
-    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_seen_beforehand(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")(1, 1, 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     refuses(server, cache, "1 kB free", "AVSEG_CACHE", error=OutputError)
 
 
-def test_a_disk_that_fills_up_on_the_way(
-    server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_fills_up_on_the_way(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from avseg_cli.download import _Part
 
     def full(self: _Part, chunk: bytes) -> None:
@@ -369,9 +361,7 @@ def take(folder: Path, **options: object) -> Path:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_file_the_user_has(
-    links: bool, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_the_user_has(links: bool, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "mine" / "thing.pth"
     source.parent.mkdir()
     source.write_bytes(CONTENT)
@@ -432,9 +422,7 @@ def wait_for(condition: Callable[[], bool], child: subprocess.Popen) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
-def test_a_killed_download_is_resumed(
-    how: signal.Signals, server: FileServer, cache: Path, tmp_path: Path
-) -> None:
+def test_a_killed_download_is_resumed(how: signal.Signals, server: FileServer, cache: Path, tmp_path: Path) -> None:
     server.delay = 0.2
     child = start(tmp_path, server)
     part = cache / "thing.pth.part"
@@ -457,9 +445,7 @@ def test_two_processes_share_one_download(server: FileServer, cache: Path, tmp_p
     wait_for(lambda: bool(server.seen), child)
     said: list[str] = []
     options = DownloadOptions(mirror=server.url, insecure=True)
-    thread = threading.Thread(
-        target=lambda: download(weights.public_file("thing"), options, say=said.append)
-    )
+    thread = threading.Thread(target=lambda: download(weights.public_file("thing"), options, say=said.append))
     thread.start()
     thread.join(30)
     _, err = child.communicate(timeout=30)

@@ -35,8 +35,9 @@ def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def segmented(clip: Path, out: Path, encoder: str, **settings) -> Rendered:
-    return render(probe(clip), LoudRed(), {"overlay": out}, Settings(encoder=(choose_encoder(encoder),), **settings),
-                  "test")
+    return render(
+        probe(clip), LoudRed(), {"overlay": out}, Settings(encoder=(choose_encoder(encoder),), **settings), "test"
+    )
 
 
 def check_against(clip: Path, out: Path, codec: str) -> None:

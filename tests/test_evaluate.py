@@ -126,9 +126,7 @@ def test_sound_moves_to_a_visible_object_that_is_silent(tmp_path: Path, checkpoi
 def test_swapped_sound_is_of_something_the_picture_does_not_show(data: Path) -> None:
     clips = read_clips(data, find_subset("ms3"), "test")
     sounds = ClipDataset(clips, ("log_mel",), cache=False)
-    swapped = NegativeSounds(
-        sounds, "swap", heard=[{"a"}, {"b"}, {"c"}], seen=[{"a", "b"}, {"b"}, {"a", "c"}]
-    )
+    swapped = NegativeSounds(sounds, "swap", heard=[{"a"}, {"b"}, {"c"}], seen=[{"a", "b"}, {"b"}, {"a", "c"}])
     assert swapped.donors[0] == 2 and swapped.donors[1] in (0, 2) and swapped.donors[2] == 1
     assert torch.equal(swapped.log_mel(0), sounds.sound(2))
     assert torch.equal(
@@ -170,12 +168,8 @@ class StandIn(torch.nn.Module):
         )
 
         torch.manual_seed(0)
-        encoder = ImageEncoderViT(
-            img_size=64, patch_size=16, embed_dim=16, depth=1, num_heads=2, out_chans=32
-        )
-        prompt = PromptEncoder(
-            embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4
-        )
+        encoder = ImageEncoderViT(img_size=64, patch_size=16, embed_dim=16, depth=1, num_heads=2, out_chans=32)
+        prompt = PromptEncoder(embed_dim=32, image_embedding_size=(4, 4), input_image_size=(64, 64), mask_in_chans=4)
         transformer = TwoWayTransformer(depth=1, embedding_dim=32, mlp_dim=32, num_heads=2)
         decoder = MaskDecoder(transformer_dim=32, transformer=transformer, iou_head_hidden_dim=16)
         return Sam(encoder, prompt, decoder).eval()

@@ -108,9 +108,7 @@ def test_cmran_weighs_channels_then_pixels() -> None:
     module = _stirred(SpatialChannelAttention(C))
     pixels, sound, _ = _inputs()
     weighted, pooled = module(pixels, sound)
-    torch.testing.assert_close(
-        pooled, weighted.mean(2), rtol=1e-4, atol=1e-5
-    )  # weights sum to 1 over a frame
+    torch.testing.assert_close(pooled, weighted.mean(2), rtol=1e-4, atol=1e-5)  # weights sum to 1 over a frame
     ratio = weighted / pixels  # gate (per channel) times weight (per pixel): rank one
     torch.testing.assert_close(
         ratio[0, 0, 1] * ratio[0, 0, 0, 0], ratio[0, 0, 0] * ratio[0, 0, 1, 0], rtol=1e-3, atol=1e-4
@@ -123,6 +121,4 @@ def test_jca_correlates_with_the_joint_feature() -> None:
     x, joint = torch.randn(1, T, C), torch.randn(1, T, 2 * C)
     correlation = torch.tanh(x[0] @ (joint[0] @ module.correlate.weight.T).T / (2 * C) ** 0.5)
     attended = (module.own(x[0]) + correlation @ (joint[0] @ module.joint.weight.T)).relu()
-    torch.testing.assert_close(
-        module(x, joint)[0], module.norm(x[0] + module.out(attended)), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(module(x, joint)[0], module.norm(x[0] + module.out(attended)), rtol=1e-4, atol=1e-5)

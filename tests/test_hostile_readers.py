@@ -22,7 +22,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AVSEG_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.filterwarnings("ignore")   # PyTorch's, about the age of what is broken
+@pytest.mark.filterwarnings("ignore")  # PyTorch's, about the age of what is broken
 @pytest.mark.parametrize("name", READERS)
 def test_changed_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
     counts = fuzz(READERS[name], tmp_path, CHANGES, seed=0, shrink=True)

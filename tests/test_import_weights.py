@@ -60,9 +60,7 @@ def vggish_entry(vggish_cache: Path) -> dict:
 
 
 @pytest.fixture
-def cache(
-    vggish_cache: Path, vggish_entry: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def cache(vggish_cache: Path, vggish_entry: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return use_weights(monkeypatch, tmp_path, [vggish_entry], vggish_cache)
 
 
@@ -249,9 +247,7 @@ def refused(importing, file: Path, *words: str) -> None:
 
 
 @pytest.mark.parametrize("old_format", [False, True])
-def test_code_in_a_pickle_is_refused_and_not_run(
-    old_format: bool, bare: Path, importing, tmp_path: Path
-) -> None:
+def test_code_in_a_pickle_is_refused_and_not_run(old_format: bool, bare: Path, importing, tmp_path: Path) -> None:
     touched = tmp_path / "touched"
     state = {**reference().state_dict(), "extra": Evil(touched)}
     torch.save(state, tmp_path / "evil.pth", _use_new_zipfile_serialization=not old_format)

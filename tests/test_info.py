@@ -44,14 +44,32 @@ def test_a_plain_video(info, tmp_path: Path) -> None:
 
 def test_what_is_unusual_is_said(info, tmp_path: Path) -> None:
     times = [0, 0.04, 0.3, 0.31, 1.0, 1.5, 1.9]
-    clip = Clip(size=(161, 120), pixel_format="yuv444p", times=times, time_base=Fraction(1, 90000), rotation=90,
-                sound_delay=0.5, second_sound=lambda times: 0 * times, tags=(9, 9, 16, 2)).write(tmp_path / "clip.mp4")
+    clip = Clip(
+        size=(161, 120),
+        pixel_format="yuv444p",
+        times=times,
+        time_base=Fraction(1, 90000),
+        rotation=90,
+        sound_delay=0.5,
+        second_sound=lambda times: 0 * times,
+        tags=(9, 9, 16, 2),
+    ).write(tmp_path / "clip.mp4")
     code, _, said = info(clip)
     assert code == 0
     words = " ".join(said.split())
-    for part in ("120 x 161 upright, turned by 90 degrees", "variable rate", "BT.2020", "SMPTE2084", "full range",
-                 "HDR video (PQ)", "2 sound tracks", "the sound starts 0.4", "odd width or height",
-                 "every frame keeps its own time", "number 2"):
+    for part in (
+        "120 x 161 upright, turned by 90 degrees",
+        "variable rate",
+        "BT.2020",
+        "SMPTE2084",
+        "full range",
+        "HDR video (PQ)",
+        "2 sound tracks",
+        "the sound starts 0.4",
+        "odd width or height",
+        "every frame keeps its own time",
+        "number 2",
+    ):
         assert part in words, part
 
 

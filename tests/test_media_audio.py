@@ -80,8 +80,9 @@ def test_a_hole_in_the_sound_is_silence(tmp_path: Path) -> None:
 
 
 def test_the_log_mel_is_that_of_the_whole_wave(tmp_path: Path) -> None:
-    path = Clip(seconds=4, sound="pcm_s16le", sound_rate=16000,
-                loudness=lambda t: 0.1 + 0.1 * np.floor(t)).write(tmp_path / "clip.mkv")
+    path = Clip(seconds=4, sound="pcm_s16le", sound_rate=16000, loudness=lambda t: 0.1 + 0.1 * np.floor(t)).write(
+        tmp_path / "clip.mkv"
+    )
     with av.open(str(path)) as container:
         wave = np.concatenate([mono(frame) for frame in container.decode(audio=0)])
     ends = [0.1, 0.6, 1.0, 1.0, 2.5, 4.0, 4.4]

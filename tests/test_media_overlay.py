@@ -65,8 +65,10 @@ def test_grow(pixels: int) -> None:
 
 
 def test_between_masks_logits_move_linearly() -> None:
-    results = [MaskResult(k, time, time, np.full((2, 2), value, np.float32), (4, 4), 4)
-               for k, (time, value) in enumerate([(0.9, 0.0), (1.9, 10.0), (1.9, 12.0), (2.9, 2.0)])]
+    results = [
+        MaskResult(k, time, time, np.full((2, 2), value, np.float32), (4, 4), 4)
+        for k, (time, value) in enumerate([(0.9, 0.0), (1.9, 10.0), (1.9, 12.0), (2.9, 2.0)])
+    ]
     timeline = Timeline(iter(results))
     values = [timeline.at(time)[0, 0] for time in (0.0, 0.9, 1.4, 1.9, 2.4, 2.9, 7.0)]
     assert values == pytest.approx([0, 0, 5, 12, 7, 2, 2])
@@ -156,7 +158,7 @@ def test_sound_is_copied_where_mp4_takes_it(tmp_path: Path, codec: str, name: st
     assert np.abs(np.concatenate(heard)).max() > 0 and float(length) == pytest.approx(2, abs=0.15)
     if action == "copied" and name != "clip.ts":
         assert sound_payload(tmp_path / "out.mp4") == sound_payload(path)
-    if codec == "aac" and name == "clip.ts":   # MP4 has no ADTS headers
+    if codec == "aac" and name == "clip.ts":  # MP4 has no ADTS headers
         assert [data[7:] for data in sound_payload(path)] == sound_payload(tmp_path / "out.mp4")
 
 
@@ -198,8 +200,15 @@ def test_colour_tags_and_colours_are_the_sources(tmp_path: Path, tags: tuple | N
 @pytest.mark.parametrize("codec", ["ffv1", "libx264"])
 def test_rgb_and_deep_sources_become_tagged_420(tmp_path: Path, codec: str) -> None:
     deep = codec == "libx264"
-    clip = Clip(codec=codec, options={"crf": "5"} if deep else {}, pixel_format="yuv444p10le" if deep else "bgr0",
-                sound="flac", loudness=lambda t: 0 * t, seconds=1, tags=(1, 1, 1, 1) if deep else None)
+    clip = Clip(
+        codec=codec,
+        options={"crf": "5"} if deep else {},
+        pixel_format="yuv444p10le" if deep else "bgr0",
+        sound="flac",
+        loudness=lambda t: 0 * t,
+        seconds=1,
+        tags=(1, 1, 1, 1) if deep else None,
+    )
     make(clip.write(tmp_path / "clip.mkv"), tmp_path / "out")
     frame = frames_of(tmp_path / "out.mp4")[3]
     assert frame.format.name == "yuv420p" and (frame.colorspace, frame.color_primaries) == (1, 1)
@@ -280,8 +289,10 @@ def test_the_json_says_all(tmp_path: Path) -> None:
 def test_several_formats_cost_one_pass_of_the_model(tmp_path: Path) -> None:
     path = Clip(seconds=6).write(tmp_path / "clip.mp4")
     model = LoudRed()
-    outputs = {name: tmp_path / f"out.{end}" for name, end in
-               [("overlay", "mp4"), ("masks", "d"), ("cutout", "mov"), ("json", "json")]}
+    outputs = {
+        name: tmp_path / f"out.{end}"
+        for name, end in [("overlay", "mp4"), ("masks", "d"), ("cutout", "mov"), ("json", "json")]
+    }
     done = render(probe(path), model, outputs, Settings(), "test")
     assert sum(model.encoded) == 6 and done.frames == 60
     assert all(path.exists() for path in outputs.values())

@@ -83,9 +83,7 @@ def test_half_is_not_foreground() -> None:
 
 
 def test_silent_video_scores_zero_f_and_is_averaged_in() -> None:
-    silent = score_clip(
-        "silent", "", torch.zeros(5, SIDE, SIDE), torch.zeros(5, SIDE, SIDE, dtype=torch.bool)
-    )
+    silent = score_clip("silent", "", torch.zeros(5, SIDE, SIDE), torch.zeros(5, SIDE, SIDE, dtype=torch.bool))
     truth = torch.zeros(5, SIDE, SIDE, dtype=torch.bool)
     truth[:, 4:9] = True
     right = score_clip("right", "", truth.float(), truth)

@@ -50,8 +50,13 @@ def test_the_slow_stage_is_the_one_named(
     if stage == "read":
         monkeypatch.setattr(Picture, "rgb", slowed(slowed(slowed(slowed(Picture.rgb)))))
     elif stage == "decode":
-        monkeypatch.setattr(VideoReader, "_within", lambda self, pictures, own=VideoReader._within: (
-            slowed(lambda x: x)(picture) for picture in own(self, pictures)))  # both readers: see below
+        monkeypatch.setattr(
+            VideoReader,
+            "_within",
+            lambda self, pictures, own=VideoReader._within: (
+                slowed(lambda x: x)(picture) for picture in own(self, pictures)
+            ),
+        )  # both readers: see below
     elif stage == "draw":
         monkeypatch.setattr(Highlighter, "draw", slowed(Highlighter.draw))
     elif stage == "encode":

@@ -58,7 +58,7 @@ def test_ctrl_c_while_the_thread_starts(monkeypatch: pytest.MonkeyPatch, late: b
     with pytest.raises(KeyboardInterrupt):
         next(ahead)
     ahead.close()
-    source.close()   # a generator that still runs in the thread would refuse
+    source.close()  # a generator that still runs in the thread would refuse
     assert closed == [] or late
 
 

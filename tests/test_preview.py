@@ -76,7 +76,7 @@ def test_a_contact_sheet_shows_each_second_and_where_sound_ends(tmp_path: Path) 
     cells = [sheet[8 : 8 + 240, 8 + 328 * k : 8 + 328 * k + 320] for k in range(4)]
     assert [bool(is_pink(cell).any()) for cell in cells] == [True, True, False, False]
     assert all(is_red(cell).mean() > 0.05 for cell in cells)
-    area = sheet[-60:-24, 16:-16]   # bars under the sound: full in the first half, none in the second
+    area = sheet[-60:-24, 16:-16]  # bars under the sound: full in the first half, none in the second
     pink = (area[..., 0] > 200) & (area[..., 1] < 120)
     first, second = np.split(pink[:, : pink.shape[1] // 2 * 2], 2, axis=1)
     assert first.mean() > 0.6 and second.mean() < 0.02
@@ -109,7 +109,7 @@ def test_sound_is_pictured_where_it_is(tmp_path: Path) -> None:
         assert len(picture.peaks) <= max(most, 5)
     picture = sound_picture(probe(clip).sound, 1.0, 3.0)
     half = round(len(picture.peaks) / 2)
-    assert picture.peaks[:half - 2].min() > 0.3 and picture.peaks[half + 2 :].max() < 0.02
+    assert picture.peaks[: half - 2].min() > 0.3 and picture.peaks[half + 2 :].max() < 0.02
     loudest_band = int(picture.brightness[:, 5].argmax())
     assert 35 < loudest_band < 58, "440 Hz lies in the lower third of the picture"
 
@@ -134,8 +134,9 @@ def shown_by(terminal: str, picture: Path, size: tuple[int, int, int, int] = (24
     main, side = pty.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("4H", *size))
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[1])}
-    running = subprocess.Popen([sys.executable, "-c", SHOW, str(picture)], stdin=side, stdout=side, stderr=side,
-                               env=environment)
+    running = subprocess.Popen(
+        [sys.executable, "-c", SHOW, str(picture)], stdin=side, stdout=side, stderr=side, env=environment
+    )
     os.close(side)
     sent, answered = b"", set()
     deadline = time.monotonic() + 60
@@ -144,7 +145,7 @@ def shown_by(terminal: str, picture: Path, size: tuple[int, int, int, int] = (24
             continue
         try:
             piece = os.read(main, 65536)
-        except OSError:   # the other end is closed
+        except OSError:  # the other end is closed
             break
         sent += piece
         if b"\x1b[c" in sent and "device" not in answered:
@@ -165,8 +166,11 @@ def test_terminals_that_say_they_can_get_the_picture(terminal: str, tmp_path: Pa
     sent = shown_by(terminal, tmp_path / "red.png")
     graphics = ANSWERS[terminal][1]
     questions = sent.count(b"a=q")
-    assert (graphics in sent and sent.count(b"\x1b_G") > questions) if terminal == "kitty" else (
-        (b"\x1bP" in sent) == (terminal == "sixel"))
+    assert (
+        (graphics in sent and sent.count(b"\x1b_G") > questions)
+        if terminal == "kitty"
+        else ((b"\x1bP" in sent) == (terminal == "sixel"))
+    )
     if terminal == "plain":
         assert "▀".encode() not in sent and "█".encode() not in sent, "no picture of blocks"
 
@@ -178,6 +182,10 @@ def test_a_terminal_without_a_size_is_left_alone(tmp_path: Path) -> None:
 
 def test_pipes_get_no_picture_and_no_question(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30), (255, 0, 0)).save(tmp_path / "red.png")
-    ran = subprocess.run([sys.executable, "-c", SHOW, str(tmp_path / "red.png")], capture_output=True, timeout=60,
-                         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+    ran = subprocess.run(
+        [sys.executable, "-c", SHOW, str(tmp_path / "red.png")],
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")

@@ -39,8 +39,12 @@ def store() -> Iterator[object]:
     server.start()
     host, port = server.get_host_and_port()
     patch = pytest.MonkeyPatch()
-    names = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-             "AWS_DEFAULT_REGION": "us-east-1"}
+    names = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     for name, value in names.items():
         patch.setenv(name, value)
     root = upath.UPath("s3://archive")
@@ -73,9 +77,21 @@ def test_https_is_not_left_on_a_servers_word(tiny_checkpoint: Path, tmp_path: Pa
     with serving(FileServer(clip.read_bytes())) as plain, serving(FileServer(b""), https=True) as server:
         server.script = [answer(302, Location=f"{plain.url}/clip.mp4")] * 8
         ran = subprocess.run(
-            [sys.executable, "-m", "avseg_cli", "segment", f"{server.url}/clip.mp4", "-o", str(tmp_path / "out"),
-             "--checkpoint", str(tiny_checkpoint)],
-            env={**os.environ, "SSL_CERT_FILE": str(CERTIFICATE), "COLUMNS": "300"}, capture_output=True, text=True)
+            [
+                sys.executable,
+                "-m",
+                "avseg_cli",
+                "segment",
+                f"{server.url}/clip.mp4",
+                "-o",
+                str(tmp_path / "out"),
+                "--checkpoint",
+                str(tiny_checkpoint),
+            ],
+            env={**os.environ, "SSL_CERT_FILE": str(CERTIFICATE), "COLUMNS": "300"},
+            capture_output=True,
+            text=True,
+        )
     assert ran.returncode == 2 and "not https; refused" in ran.stderr, ran.stderr
     assert not plain.seen and not (tmp_path / "out/clip.avseg.mp4").exists()
 
@@ -93,7 +109,8 @@ def test_from_a_store_to_a_store_and_again(avseg, store, tmp_path: Path) -> None
     assert code == 0, err
     assert [json.loads(line)["status"] for line in out.splitlines()] == ["done", "done"]
     assert [key for key in keys(store) if "/out/" in key] == [
-        f"archive/out/{stem}.avseg.{kind}" for stem in ("a", "b/a") for kind in ("json", "mp4")]
+        f"archive/out/{stem}.avseg.{kind}" for stem in ("a", "b/a") for kind in ("json", "mp4")
+    ]
     assert json.loads((store / "out/a.avseg.json").read_text())["masks"]
     code, out, _ = avseg(*arguments, "--skip-existing")
     assert code == 0 and [json.loads(line)["status"] for line in out.splitlines()] == ["skipped", "skipped"]

@@ -74,7 +74,10 @@ def test_the_page_is_one_file_with_both_videos_in_step(report: Path, tmp_path: P
 def test_facts_say_when_what_sounds_changes(report: Path) -> None:
     facts = json.loads(text_of(report, "facts"))
     assert [(change["since"], change["what"]) for change in facts["changes"]] == [
-        (0, "starts"), (2, "changes"), (4, "falls silent")]
+        (0, "starts"),
+        (2, "changes"),
+        (4, "falls silent"),
+    ]
     assert [mask["fraction"] > 0 for mask in facts["masks"]] == [True] * 4 + [False] * 2
     assert facts["video"]["width"] == 320 and facts["model"]["checkpoint"] == "test"
     card = json.loads(re.search(r'id="card">(.*?)</script>', report.read_text()).group(1))
@@ -90,7 +93,7 @@ def test_what_a_file_is_called_cannot_become_code(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_still_gets_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment_page, "EMBEDDED", 1000)
-    name = "caf\udce9.mp4"   # as a Latin-1 name comes from the system
+    name = "caf\udce9.mp4"  # as a Latin-1 name comes from the system
     page = write_report(tmp_path, Clip(seconds=1), name)
     assert "<h1>caf?.mp4</h1>" in page.read_text() and 'src="caf%E9.avseg.video.mp4"' in page.read_text()
 

@@ -67,13 +67,16 @@ def write_run_folder(out: Path, data: Path, checkpoint: Path) -> None:
     for stage, scores in (("1a", [0.1, 0.3, 0.2]), ("2", [0.25, 0.4375])):
         folder = out / stage
         folder.mkdir(parents=True)
-        options = TrainOptions(data=str(data), subset="ms3", out=str(out), stages=("1a", "2"), backbone="tiny",
-                               device="cpu")
+        options = TrainOptions(
+            data=str(data), subset="ms3", out=str(out), stages=("1a", "2"), backbone="tiny", device="cpu"
+        )
         (folder / "config.json").write_text(json.dumps({"options": options.to_dict()}))
         (folder / "command.txt").write_text("avseg train <nothing>\n")
         (folder / "done.json").write_text("{}")
-        lines = [json.dumps({"epoch": k, "step": k, "loss": 1 / k, "time": 60.0 * k, "score": score})
-                 for k, score in enumerate(scores, 1)]
+        lines = [
+            json.dumps({"epoch": k, "step": k, "loss": 1 / k, "time": 60.0 * k, "score": score})
+            for k, score in enumerate(scores, 1)
+        ]
         (folder / "metrics.jsonl").write_text("\n".join(lines))
         (folder / "best.safetensors").write_bytes(checkpoint.read_bytes())
 

@@ -57,7 +57,11 @@ def test_all_formats_into_a_folder_with_json_on_stdout(avseg, clip: Path, tmp_pa
     said = json.loads(ran.out)
     assert (said["status"], said["masks"], said["frames"]) == ("done", 2, 20)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "clip.avseg.cutout.mov", "clip.avseg.json", "clip.avseg.masks", "clip.avseg.mp4"]
+        "clip.avseg.cutout.mov",
+        "clip.avseg.json",
+        "clip.avseg.masks",
+        "clip.avseg.mp4",
+    ]
     assert all(Path(path).exists() for path in said["outputs"].values())
 
 
@@ -71,8 +75,14 @@ def test_an_output_file_in_its_own_container(avseg, clip: Path, tmp_path: Path, 
 
 def test_folders_keep_their_tree_and_names_do_not_collide(avseg, clip: Path, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
-    copy_of(clip, videos / "a/clip.mp4", videos / "b/clip.mp4", videos / "b/clip.mkv", videos / ".hidden/x.mp4",
-            videos / "a/old.avseg.mp4")
+    copy_of(
+        clip,
+        videos / "a/clip.mp4",
+        videos / "b/clip.mp4",
+        videos / "b/clip.mkv",
+        videos / ".hidden/x.mp4",
+        videos / "a/old.avseg.mp4",
+    )
     ran = avseg(videos, "--recursive", "-o", tmp_path / "out", "--format", "json")
     assert ran.code == 0
     assert names(tmp_path / "out") == ["a/clip.avseg.json", "b/clip.mkv.avseg.json", "b/clip.mp4.avseg.json"]
@@ -81,8 +91,15 @@ def test_folders_keep_their_tree_and_names_do_not_collide(avseg, clip: Path, tmp
 
 def test_files_of_one_name_from_two_folders(avseg, clip: Path, tmp_path: Path) -> None:
     copy_of(clip, tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4")
-    ran = avseg(tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4", tmp_path / "a/clip.mp4", "-o", tmp_path / "out",
-                "--format", "json")
+    ran = avseg(
+        tmp_path / "a/clip.mp4",
+        tmp_path / "b/clip.mp4",
+        tmp_path / "a/clip.mp4",
+        "-o",
+        tmp_path / "out",
+        "--format",
+        "json",
+    )
     assert ran.code == 0
     assert names(tmp_path / "out") == ["a/clip.avseg.json", "b/clip.avseg.json"]
 
@@ -132,8 +149,19 @@ def test_a_dry_run_writes_nothing_and_needs_no_model(avseg, clip: Path, tmp_path
 
 
 def test_stdin(tiny_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "avseg_cli", "segment", "-", "-o", "out.json", "--format", "json",
-               "--checkpoint", str(tiny_checkpoint)]
+    command = [
+        sys.executable,
+        "-m",
+        "avseg_cli",
+        "segment",
+        "-",
+        "-o",
+        "out.json",
+        "--format",
+        "json",
+        "--checkpoint",
+        str(tiny_checkpoint),
+    ]
     ran = subprocess.run(command, input=clip.read_bytes(), cwd=tmp_path, capture_output=True, timeout=120, env=_env())
     assert ran.returncode == 0, ran.stderr
     assert len(json.loads((tmp_path / "out.json").read_text())["masks"]) == 2

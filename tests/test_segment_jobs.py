@@ -29,9 +29,15 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(checkpoint: Path, *arguments: object) -> subprocess.Popen:
     argv = ["avseg", "segment", *map(str, arguments), "--jobs", "2", "--checkpoint", str(checkpoint)]
     code = f"import sys\nif __name__ == '__main__':\n sys.argv = {argv!r}\n from avseg_cli.cli import main\n main()"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "300"}   # no wrapped tables
-    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, env=environment, start_new_session=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "300"}  # no wrapped tables
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 def names(folder: Path) -> list[str]:
@@ -45,9 +51,15 @@ def test_outcomes_are_those_of_one_process(tiny_checkpoint: Path, clips: Path, t
     assert running.returncode == 2, err
     said = {Path(line["input"]).name: line for line in map(json.loads, out.splitlines())}
     assert {name: line["status"] for name, line in said.items()} == {
-        "a.mp4": "done", "b.mp4": "done", "c.mp4": "done", "bad.mp4": "failed", "-": "done"}
+        "a.mp4": "done",
+        "b.mp4": "done",
+        "c.mp4": "done",
+        "bad.mp4": "failed",
+        "-": "done",
+    }
     assert names(tmp_path) == sorted(
-        f"{stem}.avseg.{kind}" for stem in ("a", "b", "c", "stdin") for kind in ("json", "mp4"))
+        f"{stem}.avseg.{kind}" for stem in ("a", "b", "c", "stdin") for kind in ("json", "mp4")
+    )
     masks = [json.loads((tmp_path / f"{stem}.avseg.json").read_text())["masks"] for stem in ("a", "b", "stdin")]
     assert masks[0] == masks[1] == masks[2], "the same video, segmented in three processes"
     text = err.decode()
@@ -58,8 +70,7 @@ def test_outcomes_are_those_of_one_process(tiny_checkpoint: Path, clips: Path, t
 
 def workers_of(process: subprocess.Popen) -> list[int]:
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(child) for child in children
-            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
+    return [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 def until(condition, seconds: float = 200) -> None:
@@ -97,7 +108,7 @@ def test_all_end_with_the_first_process(tiny_checkpoint: Path, long_clips: Path,
     until(lambda: list(tmp_path.glob(".*.part")))
     workers = workers_of(running)
     if number == signal.SIGINT:
-        os.killpg(running.pid, number)   # as a terminal does: everyone gets it
+        os.killpg(running.pid, number)  # as a terminal does: everyone gets it
     else:
         os.kill(running.pid, number)
     _, err = running.communicate(timeout=100)

@@ -60,9 +60,7 @@ def test_few_recordings_are_cut_in_time_without_overlap(tmp_path: Path) -> None:
     for path in files:
         path.write_bytes(b"x")
     parts = split_sounds(files, seed=0)
-    spans = sorted(
-        span for split in parts.values() for path, spans in split if path == files[0] for span in spans
-    )
+    spans = sorted(span for split in parts.values() for path, spans in split if path == files[0] for span in spans)
     assert spans[0][0] == 0 and spans[-1][1] == 1
     assert all(one[1] == other[0] for one, other in zip(spans, spans[1:], strict=False))
 
@@ -82,9 +80,7 @@ def test_split_depends_on_seed_and_names_only() -> None:
     assert split_cutouts(files, 1) == split_cutouts(files[::-1], 1)
     assert len(split_cutouts(files, 1)["test_unseen"]) == 3
     assert split_cutouts(files[:2], 1)["test_unseen"] == []
-    assert {tuple(split_files(files, seed)["test"]) for seed in range(10)} != {
-        tuple(split_files(files, 0)["test"])
-    }
+    assert {tuple(split_files(files, seed)["test"]) for seed in range(10)} != {tuple(split_files(files, 0)["test"])}
 
 
 def test_silences_are_shortened() -> None:
@@ -161,9 +157,7 @@ def test_schedules_start_stop_swap_and_fall_silent() -> None:
     plans = [make_schedule(3, np.random.default_rng(seed)) for seed in range(300)]
     assert any(not plan.any() for plan in plans)  # nothing at all
     assert any((plan.sum(axis=0) > 1).any() for plan in plans)  # together
-    assert any(
-        ((plan.sum(axis=0) == 1).all() and (plan.any(axis=1).sum() > 1)) for plan in plans
-    )  # taking turns
+    assert any(((plan.sum(axis=0) == 1).all() and (plan.any(axis=1).sum() > 1)) for plan in plans)  # taking turns
     assert any(plan.any() and not plan.any(axis=1).all() for plan in plans)  # visible but never heard
     assert 0.1 < np.mean([~plan.any(axis=0) for plan in plans]) < 0.35
     assert make_schedule(2, np.random.default_rng(0), steady=True).tolist() == [[True] * 5, [False] * 5]
@@ -286,9 +280,7 @@ def test_real_videos_and_their_frames(media: Path, tmp_path: Path) -> None:
 # -- what goes wrong
 
 
-def test_nothing_is_left_behind_when_it_fails(
-    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_left_behind_when_it_fails(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from avseg_cli.synth import write
 
     def interrupted(*arguments: object) -> None:
@@ -311,9 +303,7 @@ def test_nothing_is_left_behind_when_it_fails(
         ({"video": (101, 64)}, "--mp4-size"),
     ],
 )
-def test_options_say_what_is_wrong(
-    media: Path, tmp_path: Path, changes: dict[str, object], words: str
-) -> None:
+def test_options_say_what_is_wrong(media: Path, tmp_path: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(DataError, match=words):
         options(media, tmp_path / "set", **changes)
 

@@ -72,7 +72,7 @@ def test_archives_that_would_fill_memory_are_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr("avseg_cli.synth.rcc._LARGEST", 150_000)
     with pytest.raises(DataError, match=r"x\.rcc unpacks to more than"):
         read_rcc(path)
-    folders = [struct.pack(">IHII", 0, 2, 2, number + 1) for number in range(100)]   # each holds the next two
+    folders = [struct.pack(">IHII", 0, 2, 2, number + 1) for number in range(100)]  # each holds the next two
     tree = b"".join(folders) + struct.pack(">IHHHI", 0, 0, 0, 0, 0) * 2
     header = struct.pack(">4sIIII", b"qres", 1, 20, 20 + len(tree), 24 + len(tree))
     path.write_bytes(header + tree + bytes(4) + struct.pack(">HI", 1, 0) + "a".encode("utf-16-be"))
@@ -104,9 +104,7 @@ def events_of(score: bytes) -> list[tuple[int, int, int, int]]:
         position += count
 
 
-@pytest.mark.parametrize(
-    "category", [c for c in media_table.CATEGORIES if c.instrument], ids=lambda c: c.name
-)
+@pytest.mark.parametrize("category", [c for c in media_table.CATEGORIES if c.instrument], ids=lambda c: c.name)
 def test_melodies_stay_in_range_and_end_every_note(
     category: media_table.Category, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,9 +279,7 @@ def test_fetch_leaves_nothing_behind_when_it_fails(debs: Path, tmp_path: Path) -
     assert set(tmp_path.iterdir()) == before
 
 
-def test_another_version_of_a_package_is_named(
-    debs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_version_of_a_package_is_named(debs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_table, "DISTRACTORS", ("plum.png",))
     with pytest.raises(DataError, match=r"tuxpaint-stamps-default has no .*plum\.png"):
         fetch.fetch_media(tmp_path / "media", debs)
@@ -308,6 +304,4 @@ def test_the_table_names_nothing_twice() -> None:
     assert len(set(names)) == len(names) >= 20
     assert len(set(pictures)) == len(pictures) and not set(pictures) & set(media_table.DISTRACTORS)
     for category in media_table.CATEGORIES:
-        assert category.pictures and (
-            category.stamp_sounds or category.gcompris_sounds or category.instrument
-        )
+        assert category.pictures and (category.stamp_sounds or category.gcompris_sounds or category.instrument)

@@ -62,9 +62,7 @@ def options(data: Path, out: Path, *stages: str, **changes) -> TrainOptions:
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "avseg_cli", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=240
-    )
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=240)
 
 
 def same_weights(one: Path, other: Path) -> bool:
@@ -139,9 +137,7 @@ def test_a_deeper_model_takes_what_a_shallower_one_has() -> None:
     shallow, deep = (AvsegModel(preset("tiny", fusion_depth=depth)) for depth in (1, 2))
     fresh = transfer(deep, shallow.state_dict())
     assert fresh and all(name.startswith("fusion.blocks.1.") for name in fresh)
-    assert torch.equal(
-        deep.fusion.blocks[0].audio_mlp.lin1.weight, shallow.fusion.blocks[0].audio_mlp.lin1.weight
-    )
+    assert torch.equal(deep.fusion.blocks[0].audio_mlp.lin1.weight, shallow.fusion.blocks[0].audio_mlp.lin1.weight)
     with pytest.raises(InputError, match="this model needs"):
         transfer(deep, AvsegModel(preset("tiny", image_size=96)).state_dict())
 
@@ -176,12 +172,8 @@ def test_learning_rate_rises_then_falls() -> None:
 # --- learning
 
 
-@pytest.mark.parametrize(
-    ("stage", "epochs", "unfreeze"), [("1a", 70, ()), ("2", 28, ("image",))], ids=["1a", "2"]
-)
-def test_eight_clips_are_learnt_by_heart(
-    stage: str, epochs: int, unfreeze: tuple[str, ...], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("stage", "epochs", "unfreeze"), [("1a", 70, ()), ("2", 28, ("image",))], ids=["1a", "2"])
+def test_eight_clips_are_learnt_by_heart(stage: str, epochs: int, unfreeze: tuple[str, ...], tmp_path: Path) -> None:
     """Scored on the training clips themselves: the pictures of val are those of train.
 
     Stage 2 trains the encoder too: its weights are random here, and what adapters add to them is noise.
@@ -253,9 +245,7 @@ def test_stage_two_starts_from_the_stages_before(data: Path, tmp_path: Path) -> 
      {"fusion": "tpavi"}, {"fusion": "han"}, {"fusion": "cmran"}, {"fusion": "jca"}, {"fusion": "none"}],
     ids=str,
 )  # fmt: skip
-def test_every_option_trains_and_changes_the_outcome(
-    change: dict, data: Path, tmp_path: Path, outcomes: dict
-) -> None:
+def test_every_option_trains_and_changes_the_outcome(change: dict, data: Path, tmp_path: Path, outcomes: dict) -> None:
     train(options(data, tmp_path, "1a", epochs=1, limit_clips=2, cache=str(outcomes["cache"]), **change))
     record = json.loads((tmp_path / "1a" / "metrics.jsonl").read_text())
     last = load_file(tmp_path / "1a" / "last.safetensors")
@@ -304,9 +294,7 @@ def test_a_killed_run_continues_to_the_same_weights(data: Path, tmp_path: Path) 
     command = [sys.executable, "-m", "avseg_cli", *map(str, arguments), "--out", str(broken)]
     process = subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
     state = broken / "2" / "resume.safetensors"
-    _wait_for(
-        lambda: state.is_file() and _step(state) >= 4, process
-    )  # past the first epoch, inside the second
+    _wait_for(lambda: state.is_file() and _step(state) >= 4, process)  # past the first epoch, inside the second
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (broken / "2" / "done.json").exists()
@@ -315,8 +303,7 @@ def test_a_killed_run_continues_to_the_same_weights(data: Path, tmp_path: Path) 
     for name in ("last.safetensors", "best.safetensors"):
         assert same_weights(whole / "2" / name, broken / "2" / name)
     records = [
-        [json.loads(line) for line in (out / "2/metrics.jsonl").read_text().splitlines()]
-        for out in (whole, broken)
+        [json.loads(line) for line in (out / "2/metrics.jsonl").read_text().splitlines()] for out in (whole, broken)
     ]
     for one, other in zip(*records, strict=True):
         assert {**one, "time": 0} == {**other, "time": 0}
@@ -332,9 +319,7 @@ def _step(state: Path) -> int:
 def _wait_for(condition, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert process.poll() is None and time.monotonic() < deadline, (
-            "the run ended before it could be killed"
-        )
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
         time.sleep(0.01)
 
 
@@ -385,9 +370,7 @@ def test_two_processes_are_one_with_the_doubled_batch(data: Path, tmp_path: Path
         one, two = (load_file(tmp_path / out / stage / "last.safetensors") for out in ("one", "two"))
         for name in one:
             wanted, got = one[name], two[name]
-            if name.endswith(
-                "in_proj_bias"
-            ):  # the keys' third cancels in the softmax: Adam steps on rounding there
+            if name.endswith("in_proj_bias"):  # the keys' third cancels in the softmax: Adam steps on rounding there
                 wanted, got = (torch.cat([x.chunk(3)[0], x.chunk(3)[2]]) for x in (wanted, got))
             torch.testing.assert_close(got, wanted, rtol=1e-4, atol=2e-6, msg=f"{stage} {name}")
 
@@ -418,11 +401,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_clips_name(data: Path, tmp_pat
     train(options(data, tmp_path / "first", "1a", epochs=1, limit_clips=2))
     (tmp_path / "first/1a/best.safetensors").rename(init)
     with pytest.raises(AvsegError, match="not finite on train"):
-        train(
-            options(
-                data, tmp_path / "second", "1a", epochs=5, learning_rate=1e30, init=str(init), limit_clips=2
-            )
-        )
+        train(options(data, tmp_path / "second", "1a", epochs=5, learning_rate=1e30, init=str(init), limit_clips=2))
     assert not (tmp_path / "second/1a/done.json").exists()
 
 
@@ -452,14 +431,10 @@ def test_s4_learns_from_first_frames(tmp_path: Path) -> None:
     ids=str,
 )
 def test_wrong_options_are_explained(arguments: list[str], message: str, data: Path, tmp_path: Path) -> None:
-    result = CliRunner().invoke(
-        app, ["train", "--data", str(data), "--out", str(tmp_path / "x"), *SMALL, *arguments]
-    )
+    result = CliRunner().invoke(app, ["train", "--data", str(data), "--out", str(tmp_path / "x"), *SMALL, *arguments])
     assert isinstance(result.exception, AvsegError) and message in str(result.exception)
 
 
 def test_resume_needs_a_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["train", "--resume", str(tmp_path)])
-    assert isinstance(result.exception, OutputError) and "not the folder of a training run" in str(
-        result.exception
-    )
+    assert isinstance(result.exception, OutputError) and "not the folder of a training run" in str(result.exception)

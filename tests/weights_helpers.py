@@ -34,9 +34,7 @@ def manifest_entry(name: str, content: bytes | Path, pinned_digits: int = 64) ->
     }
 
 
-def use_weights(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, entries: list[dict], cache: Path | None = None
-) -> Path:
+def use_weights(monkeypatch: pytest.MonkeyPatch, folder: Path, entries: list[dict], cache: Path | None = None) -> Path:
     """Make ``entries`` the manifest and ``cache`` (or a new folder) the cache; returns the cache folder."""
     embedded = folder / "embedded"
     embedded.mkdir(parents=True, exist_ok=True)

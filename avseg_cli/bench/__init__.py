@@ -41,14 +41,14 @@ class BenchOptions:
 
     backbone: str = "vit_b"
     blocks: int | None = None
-    checkpoint: str | None = None            # weights to use instead of random ones
+    checkpoint: str | None = None  # weights to use instead of random ones
     parts: tuple[str, ...] = PARTS
     device: str = "auto"
-    precision: str = "auto"                  # ours
+    precision: str = "auto"  # ours
     reference_precision: str = "fp32"
     all_precisions: bool = False
     clips: int = 1
-    batch: int = 1                           # frames per pass of our encoder
+    batch: int = 1  # frames per pass of our encoder
     repeats: int = 3
     threads: int | None = None
     compiled: bool = False
@@ -98,7 +98,7 @@ def run_bench(options: BenchOptions, on_part: Callable[[str], None] = lambda _: 
     return report
 
 
-Pair = tuple[torch.dtype, torch.dtype]   # the reference's precision, and ours
+Pair = tuple[torch.dtype, torch.dtype]  # the reference's precision, and ours
 
 
 def _pairs(options: BenchOptions, device: torch.device) -> tuple[list[Pair], list[str]]:

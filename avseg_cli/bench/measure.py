@@ -26,9 +26,9 @@ Work = Callable[[], Any]
 class Measured:
     """One side of one component."""
 
-    times: list[float]       # seconds on the wall, one per repeat
-    cpu_times: list[float]   # processor seconds of all threads: steadier on a machine that others use too
-    peak_bytes: int          # held at most at one moment, above what was held before (weights, inputs)
+    times: list[float]  # seconds on the wall, one per repeat
+    cpu_times: list[float]  # processor seconds of all threads: steadier on a machine that others use too
+    peak_bytes: int  # held at most at one moment, above what was held before (weights, inputs)
     output: Any
 
     @property
@@ -45,8 +45,8 @@ class Measured:
 class Roofline:
     """What this device did best just now: large matrix products and a large copy."""
 
-    flops: float             # per second, in the precision measured
-    bytes: float             # per second, read plus written
+    flops: float  # per second, in the precision measured
+    bytes: float  # per second, read plus written
 
 
 def compare(reference: Work, ours: Work, device: torch.device, repeats: int) -> tuple[Measured, Measured]:

@@ -29,12 +29,12 @@ class Part:
     """One row of the table: the same work by the reference and by us."""
 
     name: str
-    what: str                                   # how much of it, for the reader
+    what: str  # how much of it, for the reader
     reference: Work
     ours: Work
-    flops: tuple[int, int]                      # reference, ours
-    has_masks: bool = False                     # the output is logits, whose masks can be compared
-    encoded: tuple[int, int] | None = None      # frames that go through each side's image encoder and no further back
+    flops: tuple[int, int]  # reference, ours
+    has_masks: bool = False  # the output is logits, whose masks can be compared
+    encoded: tuple[int, int] | None = None  # frames that go through each side's image encoder and no further back
 
 
 def build_model(config: ModelConfig, seed: int) -> AvsegModel:
@@ -69,9 +69,7 @@ def _make_sound(seed: int) -> np.ndarray:
 class Parts:
     """Builds the parts asked for; ``reference`` and ``model`` have the same weights and are on their device."""
 
-    def __init__(
-        self, reference: Reference, model: AvsegModel, frames: Tensor, sound: np.ndarray, batch: int
-    ) -> None:
+    def __init__(self, reference: Reference, model: AvsegModel, frames: Tensor, sound: np.ndarray, batch: int) -> None:
         self.reference, self.model, self.batch = reference, model, batch
         self.device = reference.positions.device
         self.sound_48k = sound

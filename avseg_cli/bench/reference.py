@@ -147,9 +147,7 @@ class Reference(nn.Module):
     def _share(self, model: AvsegModel) -> None:
         self.vggish.load_state_dict(model.vggish.state_dict(), assign=True)
         self.decoder.load_state_dict(model.mask_decoder.state_dict(), assign=True)
-        encoder = {
-            name.removeprefix("adapters."): tensor for name, tensor in model.image_encoder.state_dict().items()
-        }
+        encoder = {name.removeprefix("adapters."): tensor for name, tensor in model.image_encoder.state_dict().items()}
         self.encoder.load_state_dict(encoder, assign=True)
         for layer, block in zip(self.fusion.layers, model.fusion.blocks, strict=True):
             for theirs, ours in BLOCK_NAMES.items():
@@ -197,4 +195,3 @@ class Reference(nn.Module):
         embeddings = self.encode(frames, sound)
         dense, sparse = self.fuse(embeddings, self.embed_audio(sound))
         return self.decode(embeddings, dense, sparse)
-

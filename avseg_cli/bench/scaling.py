@@ -35,9 +35,9 @@ class Point:
 
     video_seconds: float
     fps: float
-    seconds: float                 # of the whole process
-    cpu_seconds: float | None      # of its processors; steadier where others compute too
-    peak_bytes: int | None         # resident; both None where the system does not tell (Windows)
+    seconds: float  # of the whole process
+    cpu_seconds: float | None  # of its processors; steadier where others compute too
+    peak_bytes: int | None  # resident; both None where the system does not tell (Windows)
 
 
 def run_scaling(

@@ -21,7 +21,7 @@ from typer.main import get_command
 from avseg_cli.cli.config import Config, long_name, name_variables, read_config
 from avseg_cli.errors import AvsegError, InputError, debugging
 
-CONFIG = "avseg.config"   # the key of the configuration among what Click keeps for a run
+CONFIG = "avseg.config"  # the key of the configuration among what Click keeps for a run
 
 
 class Stopped(AvsegError):
@@ -67,8 +67,19 @@ app = typer.Typer(
 )
 
 # One file per command group; each registers itself on `app` in `register`.
-COMMANDS = ("segment", "info", "attention", "train", "evaluate", "ablate", "prepare", "synth", "weights", "bench",
-            "doctor")
+COMMANDS = (
+    "segment",
+    "info",
+    "attention",
+    "train",
+    "evaluate",
+    "ablate",
+    "prepare",
+    "synth",
+    "weights",
+    "bench",
+    "doctor",
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,7 +92,7 @@ def _print_version(wanted: bool) -> None:
 
 
 def _configure(context: typer.Context, file: Path | None) -> Path | None:
-    if context.resilient_parsing:   # completing a command line in the shell: no place for complaints
+    if context.resilient_parsing:  # completing a command line in the shell: no place for complaints
         return file
     config = read_config(context.command, file)
     context.default_map = config.defaults
@@ -94,7 +105,12 @@ def _global_options(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", envvar="AVSEG_CONFIG", callback=_configure, is_eager=True, metavar="FILE", show_default=False,
+            "--config",
+            envvar="AVSEG_CONFIG",
+            callback=_configure,
+            is_eager=True,
+            metavar="FILE",
+            show_default=False,
             help="Take the defaults of options from this TOML file alone. "
             "[default: ./avseg.toml, then the one in the user's configuration folder]",
         ),
@@ -143,7 +159,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         if os.getpid() == own:
             raise KeyboardInterrupt
-        signal.signal(number, signal.SIG_DFL)   # a process forked from this one ends as if nothing were set
+        signal.signal(number, signal.SIG_DFL)  # a process forked from this one ends as if nothing were set
         os.kill(os.getpid(), number)
 
     before = signal.signal(signal.SIGTERM, interrupt)

@@ -28,8 +28,10 @@ def ablate(
     ] = None,
     variants: Annotated[
         str,
-        typer.Option(help="table-6.2, table-6.3, depth, all, or variants by name (comma separated).",
-                     autocompletion=list_of("table-6.2", "table-6.3", "depth", "all")),
+        typer.Option(
+            help="table-6.2, table-6.3, depth, all, or variants by name (comma separated).",
+            autocompletion=list_of("table-6.2", "table-6.3", "depth", "all"),
+        ),
     ] = "table-6.3",
     frozen: Annotated[
         bool,
@@ -43,9 +45,7 @@ def ablate(
         str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.", autocompletion=BACKBONES)
     ] = "vit_h",
     init: Annotated[str | None, typer.Option(help="Checkpoint every variant starts from.")] = None,
-    pretrained: Annotated[
-        Path | None, typer.Option(help="Run whose pretraining stages are used (tiny).")
-    ] = None,
+    pretrained: Annotated[Path | None, typer.Option(help="Run whose pretraining stages are used (tiny).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of every stage. [default: the recipe's]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Clips per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
@@ -57,9 +57,7 @@ def ablate(
     workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder of the embeddings. [default: OUT/embeddings]")
-    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the embeddings. [default: OUT/embeddings]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout.")] = False,
     dry_run: DryRun = False,
 ) -> None:

@@ -29,10 +29,16 @@ def attention(
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, or - for one on stdin.")],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="PATH", rich_help_panel=OUT, help=(
-            "A folder, a .png (the picture alone) or a .mp4, .mov or .mkv (the video alone). Default: both,"
-            " beside VIDEO."
-        )),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            rich_help_panel=OUT,
+            help=(
+                "A folder, a .png (the picture alone) or a .mp4, .mov or .mkv (the video alone). Default: both,"
+                " beside VIDEO."
+            ),
+        ),
     ] = None,
     block: Annotated[
         int | None,

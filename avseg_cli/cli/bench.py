@@ -34,10 +34,12 @@ def bench(
     ] = None,
     parts: Annotated[
         str,
-        typer.Option(help=(
-            "Components, with commas between: of a clip's way through the model, train_1a (an epoch of stage 1a), "
-            "train_2 (a step of stage 2), startup; all for all."
-        )),
+        typer.Option(
+            help=(
+                "Components, with commas between: of a clip's way through the model, train_1a (an epoch of stage 1a), "
+                "train_2 (a step of stage 2), startup; all for all."
+            )
+        ),
     ] = "log_mel,vggish,encoder,fusion,decoder,clip",
     device: DeviceName = "auto",
     precision: Annotated[str, typer.Option(help="Ours: auto, fp32 or bf16.", autocompletion=PRECISIONS)] = "auto",
@@ -80,8 +82,10 @@ def bench(
         if plot:
             check_plot(plot)
         if dry_run:
-            say_plan([f"time avseg segment on videos of {lengths} s at {rates} masks a second"]
-                     + ([f"write {plot}"] if plot else []))
+            say_plan(
+                [f"time avseg segment on videos of {lengths} s at {rates} masks a second"]
+                + ([f"write {plot}"] if plot else [])
+            )
             return
         told = run_scaling(
             _numbers(lengths, "--lengths"), _numbers(rates, "--rates"), checkpoint or "default", device,

@@ -27,7 +27,7 @@ from avseg_cli.errors import InputError
 LOCAL_FILE = "avseg.toml"
 USER_FILE = "config.toml"
 PREFIX = "AVSEG"
-KEPT_OUT = ("config", "help", "version", "install-completion", "show-completion")   # options that configure nothing
+KEPT_OUT = ("config", "help", "version", "install-completion", "show-completion")  # options that configure nothing
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Config:
     """What the files say: ``defaults`` as Click's ``default_map`` has it, and the file each value came from."""
 
     defaults: dict[str, Any] = field(default_factory=dict)
-    origins: dict[tuple[str, ...], Path] = field(default_factory=dict)   # (command, …, parameter) -> file
+    origins: dict[tuple[str, ...], Path] = field(default_factory=dict)  # (command, …, parameter) -> file
 
     def origin(self, context: Any, parameter: str) -> Path | None:
         """The file a parameter's value came from, None where it came from elsewhere."""
@@ -123,7 +123,7 @@ def name_variables(command: Any, prefix: str = PREFIX) -> None:
     """Give every option its environment variable, AVSEG_<COMMAND>_<OPTION>, which wins over any it has already."""
     for name, option in options_of(command).items():
         own = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
-        option.show_envvar = bool(own)   # the rule is told once, the exceptions at their option
+        option.show_envvar = bool(own)  # the rule is told once, the exceptions at their option
         general = f"{prefix}_{name}".upper().replace("-", "_")
         option.envvar = list(dict.fromkeys([general, *own]))
     for name, below in getattr(command, "commands", {}).items():

@@ -15,6 +15,7 @@ DataRoot = Annotated[
 ]
 SubsetName = Annotated[
     str,
-    typer.Option(help="s4, ms3, v1s, v1m or v2, or data in that layout.",
-                 autocompletion=one_of("s4", "ms3", "v1s", "v1m", "v2")),
+    typer.Option(
+        help="s4, ms3, v1s, v1m or v2, or data in that layout.", autocompletion=one_of("s4", "ms3", "v1s", "v1m", "v2")
+    ),
 ]

@@ -12,7 +12,7 @@ from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, PrecisionName
 
-EXAMPLES = 6   # best clips on the page of --report, and as many worst
+EXAMPLES = 6  # best clips on the page of --report, and as many worst
 
 
 def register(app: typer.Typer) -> None:
@@ -25,24 +25,29 @@ def evaluate(
     split: Annotated[str, typer.Option(help="A split that the subset's csv has.")] = "test",
     checkpoint: Annotated[
         str | None,
-        typer.Option("--checkpoint", "-c", autocompletion=checkpoints,
-                     help="A checkpoint file, or default for the embedded one."),
+        typer.Option(
+            "--checkpoint", "-c", autocompletion=checkpoints, help="A checkpoint file, or default for the embedded one."
+        ),
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Score the mask PNGs in this folder instead of a model.")
     ] = None,
     prompts: Annotated[
         str | None,
-        typer.Option(help="Score SAM prompted with the truth: points:1, points:3, box:1, box:3.",
-                     autocompletion=one_of("points:1", "points:3", "box:1", "box:3")),
+        typer.Option(
+            help="Score SAM prompted with the truth: points:1, points:3, box:1, box:3.",
+            autocompletion=one_of("points:1", "points:3", "box:1", "box:3"),
+        ),
     ] = None,
     backbone: Annotated[
         str, typer.Option(help="Of the prompted SAM: vit_h, vit_l, vit_b.", autocompletion=BACKBONES)
     ] = "vit_h",
     negatives: Annotated[
         str,
-        typer.Option(help="Also with wrong sound: silence, noise, swap (comma separated).",
-                     autocompletion=list_of("silence", "noise", "swap")),
+        typer.Option(
+            help="Also with wrong sound: silence, noise, swap (comma separated).",
+            autocompletion=list_of("silence", "noise", "swap"),
+        ),
     ] = "",
     move_sound: Annotated[
         bool,
@@ -56,9 +61,7 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a page here: tables, curves, best and worst clips."),
     ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Write predicted masks here, in the authors' naming.")
-    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Write predicted masks here, in the authors' naming.")] = None,
     limit_clips: Annotated[int | None, typer.Option(help="Only the first so many clips.")] = None,
     seed: Annotated[int, typer.Option(help="Of noise, swaps and random points.")] = 0,
     device: DeviceName = "auto",

@@ -77,7 +77,7 @@ def _show(told: dict[str, Any], console: Console) -> None:
     title = Text(printable(told["input"]))
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in _lines(told):
-        table.add_row(Text(name, "bold"), Text(printable(value)))   # Text: what a file says is not markup
+        table.add_row(Text(name, "bold"), Text(printable(value)))  # Text: what a file says is not markup
     console.print(table)
     for warning in told["segment"]["warnings"]:
         console.print(Text(printable(f"note: {warning}"), "yellow"), soft_wrap=True)
@@ -101,10 +101,13 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
     lines += [(f"track {track['index']}", _track(track)) for track in told["tracks"]]
     if would["possible"]:
         masks = "masks to the end" if would["masks"] is None else f"about {would['masks']} masks"
-        lines.append(("segment would", f"hear track number {would['sound']['track']} of {would['sound']['file']}, "
-                                       f"make {masks}"))
-        lines += [(f"  {name}", out["path"] + (" (exists)" if out["exists"] else ""))
-                  for name, out in would["outputs"].items()]
+        lines.append(
+            ("segment would", f"hear track number {would['sound']['track']} of {would['sound']['file']}, make {masks}")
+        )
+        lines += [
+            (f"  {name}", out["path"] + (" (exists)" if out["exists"] else ""))
+            for name, out in would["outputs"].items()
+        ]
     return lines
 
 

@@ -14,14 +14,19 @@ from avseg_cli.cli.completion import DEVICES, PRECISIONS, checkpoints
 
 def checkpoint_option(panel: str | None = None) -> Any:
     """--checkpoint."""
-    return typer.Option(metavar="NAME|FILE", rich_help_panel=panel, autocompletion=checkpoints,
-                        help="The model: a name or a file of weights.")
+    return typer.Option(
+        metavar="NAME|FILE",
+        rich_help_panel=panel,
+        autocompletion=checkpoints,
+        help="The model: a name or a file of weights.",
+    )
 
 
 def device_option(panel: str | None = None) -> Any:
     """--device."""
-    return typer.Option(rich_help_panel=panel, autocompletion=DEVICES,
-                        help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps.")
+    return typer.Option(
+        rich_help_panel=panel, autocompletion=DEVICES, help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."
+    )
 
 
 def precision_option(panel: str | None = None) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-NO_PICTURES = ("dumb", "linux")   # terminals that might print the question rather than answer it
+NO_PICTURES = ("dumb", "linux")  # terminals that might print the question rather than answer it
 
 
 def show_picture(path: Path, console: Console) -> None:
@@ -22,7 +22,7 @@ def show_picture(path: Path, console: Console) -> None:
     if os.environ.get("TERM", "dumb") in NO_PICTURES or not all(end is not None and end.isatty() for end in ends):
         return
     if 0 in os.get_terminal_size(sys.__stdout__.fileno()):
-        return   # a terminal of no size, as some programs make for what they run
+        return  # a terminal of no size, as some programs make for what they run
     from textual_image.renderable import Image, SixelImage, TGPImage  # asks the terminal when it is imported
 
     if Image in (SixelImage, TGPImage):

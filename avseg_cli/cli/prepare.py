@@ -17,12 +17,8 @@ def register(app: typer.Typer) -> None:
 def prepare(
     data: DataRoot = None,
     subset: SubsetName = "ms3",
-    check: Annotated[
-        bool, typer.Option("--check", help="Only say what is missing or malformed, and count.")
-    ] = False,
-    log_mel: Annotated[
-        bool, typer.Option("--log-mel", help="Also write AVSBench's pickled log-mel.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is missing or malformed, and count.")] = False,
+    log_mel: Annotated[bool, typer.Option("--log-mel", help="Also write AVSBench's pickled log-mel.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
     workers: Annotated[int | None, typer.Option(help="Processes. [default: all cores]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")] = False,
@@ -44,7 +40,7 @@ def prepare(
     if data is None:
         raise InputError("prepare needs --data (or AVSEG_DATA): the folder that holds the subset's own")
     kind = find_subset(subset)
-    if dry_run and not check:   # a check writes nothing anyway
+    if dry_run and not check:  # a check writes nothing anyway
         say_plan(f"{what} {count} clips" for what, count in plan(data, kind, overwrite, log_mel).items() if count)
         return
     with progress_bar(Sharing()) as progress:
@@ -79,10 +75,6 @@ def prepare(
             console().print(item.error, markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print(json.dumps([asdict(item) for item in made], indent=1))
-    console().print(
-        ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), highlight=False
-    )
+    console().print(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), highlight=False)
     if outcomes["failed"]:
-        raise DataError(
-            f"{data}: {outcomes['failed']} of {len(made)} clips could not be prepared (listed above)"
-        )
+        raise DataError(f"{data}: {outcomes['failed']} of {len(made)} clips could not be prepared (listed above)")

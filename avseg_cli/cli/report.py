@@ -33,8 +33,13 @@ class _Speed(ProgressColumn):
 
 def progress_bar(console: Console, quiet: bool) -> Progress:
     """The bar of a video being worked on; on a terminal only."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-               _Speed(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        _Speed(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
 
@@ -108,8 +113,13 @@ class Report:
         for outcome in outcomes:
             masks = str(outcome.rendered.masks) if outcome.rendered else ""
             reason = type(outcome.error).__name__ if outcome.error else ""
-            table.add_row(escape(str(outcome.source)), Text(outcome.status, COLOURS[outcome.status]),
-                          f"{outcome.seconds:.1f}", masks, reason)
+            table.add_row(
+                escape(str(outcome.source)),
+                Text(outcome.status, COLOURS[outcome.status]),
+                f"{outcome.seconds:.1f}",
+                masks,
+                reason,
+            )
         self.console.print(table)
 
     def _about(self, outcome: Outcome) -> str:

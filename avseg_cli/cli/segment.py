@@ -33,46 +33,71 @@ def register(app: typer.Typer) -> None:
 def segment(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUTS…", help=(
-            "Videos, folders of videos, patterns, https://, s3:// or gs:// addresses, or - for a video on stdin."
-        )),
+        typer.Argument(
+            metavar="INPUTS…",
+            help=(
+                "Videos, folders of videos, patterns, https://, s3:// or gs:// addresses, or - for a video on stdin."
+            ),
+        ),
     ],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="PATH", rich_help_panel=OUT, help=(
-            "A folder (the tree of the inputs is kept), or, for one input and one format, a file. "
-            "Default: beside each input."
-        )),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            rich_help_panel=OUT,
+            help=(
+                "A folder (the tree of the inputs is kept), or, for one input and one format, a file. "
+                "Default: beside each input."
+            ),
+        ),
     ] = None,
     formats: Annotated[
         str,
-        typer.Option("--format", metavar="LIST", rich_help_panel=OUT, autocompletion=list_of(*FORMATS), help=(
-            "One or more of: overlay (clip.avseg.mp4, the video with what sounds highlighted), "
-            "masks (clip.avseg.masks/, PNGs of 0 and 255), cutout (clip.avseg.cutout.mov, ProRes 4444 with "
-            "a transparent ground), json (clip.avseg.json, times, areas, confidence and COCO RLE), and those of "
-            "the flags below. Several, with commas, cost one pass of the model."
-        )),
+        typer.Option(
+            "--format",
+            metavar="LIST",
+            rich_help_panel=OUT,
+            autocompletion=list_of(*FORMATS),
+            help=(
+                "One or more of: overlay (clip.avseg.mp4, the video with what sounds highlighted), "
+                "masks (clip.avseg.masks/, PNGs of 0 and 255), cutout (clip.avseg.cutout.mov, ProRes 4444 with "
+                "a transparent ground), json (clip.avseg.json, times, areas, confidence and COCO RLE), and those of "
+                "the flags below. Several, with commas, cost one pass of the model."
+            ),
+        ),
     ] = "overlay",
     side_by_side: Annotated[
         bool,
-        typer.Option("--side-by-side", rich_help_panel=OUT, help=(
-            "Also the original and the overlay beside each other: clip.avseg.side-by-side.mp4."
-        )),
+        typer.Option(
+            "--side-by-side",
+            rich_help_panel=OUT,
+            help=("Also the original and the overlay beside each other: clip.avseg.side-by-side.mp4."),
+        ),
     ] = False,
     preview: Annotated[
         bool,
-        typer.Option("--preview", rich_help_panel=OUT, help=(
-            "Also a contact sheet: clip.avseg.preview.png, frames with overlay and the waveform below; terminals "
-            "that can (kitty, iTerm2, any with sixel graphics) show it at once."
-        )),
+        typer.Option(
+            "--preview",
+            rich_help_panel=OUT,
+            help=(
+                "Also a contact sheet: clip.avseg.preview.png, frames with overlay and the waveform below; terminals "
+                "that can (kitty, iTerm2, any with sixel graphics) show it at once."
+            ),
+        ),
     ] = False,
     report_page: Annotated[
         bool,
-        typer.Option("--report", rich_help_panel=OUT, help=(
-            "Also a page for the browser: clip.avseg.html, the video with its overlay on and off, a timeline of "
-            "what was heard, and the seconds where the source changes. For several inputs also index.avseg.html, "
-            "which leads to all of them."
-        )),
+        typer.Option(
+            "--report",
+            rich_help_panel=OUT,
+            help=(
+                "Also a page for the browser: clip.avseg.html, the video with its overlay on and off, a timeline of "
+                "what was heard, and the seconds where the source changes. For several inputs also index.avseg.html, "
+                "which leads to all of them."
+            ),
+        ),
     ] = False,
     checkpoint: Annotated[str, checkpoint_option(HOW)] = "default",
     fps: Annotated[
@@ -80,16 +105,23 @@ def segment(
     ] = 1.0,
     consecutive: Annotated[
         bool,
-        typer.Option("--consecutive", rich_help_panel=HOW, help=(
-            "With --fps above 1: clips of neighbouring frames, rather than of frames one second apart as in training."
-        )),
+        typer.Option(
+            "--consecutive",
+            rich_help_panel=HOW,
+            help=(
+                "With --fps above 1: clips of neighbouring frames, rather than of frames one second apart as in training."
+            ),
+        ),
     ] = False,
     stride: Annotated[
         int,
-        typer.Option(rich_help_panel=HOW, help=(
-            "Frames from one clip to the next. Overlapping clips are averaged: 1 is steadiest, 5 (no overlap) is "
-            "a little faster. Frames are encoded once either way."
-        )),
+        typer.Option(
+            rich_help_panel=HOW,
+            help=(
+                "Frames from one clip to the next. Overlapping clips are averaged: 1 is steadiest, 5 (no overlap) is "
+                "a little faster. Frames are encoded once either way."
+            ),
+        ),
     ] = 1,
     threshold: Annotated[
         float, typer.Option(rich_help_panel=HOW, help="Probability from which a pixel counts as sounding.")
@@ -102,15 +134,24 @@ def segment(
     ] = None,
     jobs: Annotated[
         int,
-        typer.Option("--jobs", "-j", min=1, metavar="N", rich_help_panel=HOW, help=(
-            "Videos segmented at once, each by a process with a model and its share of the cores."
-        )),
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            rich_help_panel=HOW,
+            help=("Videos segmented at once, each by a process with a model and its share of the cores."),
+        ),
     ] = 1,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", rich_help_panel=HOW, help=(
-            "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or local. Needs avseg[cluster]."
-        )),
+        typer.Option(
+            metavar="ADDRESS",
+            rich_help_panel=HOW,
+            help=(
+                "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or local. Needs avseg[cluster]."
+            ),
+        ),
     ] = None,
     ray_cpus: Annotated[
         float, typer.Option(min=0.01, rich_help_panel=HOW, help="Cores of each of the cluster's workers.")
@@ -131,19 +172,22 @@ def segment(
     color: Annotated[
         str, typer.Option(metavar="RRGGBB", rich_help_panel=LOOK, help="Colour of the highlight.")
     ] = "ff2d78",
-    opacity: Annotated[
-        float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="Of the colour, 0 to 1.")
-    ] = 0.45,
+    opacity: Annotated[float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="Of the colour, 0 to 1.")] = 0.45,
     dim: Annotated[
         float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="How much to darken what does not sound, 0 to 1.")
     ] = 0.3,
     contour: Annotated[bool, typer.Option(rich_help_panel=LOOK, help="Draw a line around what sounds.")] = True,
     encoder: Annotated[
         str | None,
-        typer.Option(metavar="NAME[:KEY=VALUE…]", rich_help_panel=OUT, autocompletion=ENCODERS, help=(
-            "Encoder of the overlay and of --side-by-side: any of PyAV's FFmpeg (libx264, libx265, libsvtav1, "
-            "h264_nvenc, hevc_videotoolbox, …), or else of your own ffmpeg. Default: H.264 by libx264."
-        )),
+        typer.Option(
+            metavar="NAME[:KEY=VALUE…]",
+            rich_help_panel=OUT,
+            autocompletion=ENCODERS,
+            help=(
+                "Encoder of the overlay and of --side-by-side: any of PyAV's FFmpeg (libx264, libx265, libsvtav1, "
+                "h264_nvenc, hevc_videotoolbox, …), or else of your own ffmpeg. Default: H.264 by libx264."
+            ),
+        ),
     ] = None,
     overwrite: Overwrite = False,
     skip_existing: Annotated[
@@ -185,17 +229,37 @@ def segment(
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
     index = _index([paths["report"] for paths in outputs if "report" in paths], output, overwrite or skip_existing)
-    settings = Settings(fps, consecutive, stride, start, duration, threshold, batch_size,
-                        _style(color, opacity, dim, contour), _codecs(encoder))
+    settings = Settings(
+        fps,
+        consecutive,
+        stride,
+        start,
+        duration,
+        threshold,
+        batch_size,
+        _style(color, opacity, dim, contour),
+        _codecs(encoder),
+    )
     if ray is not None:
         checkpoint = everywhere(checkpoint) if os.path.exists(checkpoint) else checkpoint
         audio = audio and Path(everywhere(audio))
-    batch = Batch(partial(_load, checkpoint, device, precision), settings, checkpoint, audio, audio_track,
-                  overwrite, skip_existing, dry_run)
+    batch = Batch(
+        partial(_load, checkpoint, device, precision),
+        settings,
+        checkpoint,
+        audio,
+        audio_track,
+        overwrite,
+        skip_existing,
+        dry_run,
+    )
     with Report(len(sources), quiet, as_json) as report:
         work = list(zip(sources, outputs, strict=True))
-        runs = run_jobs(batch, work, report, jobs) if ray is None else run_ray(
-            batch, work, report, ray, ray_cpus, ray_gpus)
+        runs = (
+            run_jobs(batch, work, report, jobs)
+            if ray is None
+            else run_ray(batch, work, report, ray, ray_cpus, ray_gpus)
+        )
         outcomes = list(runs)
     if len(outcomes) == 1 and outcomes[0].error:
         raise outcomes[0].error

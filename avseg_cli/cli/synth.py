@@ -23,9 +23,7 @@ def synth(
     media: Annotated[
         Path | None, typer.Option(help="A folder filled by avseg synth fetch; stands for the five below.")
     ] = None,
-    objects: Annotated[
-        Path | None, typer.Option(help="Cut-outs with alpha, a subfolder per category.")
-    ] = None,
+    objects: Annotated[Path | None, typer.Option(help="Cut-outs with alpha, a subfolder per category.")] = None,
     sounds: Annotated[Path | None, typer.Option(help="Recordings, a subfolder per category.")] = None,
     backgrounds: Annotated[Path | None, typer.Option(help="Photographs to put the cut-outs on.")] = None,
     distractors: Annotated[Path | None, typer.Option(help="Cut-outs of things that never sound.")] = None,
@@ -42,9 +40,7 @@ def synth(
     ] = "80/10/10",
     size: Annotated[int, typer.Option(help="Side of the frames in pixels.")] = 224,
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
-    mp4: Annotated[
-        bool, typer.Option("--mp4", help="Also make real videos, and take the frames from them.")
-    ] = False,
+    mp4: Annotated[bool, typer.Option("--mp4", help="Also make real videos, and take the frames from them.")] = False,
     mp4_size: Annotated[str, typer.Option(help="Width and height of those videos in pixels.")] = "480x360",
     dry_run: DryRun = False,
 ) -> None:

@@ -23,32 +23,26 @@ def register(app: typer.Typer) -> None:
 def train(
     data: DataRoot = None,
     subset: SubsetName = "ms3",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of the run; each stage gets one in it.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the run; each stage gets one in it.")] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="Continue the run in this folder, with its own options.")
     ] = None,
     stage: Annotated[
         str,
-        typer.Option(help="all, pretrain, or stages by name: pretrain-sound,pretrain-image,1a,1b,2.",
-                     autocompletion=list_of("all", "pretrain", "pretrain-sound", "pretrain-image", "1a", "1b", "2")),
+        typer.Option(
+            help="all, pretrain, or stages by name: pretrain-sound,pretrain-image,1a,1b,2.",
+            autocompletion=list_of("all", "pretrain", "pretrain-sound", "pretrain-image", "1a", "1b", "2"),
+        ),
     ] = "all",
     backbone: Annotated[
         str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.", autocompletion=BACKBONES)
     ] = "vit_h",
     init: Annotated[
         str | None,
-        typer.Option(
-            help="Checkpoint to start from (a warm start from another subset, or an earlier stage)."
-        ),
+        typer.Option(help="Checkpoint to start from (a warm start from another subset, or an earlier stage)."),
     ] = None,
-    init_adapters: Annotated[
-        str | None, typer.Option(help="Checkpoint whose adapters stage 2 starts from.")
-    ] = None,
-    pretrained: Annotated[
-        Path | None, typer.Option(help="Another run whose pretraining stages are used.")
-    ] = None,
+    init_adapters: Annotated[str | None, typer.Option(help="Checkpoint whose adapters stage 2 starts from.")] = None,
+    pretrained: Annotated[Path | None, typer.Option(help="Another run whose pretraining stages are used.")] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.")
     ] = None,
@@ -63,16 +57,12 @@ def train(
         str | None,
         typer.Option(help="constant (paper) or cosine.", autocompletion=one_of("constant", "cosine")),
     ] = None,
-    warmup: Annotated[
-        float | None, typer.Option(help="Share of the steps with a rising learning rate.")
-    ] = None,
+    warmup: Annotated[float | None, typer.Option(help="Share of the steps with a rising learning rate.")] = None,
     loss: Annotated[
         str | None,
         typer.Option(help="bce (paper) or bce+iou (SAMA-AVS).", autocompletion=one_of("bce", "bce+iou")),
     ] = None,
-    augment: Annotated[
-        bool | None, typer.Option("--augment/--no-augment", help="Crop, flip and colour.")
-    ] = None,
+    augment: Annotated[bool | None, typer.Option("--augment/--no-augment", help="Crop, flip and colour.")] = None,
     patience: Annotated[
         int | None, typer.Option(help="Stop after this many validations without a better score.")
     ] = None,
@@ -84,16 +74,16 @@ def train(
     depth: Annotated[int | None, typer.Option(help="ST-BAVA blocks (paper: 5 for S4, 7 for MS3).")] = None,
     fusion: Annotated[
         str | None,
-        typer.Option(help="stbava, none, tpavi, han, cmran or jca.",
-                     autocompletion=one_of("stbava", "none", "tpavi", "han", "cmran", "jca")),
+        typer.Option(
+            help="stbava, none, tpavi, han, cmran or jca.",
+            autocompletion=one_of("stbava", "none", "tpavi", "han", "cmran", "jca"),
+        ),
     ] = None,
     temporal: Annotated[bool, typer.Option("--temporal/--no-temporal", help="Attention over time.")] = True,
     bidirectional: Annotated[
         bool, typer.Option("--bidirectional/--no-bidirectional", help="Sound updated by vision.")
     ] = True,
-    adapters: Annotated[
-        bool, typer.Option("--adapters/--no-adapters", help="Audio adapters in the encoder.")
-    ] = True,
+    adapters: Annotated[bool, typer.Option("--adapters/--no-adapters", help="Audio adapters in the encoder.")] = True,
     image_size: Annotated[
         int | None, typer.Option(help="Side of the model's input in pixels (backbones from nothing only).")
     ] = None,
@@ -103,9 +93,7 @@ def train(
     device: DeviceName = "auto",
     precision: PrecisionName = "auto",
     validate_every: Annotated[int, typer.Option(help="Epochs between validations.")] = 1,
-    save_minutes: Annotated[
-        float, typer.Option(help="Minutes between saved states, besides one an epoch.")
-    ] = 5.0,
+    save_minutes: Annotated[float, typer.Option(help="Minutes between saved states, besides one an epoch.")] = 5.0,
     cache: Annotated[
         Path | None, typer.Option(help="Folder of stage 1a's embeddings. [default: OUT/embeddings]")
     ] = None,
@@ -136,9 +124,7 @@ def train(
             _report(resume)
         return
     if data is None or out is None:
-        raise InputError(
-            "training needs --data (or AVSEG_DATA) and --out, or --resume with the folder of a run"
-        )
+        raise InputError("training needs --data (or AVSEG_DATA) and --out, or --resume with the folder of a run")
     options = TrainOptions(
         data=str(data), subset=subset, out=str(out), stages=_stages(stage), backbone=backbone, init=init,
         init_adapters=init_adapters,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-OUT = "What is written"   # the panel of these
+OUT = "What is written"  # the panel of these
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="Say nothing but errors.")]

@@ -49,8 +49,9 @@ def list_weights(as_json: AsJson = False) -> None:
 def download(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME…", autocompletion=public_weights,
-                       help='Names from "avseg weights list", or "all".'),
+        typer.Argument(
+            metavar="NAME…", autocompletion=public_weights, help='Names from "avseg weights list", or "all".'
+        ),
     ],
     mirror: Annotated[
         str | None,
@@ -60,9 +61,7 @@ def download(
         Path | None,
         typer.Option("--from", metavar="FOLDER", help="Take the files from a folder; no network is used."),
     ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", envvar="AVSEG_OFFLINE", help="Never use the network.")
-    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", envvar="AVSEG_OFFLINE", help="Never use the network.")] = False,
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="Allow a mirror on plain http; checksums still pin what comes."),
@@ -70,9 +69,7 @@ def download(
     timeout: Annotated[
         float, typer.Option(min=0.1, metavar="SECONDS", help="Try again after so long without a byte.")
     ] = 30.0,
-    tries: Annotated[
-        int, typer.Option(min=1, help="Give up after so many attempts in a row that bring nothing.")
-    ] = 6,
+    tries: Annotated[int, typer.Option(min=1, help="Give up after so many attempts in a row that bring nothing.")] = 6,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -105,8 +102,9 @@ def download(
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME…]", autocompletion=public_weights,
-                       help="Only these; all that are here by default."),
+        typer.Argument(
+            metavar="[NAME…]", autocompletion=public_weights, help="Only these; all that are here by default."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -258,9 +256,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     colours = {"verified": "[green]yes", "damaged": "[red]damaged", "unverified": "not yet", "missing": ""}
     for row in rows:
         size = size_text(row["bytes"]) if row["bytes"] else "?"
-        table.add_row(
-            row["name"], size, "yes" if row["present"] else "no", colours[row["state"]], row["purpose"]
-        )
+        table.add_row(row["name"], size, "yes" if row["present"] else "no", colours[row["state"]], row["purpose"])
     console = _stderr()
     console.print(table)
     _say(console, f"cache folder: {cache_dir()}")

@@ -30,9 +30,7 @@ class Report:
         return not self.missing and not self.malformed
 
 
-def check_root(
-    data_root: str | Path, subset: Subset, track: Callable[[list[Clip]], Iterable[Clip]] = iter
-) -> Report:
+def check_root(data_root: str | Path, subset: Subset, track: Callable[[list[Clip]], Iterable[Clip]] = iter) -> Report:
     """Open every file of a subset. ``track`` may wrap the clips in a progress bar.
 
     Raises ``DataError`` when the root itself is wrong.

@@ -10,8 +10,8 @@ from avseg_cli.data.subsets import SPLITS, Subset, subset_folder
 from avseg_cli.errors import DataError
 from avseg_cli.json_text import parse_json
 
-PATH_COLUMNS = ("name", "split", "category", "uid")   # what becomes part of a path
-NEEDED = {"s4": ("split", "category"), "ms3": ("split",), "avss": ("split",)}   # columns of each layout's csv
+PATH_COLUMNS = ("name", "split", "category", "uid")  # what becomes part of a path
+NEEDED = {"s4": ("split", "category"), "ms3": ("split",), "avss": ("split",)}  # columns of each layout's csv
 
 
 @dataclass(frozen=True)

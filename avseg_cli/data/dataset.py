@@ -163,9 +163,7 @@ def load_batches(
     return iter(loader)
 
 
-def read_labels(
-    data_root: str | Path, subset: Subset, clips: Sequence[Clip], categories: list[str]
-) -> Tensor:
+def read_labels(data_root: str | Path, subset: Subset, clips: Sequence[Clip], categories: list[str]) -> Tensor:
     """Which category sounds in which second, seen or not: float (clips, T, categories), from ``manifest.jsonl``.
 
     Raises ``DataError`` when the manifest is missing or does not have a clip.
@@ -173,9 +171,7 @@ def read_labels(
     folder = subset_folder(data_root, subset)
     paths = [path for path in (folder / "manifest.jsonl", folder.parent / "manifest.jsonl") if path.is_file()]
     if not paths:
-        raise DataError(
-            f"{folder}: no manifest.jsonl; this needs data made by `avseg synth`, which writes it"
-        )
+        raise DataError(f"{folder}: no manifest.jsonl; this needs data made by `avseg synth`, which writes it")
     rows = _manifest(paths[0])
     number = {name: i for i, name in enumerate(categories)}
     labels = torch.zeros(len(clips), len(clips[0].frames), len(categories))

@@ -48,9 +48,7 @@ class EmbeddingCache:
         self._chunks_done = np.memmap(folder / "done.u8", np.uint8, mode, shape=(-(-shape[0] // CHUNK),))
 
     @classmethod
-    def prepared(
-        cls, root: Path, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup
-    ) -> EmbeddingCache:
+    def prepared(cls, root: Path, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup) -> EmbeddingCache:
         """The cache for these clips under ``root``, with what it lacks computed now.
 
         Raises ``OutputError`` when the disk has no room.
@@ -74,15 +72,11 @@ class EmbeddingCache:
     @torch.inference_mode()
     def _fill(self, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup) -> None:
         sharing = setup.sharing
-        missing = [c for c in range(len(self._chunks_done)) if not self._chunks_done[c]][
-            sharing.rank :: sharing.world
-        ]
+        missing = [c for c in range(len(self._chunks_done)) if not self._chunks_done[c]][sharing.rank :: sharing.world]
         for chunk in setup.track(missing, "embedding frames"):
             first = chunk * CHUNK
             for offset, clip in enumerate(clips[first : first + CHUNK]):
-                frames = prepare_frames(
-                    torch.from_numpy(read_frames(clip)).to(setup.device), model.config.image_size
-                )
+                frames = prepare_frames(torch.from_numpy(read_frames(clip)).to(setup.device), model.config.image_size)
                 with setup.autocast():
                     values = model.embed_frames(frames, None).float()
                 if not torch.isfinite(values).all():
@@ -106,9 +100,7 @@ def _key(model: AvsegModel, clips: Sequence[Clip], dtype: torch.dtype) -> str:
             try:
                 status = path.stat()
             except OSError as error:
-                raise DataError(
-                    f"{path}: missing; `avseg prepare --check` lists what a data root lacks"
-                ) from error
+                raise DataError(f"{path}: missing; `avseg prepare --check` lists what a data root lacks") from error
             digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()[:32]
 

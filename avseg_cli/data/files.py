@@ -15,7 +15,7 @@ from avseg_cli.errors import CheckpointError, DataError
 from avseg_cli.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, clip_log_mel
 from avseg_cli.model.state_files import load_tensors_only
 
-MAX_PICKLED_LOG_MEL = 16 << 20   # bytes; ten seconds of AVSBench take a quarter of a megabyte
+MAX_PICKLED_LOG_MEL = 16 << 20  # bytes; ten seconds of AVSBench take a quarter of a megabyte
 
 
 def read_image(path: Path, mode: str | None = None) -> np.ndarray:

@@ -63,9 +63,7 @@ def subset_folder(data_root: str | Path, subset: Subset) -> Path:
             return folder
     expected = "/".join(part for part in (subset.folder, subset.metadata) if part)
     if not root.is_dir():
-        raise DataError(
-            f"{root}: no such data folder; --data (or AVSEG_DATA) is the folder that holds {expected}"
-        )
+        raise DataError(f"{root}: no such data folder; --data (or AVSEG_DATA) is the folder that holds {expected}")
     found = sorted(path.name for path in root.iterdir())[:8]
     raise DataError(
         f"{root}: not a data root for {subset.name}: expected {expected} there ({LAYOUTS[subset.layout]}), "

@@ -21,10 +21,10 @@ FIRE = (
 )  # fmt: skip
 LESS = ((0.0, (70, 110, 160)), (0.5, (45, 130, 215)), (1.0, (120, 225, 255)))
 MORE = ((0.0, (160, 110, 70)), (0.5, (240, 130, 30)), (1.0, (255, 240, 150)))
-STEPS = 255        # odd: the middle is exactly an even share
-PICTURE = 0.5       # brightness of the grey picture under the heat
-COVER = 0.9         # opacity of the strongest heat
-FLOOR = -4.6        # log-mel of silence: the logarithm of 0.01
+STEPS = 255  # odd: the middle is exactly an even share
+PICTURE = 0.5  # brightness of the grey picture under the heat
+COVER = 0.9  # opacity of the strongest heat
+FLOOR = -4.6  # log-mel of silence: the logarithm of 0.01
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from avseg_cli.media.movie import H264, Movie
 from avseg_cli.media.overlay import Timeline
 from avseg_cli.media.video import BT709, LIMITED_RANGE, Picture, Video
 
-MAIN = (640, 480)        # pixels at most, of the picture
-PANEL = (256, 192)       # of a map
-LEAST_PANEL = 90         # pixels of height
-HEIGHT = 860             # of the rows of panels, at most
+MAIN = (640, 480)  # pixels at most, of the picture
+PANEL = (256, 192)  # of a map
+LEAST_PANEL = 90  # pixels of height
+HEIGHT = 860  # of the rows of panels, at most
 MARGIN, GAP, LABELS, TOP, LETTERS, SMALL = 24, 6, 150, 64, 20, 15
 SOUND, BAR = 150, 16
 HEADINGS = {"space": "Where the sound looks", "time": "When the sound looks", "listening": "Which sound pixels hear"}

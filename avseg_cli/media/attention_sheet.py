@@ -21,11 +21,11 @@ from avseg_cli.media.attention_board import (
     sound_strip,
 )  # fmt: skip
 
-CELL = (200, 160)             # pixels at most, of one map
-GAP, BETWEEN = 6, 60          # pixels between cells, and between groups of columns
+CELL = (200, 160)  # pixels at most, of one map
+GAP, BETWEEN = 6, 60  # pixels between cells, and between groups of columns
 MARGIN, LABELS = 40, 250
 TITLE, WORDS, SMALL = 40, 24, 19
-SOUND, BAR = 170, 24          # heights
+SOUND, BAR = 170, 24  # heights
 
 SPACE = ("Where the sound looks", "each second's sound over the pixels of its own frame")
 TIME = ("When the sound looks", "at each pixel: the sound on its own frame, among the {} frames")

@@ -15,9 +15,9 @@ from avseg_cli.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 from avseg_cli.media.container import Damage, decode, demux, open_input, seek
 from avseg_cli.media.video import Sound
 
-GAP = 0.05         # seconds between sound frames that count as a hole rather than rounding
-SET_BACK = 1.0     # seconds backwards that mean the file's clock was reset
-PREROLL = 0.5      # seconds decoded before the first sound wanted, for decoders to settle
+GAP = 0.05  # seconds between sound frames that count as a hole rather than rounding
+SET_BACK = 1.0  # seconds backwards that mean the file's clock was reset
+PREROLL = 0.5  # seconds decoded before the first sound wanted, for decoders to settle
 
 
 class SoundReader:
@@ -29,9 +29,9 @@ class SoundReader:
 
     def __init__(self, sound: Sound, start: float = 0.0) -> None:
         self.damage = Damage()
-        self._pieces: list[tuple[int, np.ndarray]] = []   # (first sample, samples), in order of time
+        self._pieces: list[tuple[int, np.ndarray]] = []  # (first sample, samples), in order of time
         self._incoming = self._resampled(sound, start)
-        self._end: int | None = None                      # sample after the last one read; None before the first
+        self._end: int | None = None  # sample after the last one read; None before the first
         self._finished = False
 
     def second(self, end: float) -> np.ndarray:

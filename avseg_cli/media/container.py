@@ -33,9 +33,9 @@ MAX_DEMUX_ERRORS = 200  # in a row; beyond this nothing more can be read
 class Damage:
     """What could not be read as it should have been, counted while reading."""
 
-    packets: int = 0        # could not be decoded
-    frames: int = 0         # decoded with errors, shown as the decoder concealed them
-    timestamps: int = 0     # frames left out because their time repeated or ran backwards
+    packets: int = 0  # could not be decoded
+    frames: int = 0  # decoded with errors, shown as the decoder concealed them
+    timestamps: int = 0  # frames left out because their time repeated or ran backwards
     notes: list[str] = field(default_factory=list)
 
     def warnings(self) -> list[str]:
@@ -61,11 +61,9 @@ def open_input(path: Path) -> InputContainer:
         # the absolute path cannot be mistaken for a protocol ("a:b.mp4") nor for an option
         container = av.open(os.path.abspath(path), metadata_errors="replace", options=LOCAL)
     except InvalidDataError as error:
-        raise InputError(
-            f"{path}: not a video, or a file cut off before its index; get a whole copy of it"
-        ) from error
+        raise InputError(f"{path}: not a video, or a file cut off before its index; get a whole copy of it") from error
     except PermissionError as error:
-        if _can_be_read(path):   # FFmpeg's own refusal of what a list of files names
+        if _can_be_read(path):  # FFmpeg's own refusal of what a list of files names
             raise _refers(path) from error
         raise InputError(f"{path}: may not be read (permission denied)") from error
     except (FFmpegError, OSError) as error:
@@ -145,8 +143,9 @@ def audio_stream(container: InputContainer, path: Path, track: int | None, relat
 
 def clock_zero(container: InputContainer) -> Fraction:
     """The container's time, in seconds, that counts as 0: when its first picture or sound starts."""
-    streams = [s for s in (*container.streams.video, *container.streams.audio)
-               if s.start_time is not None and s.time_base]
+    streams = [
+        s for s in (*container.streams.video, *container.streams.audio) if s.start_time is not None and s.time_base
+    ]
     streams = [s for s in streams if not s.disposition & Disposition.attached_pic]
     starts = [s.start_time * s.time_base for s in streams]
     if starts and min(starts) >= 0:

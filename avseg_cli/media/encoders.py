@@ -17,8 +17,8 @@ from av.error import FFmpegError
 from avseg_cli.errors import InputError, OutputError
 from avseg_cli.media.movie import H264, Codec
 
-TRIAL = (320, 240)   # pixels; hardware refuses much smaller pictures
-PATIENCE = 60.0      # seconds a trial may take
+TRIAL = (320, 240)  # pixels; hardware refuses much smaller pictures
+PATIENCE = 60.0  # seconds a trial may take
 SOFTWARE_FORMATS = ("yuv420p", "nv12")
 
 # About what libx264 gives at crf 18 to 20: close to the source by eye. Others are taken with their own defaults.
@@ -65,7 +65,7 @@ def choose_encoder(text: str) -> Codec:
 
 def library_codec(name: str, options: dict[str, str]) -> Codec | str:
     """The encoder of PyAV's libraries, or why it cannot be used."""
-    os.environ.setdefault("SVT_LOG", "1")   # this library talks on stderr unless told to keep to errors
+    os.environ.setdefault("SVT_LOG", "1")  # this library talks on stderr unless told to keep to errors
     try:
         context = av.CodecContext.create(name, "w")
     except (av.codec.codec.UnknownCodecError, ValueError):
@@ -103,8 +103,9 @@ def _program_codec(name: str, options: dict[str, str]) -> Codec | str:
     trial = upload_to_card(picture, name).output("-", format="null", vcodec=name, vframes=1, **options)
     command = ffmpeg.compile(trial.global_args("-hide_banner", "-loglevel", "error"), cmd=program)
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE,
-                             stdin=subprocess.DEVNULL)
+        ran = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE, stdin=subprocess.DEVNULL
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{program} cannot be run ({type(error).__name__})"
     if ran.returncode:

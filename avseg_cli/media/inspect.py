@@ -13,8 +13,8 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 from avseg_cli.media.container import Damage, clock_zero, decode, demux, open_input, video_stream
 from avseg_cli.media.video import HDR_TRANSFERS, Video
 
-LOOKED_AT = 3000      # frames whose times are read, at most: a long video takes no longer than a short one
-JITTER = 0.0021       # seconds: Matroska rounds the times of a constant rate to milliseconds
+LOOKED_AT = 3000  # frames whose times are read, at most: a long video takes no longer than a short one
+JITTER = 0.0021  # seconds: Matroska rounds the times of a constant rate to milliseconds
 MATRICES = {0: "RGB", 1: "BT.709", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020"}
 
 
@@ -45,8 +45,12 @@ def _track(container: InputContainer, stream: Stream, zero: float) -> dict[str, 
     if context and context.bit_rate:
         facts["bit_rate"] = context.bit_rate
     if stream.type == "audio" and context:
-        facts |= {"number": list(container.streams.audio).index(stream) + 1, "sample_rate": stream.rate,
-                  "channels": stream.channels, "layout": stream.layout.name}
+        facts |= {
+            "number": list(container.streams.audio).index(stream) + 1,
+            "sample_rate": stream.rate,
+            "channels": stream.channels,
+            "layout": stream.layout.name,
+        }
     elif stream.type == "video" and context:
         facts |= {"stored_size": [context.width, context.height]}
     return facts
@@ -71,8 +75,12 @@ def timing(path: Path) -> dict[str, Any]:
     if not steps:
         return {"frames_looked_at": len(times), "variable": None}
     variable = max(steps) - min(steps) > max(2 * JITTER, 0.1 * median(steps))
-    return {"frames_looked_at": len(times), "variable": variable, "shortest": round(min(steps), 6),
-            "longest": round(max(steps), 6)}
+    return {
+        "frames_looked_at": len(times),
+        "variable": variable,
+        "shortest": round(min(steps), 6),
+        "longest": round(max(steps), 6),
+    }
 
 
 def interlaced(path: Path) -> bool:

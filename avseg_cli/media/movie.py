@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from avseg_cli.media.program import ProgramEncoder
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
-UNPLAYABLE = ("vorbis",)   # FFmpeg writes it into MP4, but players do not hear it there
-USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}   # by channels
+UNPLAYABLE = ("vorbis",)  # FFmpeg writes it into MP4, but players do not hear it there
+USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
 
@@ -51,7 +51,7 @@ H264 = (
     Codec("mpeg4", "yuv420p", {"qscale": "3"}),
 )
 PRORES_4444 = (
-    Codec("prores", "yuva444p10le", {"profile": "4", "vendor": "apl0"}),   # five times as fast as the other
+    Codec("prores", "yuva444p10le", {"profile": "4", "vendor": "apl0"}),  # five times as fast as the other
     Codec("prores_ks", "yuva444p10le", {"profile": "4", "alpha_bits": "16", "vendor": "apl0"}),
 )
 
@@ -80,7 +80,7 @@ class Movie:
         self._copied_sound = copied_sound
         self.codec = available(codecs)
         self.frames = 0
-        self.left_out = 0   # packets of sound too damaged to be written
+        self.left_out = 0  # packets of sound too damaged to be written
         self._offset = round(Fraction(span[0]) / video.time_base)
         self._container: OutputContainer | None = None
         self._sound = SoundPackets(video.sound, *span) if video.sound else None
@@ -90,7 +90,7 @@ class Movie:
         if self.codec.program:
             from avseg_cli.media.program import ProgramEncoder
 
-            self._program = ProgramEncoder(path, video, self.codec)   # the container waits for what it makes
+            self._program = ProgramEncoder(path, video, self.codec)  # the container waits for what it makes
         else:
             self._open()
 
@@ -103,8 +103,10 @@ class Movie:
             try:
                 self._open_with(made, copy=False)
             except (ValueError, ArgumentError) as error:
-                raise OutputError(f"{self.path}: this kind of file does not take pictures of {self.codec.name}; "
-                                  "give -o FILE.mkv, or another --encoder") from error
+                raise OutputError(
+                    f"{self.path}: this kind of file does not take pictures of {self.codec.name}; "
+                    "give -o FILE.mkv, or another --encoder"
+                ) from error
 
     def _open_with(self, made: Stream | None, copy: bool) -> None:
         container_format = CONTAINERS[self.path.suffix.lower()]
@@ -135,14 +137,14 @@ class Movie:
         return stream
 
     def _add_made(self, made: Stream) -> Stream:
-        stream = self._container.add_stream_from_template(made, opaque=True)   # by codec: it may have no encoder here
+        stream = self._container.add_stream_from_template(made, opaque=True)  # by codec: it may have no encoder here
         stream.time_base = made.time_base
         self._tag(stream)
         return stream
 
     def _tag(self, stream: Stream) -> None:
         if "hevc" in self.codec.name or self.codec.name == "libx265":
-            stream.codec_context.codec_tag = "hvc1"   # Apple's players know HEVC by this name alone
+            stream.codec_context.codec_tag = "hvc1"  # Apple's players know HEVC by this name alone
 
     def _add_copy(self, template: Stream) -> Stream:
         if self._copied_sound is not None and template.codec_context.name not in self._copied_sound:
@@ -209,7 +211,7 @@ class Movie:
             self._waiting = None
             try:
                 self._container.mux(packet)
-            except (InvalidDataError, ArgumentError):   # muxers look into some codecs' packets
+            except (InvalidDataError, ArgumentError):  # muxers look into some codecs' packets
                 self.left_out += 1
 
     def _sound_packets(self, copy: bool) -> Iterator[Packet]:

@@ -19,8 +19,8 @@ from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED,
 from avseg_cli.results import logit
 from avseg_cli.transforms import upsample_logits
 
-EDGE = 2.0          # slope of the mask's soft edge, in units of opacity per unit of logit
-LUMA = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}   # weights of red and blue by matrix; the others are BT.601's
+EDGE = 2.0  # slope of the mask's soft edge, in units of opacity per unit of logit
+LUMA = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # weights of red and blue by matrix; the others are BT.601's
 BT601_LUMA = (0.299, 0.114)
 
 
@@ -28,9 +28,9 @@ BT601_LUMA = (0.299, 0.114)
 class Style:
     """How the overlay looks: a wash of colour over what sounds, a contour around it, the rest dimmed."""
 
-    color: tuple[int, int, int] = (255, 45, 120)   # RGB
-    opacity: float = 0.45      # of the colour over the mask, 0 to 1
-    dim: float = 0.3           # how much darker the rest becomes while something sounds, 0 to 1
+    color: tuple[int, int, int] = (255, 45, 120)  # RGB
+    opacity: float = 0.45  # of the colour over the mask, 0 to 1
+    dim: float = 0.3  # how much darker the rest becomes while something sounds, 0 to 1
     contour: bool = True
 
 
@@ -62,7 +62,7 @@ class Upsampler:
     def __init__(self, low_res: int, image_size: int, size: tuple[int, int]) -> None:
         self.size, self.low_res = size, low_res
         steps = torch.eye(low_res)[:, :, None]  # each unit row, as a picture one pixel wide
-        self.rows = upsample_logits(steps, image_size, (size[0], 1))[:, :, 0].T.contiguous().numpy()   # (H, h)
+        self.rows = upsample_logits(steps, image_size, (size[0], 1))[:, :, 0].T.contiguous().numpy()  # (H, h)
         steps = torch.eye(low_res)[:, None, :]
         self.columns = upsample_logits(steps, image_size, (1, size[1]))[:, 0, :].contiguous().numpy()  # (w, W)
 
@@ -73,9 +73,7 @@ class Upsampler:
 
     def region(self, wanted: np.ndarray, margin: int) -> tuple[slice, slice]:
         """Rows and columns, with even ends, that hold all True low-resolution cells and ``margin`` pixels more."""
-        return tuple(
-            _reach(wanted.any(1 - axis), self.low_res, self.size[axis], margin) for axis in (0, 1)
-        )
+        return tuple(_reach(wanted.any(1 - axis), self.low_res, self.size[axis], margin) for axis in (0, 1))
 
 
 def _reach(wanted: np.ndarray, low: int, full: int, margin: int) -> slice:
@@ -93,7 +91,7 @@ class Highlighter:
         self.upsampler = Upsampler(low_res, image_size, (self.height, self.width))
         self.black = 0 if video.full_range else 16
         self.tint = to_yuv(style.color, video)
-        self.line = max(2, round(min(video.size) / 300)) if style.contour else 0   # pixels
+        self.line = max(2, round(min(video.size) / 300)) if style.contour else 0  # pixels
 
     def draw(self, planes: list[np.ndarray], logits: np.ndarray) -> None:
         """Highlight in place: planes are writable uint8 Y (H, W), U and V (H/2, W/2)."""
@@ -127,10 +125,10 @@ class Highlighter:
         half = _half(region)
         share = alpha[::2, ::2].astype(np.int16)
         share *= round(self.style.opacity * 128)
-        share >>= 8    # 0 to 127, in 1/128
+        share >>= 8  # 0 to 127, in 1/128
         for plane, value in zip(planes[1:], self.tint[1:], strict=True):
             part = plane[half]
-            change = np.int16(value) - part.astype(np.int16)   # within +-255, times 127 fits int16
+            change = np.int16(value) - part.astype(np.int16)  # within +-255, times 127 fits int16
             change *= share
             change += 64
             change >>= 7
@@ -255,5 +253,11 @@ def _converted(picture: Picture, pixel_format: str, stored: tuple[int, int]) -> 
         return frame.reformat(*stored, format=pixel_format, dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
     kept = video.guessed_matrix if frame.colorspace in (0, UNSPECIFIED) else None
     kept_range = FULL_RANGE if video.full_range else LIMITED_RANGE
-    return frame.reformat(*stored, format=pixel_format, src_colorspace=kept, dst_colorspace=kept,
-                          src_color_range=kept_range, dst_color_range=kept_range)
+    return frame.reformat(
+        *stored,
+        format=pixel_format,
+        src_colorspace=kept,
+        dst_colorspace=kept,
+        src_color_range=kept_range,
+        dst_color_range=kept_range,
+    )

@@ -17,9 +17,9 @@ from avseg_cli.results import MaskResult
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FRAMES = 12              # at most, on a sheet
-WIDTH = 2056             # pixels, at most
-CELL = (400, 300)        # pixels a frame fits into
+FRAMES = 12  # at most, on a sheet
+WIDTH = 2056  # pixels, at most
+CELL = (400, 300)  # pixels a frame fits into
 GAP, CAPTION, SOUND = 8, 26, 170
 GROUND, TEXT, LOUD, AREA = "#14141c", "#d8d8e0", "#8080a0", "#ff5c94"
 DPI = 100
@@ -35,7 +35,7 @@ class PreviewWriter(Writer):
         self._snapshots = Snapshots(job, *CELL)
         self._kept: list[Snapshot] = []
         self._stride = 1
-        self._area: list[tuple[float, float, float]] = []   # (time, end, fraction) of every mask
+        self._area: list[tuple[float, float, float]] = []  # (time, end, fraction) of every mask
 
     def take(self, result: MaskResult) -> None:
         self._area.append((result.time, result.end, result.area / result.mask.size))
@@ -47,7 +47,7 @@ class PreviewWriter(Writer):
         if snapshot is None or snapshot.result.index % self._stride:
             return
         self._kept.append(snapshot)
-        if len(self._kept) > 2 * FRAMES:   # the length may be unknown: thin out as it grows
+        if len(self._kept) > 2 * FRAMES:  # the length may be unknown: thin out as it grows
             self._stride *= 2
             self._kept = [kept for kept in self._kept if kept.result.index % self._stride == 0]
 
@@ -62,16 +62,14 @@ class PreviewWriter(Writer):
         sheet.savefig(self.partial, format="png", dpi=DPI)
 
 
-def contact_sheet(
-    snapshots: list[Snapshot], sound: SoundPicture, area: list[tuple[float, float, float]]
-) -> Figure:
+def contact_sheet(snapshots: list[Snapshot], sound: SoundPicture, area: list[tuple[float, float, float]]) -> Figure:
     """The sheet as a figure of ``DPI`` dots an inch. area: (time, end of its second, fraction) of every mask."""
     from matplotlib.figure import Figure
 
     height, width = snapshots[0].pixels.shape[:2]
     across = max(1, min(len(snapshots), WIDTH // (width + GAP)))
     rows = -(-len(snapshots) // across)
-    across = -(-len(snapshots) // rows)   # as many in the last row as can be
+    across = -(-len(snapshots) // rows)  # as many in the last row as can be
     total = across * (width + GAP) + GAP, rows * (height + CAPTION) + GAP + SOUND
     figure = Figure((total[0] / DPI, total[1] / DPI), DPI, facecolor=GROUND)
     for place, snapshot in enumerate(snapshots):
@@ -93,8 +91,9 @@ def _draw_sound(
 
     left, across = 2 * GAP / total[0], 1 - 4 * GAP / total[0]
     wave = figure.add_axes((left, 76 / total[1], across, (SOUND - 92) / total[1]), ylim=(-1.02, 1.02))
-    wave.fill_between(np.linspace(sound.start, sound.end, len(sound.peaks)), -sound.loudness, sound.loudness,
-                      color=LOUD, lw=0)
+    wave.fill_between(
+        np.linspace(sound.start, sound.end, len(sound.peaks)), -sound.loudness, sound.loudness, color=LOUD, lw=0
+    )
     wave.vlines(shown, -1, 1, color=TEXT, lw=1, ls=":")
     wave.set_title("sound", loc="left", color=TEXT, size=8, pad=2)
     wave.set_xticks([])

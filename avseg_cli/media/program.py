@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from avseg_cli.media.movie import Codec
 
 VAAPI_DEVICE = "/dev/dri/renderD128"
-PIPE_BUFFER = 1 << 20   # bytes
+PIPE_BUFFER = 1 << 20  # bytes
 
 
 class ProgramEncoder:
@@ -42,7 +42,7 @@ class ProgramEncoder:
         self._scratch = partial_name(path.with_name(f"{path.name}.pictures"))
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
         self._made: Any = None
-        self._first: int | None = None   # ticks; the program counts from 0
+        self._first: int | None = None  # ticks; the program counts from 0
         self._process = subprocess.Popen(
             _command(codec, video, self._scratch), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             stderr=self._messages, start_new_session=True,  # Ctrl-C is for us, and we stop it
@@ -90,7 +90,7 @@ class ProgramEncoder:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        with suppress(FFmpegError, OSError):   # the pipe leads nowhere now
+        with suppress(FFmpegError, OSError):  # the pipe leads nowhere now
             self._pipe.close()
         with suppress(OSError):
             self._process.stdin.close()
@@ -100,12 +100,14 @@ class ProgramEncoder:
         discard(self._scratch)
 
     def _failure(self) -> OutputError:
-        self._process.kill()   # no-op for one that ended by itself
+        self._process.kill()  # no-op for one that ended by itself
         code = self._process.wait()
         self._messages.seek(0)
         said = first_line(self._messages.read().decode(errors="replace")) or f"exit code {code}"
-        return OutputError(f"{self.path}: {self.codec.program} could not encode it with {self.codec.name} ({said}); "
-                           "try another --encoder, or none")
+        return OutputError(
+            f"{self.path}: {self.codec.program} could not encode it with {self.codec.name} ({said}); "
+            "try another --encoder, or none"
+        )
 
 
 def _command(codec: Codec, video: Video, scratch: Path) -> list[str]:

@@ -17,7 +17,7 @@ from avseg_cli.media.writers import Job, MovieWriter
 class SideBySideWriter(MovieWriter):
     """A video twice as wide: the original on the left, the overlay on the right, the original sound."""
 
-    box = (1920, 2160)   # pixels each half fits into: players of H.264 in hardware stop at 4096 across
+    box = (1920, 2160)  # pixels each half fits into: players of H.264 in hardware stop at 4096 across
 
     def __init__(self, path: Path, job: Job) -> None:
         self.half = fitted(job.video, *self.box)

@@ -43,8 +43,8 @@ class Snapshot:
     """A mask of the grid and the picture it belongs to, drawn."""
 
     result: MaskResult
-    fraction: float      # of the picture that sounds
-    pixels: np.ndarray   # uint8 RGB (H, W, 3)
+    fraction: float  # of the picture that sounds
+    pixels: np.ndarray  # uint8 RGB (H, W, 3)
 
 
 class Snapshots:

@@ -10,9 +10,9 @@ from avseg_cli.log_mel import EXAMPLE_FRAMES, EXAMPLE_SAMPLES, LOG_OFFSET, MEL_B
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Sound
 
-PIECE = EXAMPLE_SAMPLES / SAMPLE_RATE   # seconds read at once
-PEAKS = (39, 13, 3, 1)                  # of a piece; divisors of its samples
-COLUMNS = (32, 16, 8, 4, 2, 1)          # of a piece; divisors of its log-mel frames
+PIECE = EXAMPLE_SAMPLES / SAMPLE_RATE  # seconds read at once
+PEAKS = (39, 13, 3, 1)  # of a piece; divisors of its samples
+COLUMNS = (32, 16, 8, 4, 2, 1)  # of a piece; divisors of its log-mel frames
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def sound_picture(sound: Sound, start: float, end: float, most: int = 4000) -> S
             columns[number] = frames.reshape(columns_each, -1, MEL_BANDS).mean(1)
     finally:
         reader.close()
-    share = (end - start) / (pieces * PIECE)   # the last piece reaches past the end
+    share = (end - start) / (pieces * PIECE)  # the last piece reaches past the end
     kept_peaks, kept_columns = (max(1, round(pieces * each * share)) for each in (peaks_each, columns_each))
     return SoundPicture(start, end, peaks.reshape(-1)[:kept_peaks], columns.reshape(-1, MEL_BANDS)[:kept_columns])
 

@@ -29,12 +29,12 @@ from avseg_cli.media.container import (
 )
 from avseg_cli.threads import codec_threads
 
-DEFAULT_RATE = Fraction(25)       # frames a second, where a file says nothing
-UNSPECIFIED = 2                   # of matrix, primaries and transfer, in FFmpeg's numbering
-BT709, BT601 = 1, 5               # matrices, in swscale's numbering
+DEFAULT_RATE = Fraction(25)  # frames a second, where a file says nothing
+UNSPECIFIED = 2  # of matrix, primaries and transfer, in FFmpeg's numbering
+BT709, BT601 = 1, 5  # matrices, in swscale's numbering
 LIMITED_RANGE, FULL_RANGE = 1, 2
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
-ENDS_EARLY = 1.0                  # seconds missing at the end before a file is called truncated
+ENDS_EARLY = 1.0  # seconds missing at the end before a file is called truncated
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Sound:
     """The sound that goes with a video: its own track, or one of another file."""
 
     path: Path
-    track: int                    # from 1, among the sound tracks of the file
+    track: int  # from 1, among the sound tracks of the file
     codec: str
-    sample_rate: int              # Hz
+    sample_rate: int  # Hz
     channels: int
-    zero: Fraction                # container time, in seconds, that counts as 0
+    zero: Fraction  # container time, in seconds, that counts as 0
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class Video:
     """What is known of a video before it is segmented. Sizes are upright: rotation is already applied."""
 
     path: Path
-    width: int                    # pixels
+    width: int  # pixels
     height: int
-    rotation: int                 # degrees counter-clockwise that make the stored picture upright
-    rate: Fraction                # average frames a second
-    time_base: Fraction           # seconds
-    zero: Fraction                # container time, in seconds, that counts as 0
-    duration: float | None        # seconds from 0 to the end, None where the file does not say
+    rotation: int  # degrees counter-clockwise that make the stored picture upright
+    rate: Fraction  # average frames a second
+    time_base: Fraction  # seconds
+    zero: Fraction  # container time, in seconds, that counts as 0
+    duration: float | None  # seconds from 0 to the end, None where the file does not say
     codec: str
     pixel_format: str
     container: str
-    aspect: Fraction              # of a pixel: width over height
-    matrix: int                   # colour tags, FFmpeg's numbering
+    aspect: Fraction  # of a pixel: width over height
+    matrix: int  # colour tags, FFmpeg's numbering
     primaries: int
     transfer: int
     full_range: bool
@@ -139,8 +139,9 @@ def _sound(container: InputContainer, path: Path, track: int | None, related: St
 def _duration(container: InputContainer, stream: Stream) -> float | None:
     """Seconds from the clock's zero to the end of the pictures."""
     if stream.duration and stream.time_base:
-        return float((stream.start_time or 0) * stream.time_base - clock_zero(container)
-                     + stream.duration * stream.time_base)
+        return float(
+            (stream.start_time or 0) * stream.time_base - clock_zero(container) + stream.duration * stream.time_base
+        )
     return container.duration / av.time_base if container.duration else None
 
 
@@ -196,8 +197,8 @@ class Picture:
     """One frame of a video, as decoded (not yet upright), at its own time."""
 
     frame: VideoFrame
-    pts: int                      # ticks of the video's time base since the clock's zero
-    time: float                   # seconds since the clock's zero
+    pts: int  # ticks of the video's time base since the clock's zero
+    time: float  # seconds since the clock's zero
     video: Video
 
     def rgb(self) -> np.ndarray:

@@ -25,12 +25,12 @@ class Job:
     """What every writer needs to know of the run."""
 
     video: Video
-    span: tuple[float, float | None]   # (start, end) in seconds
+    span: tuple[float, float | None]  # (start, end) in seconds
     low_res: int
     image_size: int
     threshold: float
     style: Style
-    about: dict[str, Any]              # the model and settings, for the record
+    about: dict[str, Any]  # the model and settings, for the record
     encoder: tuple[Codec, ...] = H264  # of videos that leave it to the user, the first that is there
 
 
@@ -41,8 +41,8 @@ class Writer:
     """
 
     draws = False
-    left_out = 0            # packets of sound too damaged to be written
-    sound_action = "none"   # what became of the sound: none, copied, re-encoded to AAC
+    left_out = 0  # packets of sound too damaged to be written
+    sound_action = "none"  # what became of the sound: none, copied, re-encoded to AAC
 
     def __init__(self, path: Path, job: Job) -> None:
         self.path, self.job = path, job
@@ -73,8 +73,8 @@ class MovieWriter(Writer):
     """Writes a video whose pictures ``draw`` makes."""
 
     draws = True
-    codecs: tuple[Codec, ...] | None = None   # None: the job's
-    copied_sound: frozenset[str] | None = None   # codecs of sound that are copied; None: all the container takes
+    codecs: tuple[Codec, ...] | None = None  # None: the job's
+    copied_sound: frozenset[str] | None = None  # codecs of sound that are copied; None: all the container takes
 
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)

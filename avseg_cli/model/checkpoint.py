@@ -38,8 +38,8 @@ class CheckpointInfo:
 
     path: Path
     config: ModelConfig
-    base: dict[str, str] = field(default_factory=dict)       # public file -> SHA-256
-    training: dict[str, Any] = field(default_factory=dict)   # data, recipe, versions
+    base: dict[str, str] = field(default_factory=dict)  # public file -> SHA-256
+    training: dict[str, Any] = field(default_factory=dict)  # data, recipe, versions
     metrics: dict[str, Any] = field(default_factory=dict)
 
 

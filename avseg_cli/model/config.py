@@ -9,7 +9,7 @@ from avseg_cli.errors import CheckpointError
 
 FUSIONS = ("stbava", "none", "tpavi", "han", "cmran", "jca")
 
-MAX_GRID = 256   # tokens a side; SAM has 64
+MAX_GRID = 256  # tokens a side; SAM has 64
 RANGES = {       # what a model can be made of; ViT-H lies well inside
     "image_size": (8, 4096), "patch_size": (1, 64), "embed_dim": (1, 4096), "depth": (1, 64), "num_heads": (1, 64),
     "window_size": (0, 256), "out_chans": (1, 2048), "decoder_mlp_dim": (1, 16384), "adapter_dim": (1, 4096),
@@ -26,29 +26,29 @@ class ModelConfig:
     """
 
     backbone: str = "vit_b"
-    image_size: int = 1024            # pixels, square
-    patch_size: int = 16              # pixels per token side
-    stem: str = "patch"               # "patch": SAM's one convolution; "conv": a small stack of them
+    image_size: int = 1024  # pixels, square
+    patch_size: int = 16  # pixels per token side
+    stem: str = "patch"  # "patch": SAM's one convolution; "conv": a small stack of them
     embed_dim: int = 768
     depth: int = 12
     num_heads: int = 12
-    window_size: int = 14             # tokens
+    window_size: int = 14  # tokens
     global_blocks: tuple[int, ...] = (2, 5, 8, 11)
-    out_chans: int = 256              # C, shared by neck, fusion and decoder
+    out_chans: int = 256  # C, shared by neck, fusion and decoder
     decoder_mlp_dim: int = 2048
     adapters: bool = True
     adapter_dim: int = 512
-    audio_dim: int = 128              # VGGish's output
-    vggish_width: float = 1.0         # 1.0 is VGGish; tiny models use narrower layers
+    audio_dim: int = 128  # VGGish's output
+    vggish_width: float = 1.0  # 1.0 is VGGish; tiny models use narrower layers
     fusion: str = "stbava"
-    fusion_depth: int = 7             # paper: 5 for S4, 7 for MS3
+    fusion_depth: int = 7  # paper: 5 for S4, 7 for MS3
     fusion_heads: int = 8
-    temporal: bool = True             # ablation, paper Table 6.3
-    bidirectional: bool = True        # ablation, paper Table 6.3
-    clip_frames: int = 5              # T, one frame a second
+    temporal: bool = True  # ablation, paper Table 6.3
+    bidirectional: bool = True  # ablation, paper Table 6.3
+    clip_frames: int = 5  # T, one frame a second
 
     def __post_init__(self) -> None:
-        if isinstance(self.global_blocks, list):   # as JSON has it
+        if isinstance(self.global_blocks, list):  # as JSON has it
             object.__setattr__(self, "global_blocks", tuple(self.global_blocks))
         problem = self._ill_typed() or self._problem()
         if problem:
@@ -116,17 +116,24 @@ class ModelConfig:
 
 _PRESETS: dict[str, ModelConfig] = {
     "vit_b": ModelConfig(),
-    "vit_l": ModelConfig(
-        backbone="vit_l", embed_dim=1024, depth=24, num_heads=16, global_blocks=(5, 11, 17, 23)
-    ),
-    "vit_h": ModelConfig(
-        backbone="vit_h", embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31)
-    ),
+    "vit_l": ModelConfig(backbone="vit_l", embed_dim=1024, depth=24, num_heads=16, global_blocks=(5, 11, 17, 23)),
+    "vit_h": ModelConfig(backbone="vit_h", embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31)),
     # Made to be trained from nothing and to run on a laptop: 16x16 tokens of 8 pixels.
     "tiny": ModelConfig(
-        backbone="tiny", image_size=128, patch_size=8, stem="conv", embed_dim=128, depth=4, num_heads=4,
-        window_size=8, global_blocks=(1, 3), out_chans=128, decoder_mlp_dim=512, adapter_dim=64,
-        vggish_width=0.25, fusion_depth=3,
+        backbone="tiny",
+        image_size=128,
+        patch_size=8,
+        stem="conv",
+        embed_dim=128,
+        depth=4,
+        num_heads=4,
+        window_size=8,
+        global_blocks=(1, 3),
+        out_chans=128,
+        decoder_mlp_dim=512,
+        adapter_dim=64,
+        vggish_width=0.25,
+        fusion_depth=3,
     ),
 }
 

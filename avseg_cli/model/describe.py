@@ -53,9 +53,7 @@ def count_parameters(config: ModelConfig, base: dict[str, str]) -> dict[str, Any
 
 def _describe_ours(path: Path) -> dict[str, Any]:
     about = read_info(path)
-    base = {
-        name: {"sha256": pinned, "state": status(public_file(name))} for name, pinned in about.base.items()
-    }
+    base = {name: {"sha256": pinned, "state": status(public_file(name))} for name, pinned in about.base.items()}
     return {
         "file": str(path),
         "bytes": path.stat().st_size,

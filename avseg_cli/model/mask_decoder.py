@@ -155,9 +155,7 @@ class MaskDecoder(nn.Module):
             nn.ConvTranspose2d(dim, dim // 4, 2, stride=2), LayerNorm2d(dim // 4), nn.GELU(),
             nn.ConvTranspose2d(dim // 4, dim // 8, 2, stride=2), nn.GELU(),
         )  # fmt: skip
-        self.output_hypernetworks_mlps = nn.ModuleList(
-            HyperMLP(dim, dim, dim // 8) for _ in range(1 + self.MASKS)
-        )
+        self.output_hypernetworks_mlps = nn.ModuleList(HyperMLP(dim, dim, dim // 8) for _ in range(1 + self.MASKS))
         self.iou_prediction_head = HyperMLP(dim, 256, 1 + self.MASKS)
 
     def forward(self, pixels: Tensor, sparse: Tensor, positions: Tensor) -> Tensor:

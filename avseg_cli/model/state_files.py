@@ -12,12 +12,12 @@ from torch import Tensor
 
 from avseg_cli.errors import CheckpointError
 
-MAX_ENTRIES = 100_000      # tensors in a file; SAM ViT-H has 596
-MAX_PICKLE = 64 << 20      # bytes of a zip's data.pkl, which lists names and shapes only
-MAX_OLD_FILE = 2 << 30     # bytes; the format before PyTorch 1.6 cannot be memory-mapped
+MAX_ENTRIES = 100_000  # tensors in a file; SAM ViT-H has 596
+MAX_PICKLE = 64 << 20  # bytes of a zip's data.pkl, which lists names and shapes only
+MAX_OLD_FILE = 2 << 30  # bytes; the format before PyTorch 1.6 cannot be memory-mapped
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # keys under which training scripts save
-PREFIX = "module."         # nn.DataParallel
+PREFIX = "module."  # nn.DataParallel
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from avseg_cli.results import MaskResult, logit
 
-SILENT = 0.001   # share of the picture below which nothing counts as sounding
-SAME = 0.5       # intersection over union with the mask before, from which it is the same source
+SILENT = 0.001  # share of the picture below which nothing counts as sounding
+SAME = 0.5  # intersection over union with the mask before, from which it is the same source
 
 
 class Changes:

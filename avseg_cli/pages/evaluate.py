@@ -14,14 +14,16 @@ from avseg_cli.pages.plots import score_plots
 from avseg_cli.scoring.examples import Example
 from avseg_cli.scoring.report import COLUMNS, DEFINITIONS, rows
 
-SIDE = 160                                   # pixels of a picture
+SIDE = 160  # pixels of a picture
 TRUE, FOUND = (60, 200, 120), (255, 45, 120)  # RGB of what is true and what was predicted
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write the page of an evaluation; raises ``OutputError`` when it cannot be written."""
-    write_page(path, page("evaluate.html", title=f"{evaluation.subset.name} {evaluation.split}", **stamp(),
-                          **scores(evaluation)))
+    write_page(
+        path,
+        page("evaluate.html", title=f"{evaluation.subset.name} {evaluation.split}", **stamp(), **scores(evaluation)),
+    )
 
 
 def scores(evaluation: Evaluation) -> dict[str, Any]:

@@ -13,10 +13,16 @@ from avseg_cli.json_text import parse_json
 from avseg_cli.pages.html import page, stamp, write_page
 
 NAME = "index.avseg.html"
-HEAD = 200_000   # characters of a report in which its card is found
+HEAD = 200_000  # characters of a report in which its card is found
 CARD = re.compile(r'<script type="application/json" id="card">(.*?)</script>', re.S)
-FACTS = {"length": (int, float), "masks": int, "changes": int, "warnings": list, "sounding": (int, float),
-         "poster": str}   # what a card holds
+FACTS = {
+    "length": (int, float),
+    "masks": int,
+    "changes": int,
+    "warnings": list,
+    "sounding": (int, float),
+    "poster": str,
+}  # what a card holds
 
 
 def index_path(pages: list[Path], folder: str | None) -> Path:

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from avseg_cli.evaluate import Evaluation
 from avseg_cli.scoring.scores import by_category
 
-LINE = "#e0447f"    # stands out on white and on black
-QUIET = "#7d7d8c"   # likewise, for axes and text
+LINE = "#e0447f"  # stands out on white and on black
+QUIET = "#7d7d8c"  # likewise, for axes and text
 
 
 def axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:

@@ -25,10 +25,10 @@ from avseg_cli.pages.html import lines_of_json, page, picture_uri, stamp, write
 from avseg_cli.results import MaskResult
 from avseg_cli.whole_files import discard
 
-EMBEDDED = 25_000_000     # bytes of video up to which a page carries it; longer ones lie beside the page
-SHOWN = 60                # changes with a picture, at most
-TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)   # seconds between times written on the axis
-STEPS = 4000              # of the drawn area, at most
+EMBEDDED = 25_000_000  # bytes of video up to which a page carries it; longer ones lie beside the page
+SHOWN = 60  # changes with a picture, at most
+TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds between times written on the axis
+STEPS = 4000  # of the drawn area, at most
 
 
 class _PageMovie(SideBySideWriter):
@@ -40,19 +40,19 @@ class _PageMovie(SideBySideWriter):
         Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "25", "g": "50"}),
         Codec("libopenh264", "yuv420p", {"b": "2M", "g": "50"}),
     )
-    copied_sound = frozenset(("aac", "mp3", "opus", "flac"))   # what browsers play in MP4
+    copied_sound = frozenset(("aac", "mp3", "opus", "flac"))  # what browsers play in MP4
 
 
 @dataclass(frozen=True)
 class Moment:
     """A change of what sounds: since when, the time of its picture, what happens, how much (0 to 1)."""
 
-    since: float          # seconds: where the mask before it ends
-    time: float           # seconds
+    since: float  # seconds: where the mask before it ends
+    time: float  # seconds
     what: str
     strength: float
     fraction: float
-    picture: str          # a data: address
+    picture: str  # a data: address
 
 
 class ReportWriter(Writer):
@@ -63,18 +63,19 @@ class ReportWriter(Writer):
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         self._changes, self._snapshots = Changes(job.threshold), Snapshots(job, 320, 240)
-        self._named: dict[int, tuple[float, str, float]] = {}   # mask -> change, until its picture passes
+        self._named: dict[int, tuple[float, str, float]] = {}  # mask -> change, until its picture passes
         self._moments: list[Moment] = []
-        self._poster: Snapshot | None = None                 # where most of the picture sounds
-        self._masks: list[tuple[float, float, float, float]] = []   # (time, end, fraction, confidence)
+        self._poster: Snapshot | None = None  # where most of the picture sounds
+        self._masks: list[tuple[float, float, float, float]] = []  # (time, end, fraction, confidence)
         self._linked = False
         self._movie = _PageMovie(report_video(path), job)
 
     def take(self, result: MaskResult) -> None:
         fraction = result.area / result.mask.size
         since = self._masks[-1][1] if self._masks else self.job.span[0]
-        self._masks.append((round(result.time, 3), round(result.end, 3), round(fraction, 5),
-                            round(result.confidence, 4)))
+        self._masks.append(
+            (round(result.time, 3), round(result.end, 3), round(fraction, 5), round(result.confidence, 4))
+        )
         change = self._changes.step(result)
         if change:
             self._named[result.index] = (since, *change)
@@ -111,10 +112,18 @@ class ReportWriter(Writer):
     def _page(self, sound: SoundPicture, summary: dict[str, Any]) -> str:
         video = self.job.video
         moments = _strongest(self._moments)
-        listed = [{"since": m.since, "time": round(m.time, 3), "what": m.what, "fraction": round(m.fraction, 5)}
-                  for m in moments]
-        facts = {"format": "avseg-report-1", "avseg": __version__, **self.job.about, "video": video.to_dict(),
-                 **summary, "changes": listed}
+        listed = [
+            {"since": m.since, "time": round(m.time, 3), "what": m.what, "fraction": round(m.fraction, 5)}
+            for m in moments
+        ]
+        facts = {
+            "format": "avseg-report-1",
+            "avseg": __version__,
+            **self.job.about,
+            "video": video.to_dict(),
+            **summary,
+            "changes": listed,
+        }
         rows = [dict(zip(("time", "end", "fraction", "confidence"), mask, strict=True)) for mask in self._masks]
         movie = None if self._linked else base64.b64encode(self._movie.partial.read_bytes()).decode()
         return page(
@@ -156,7 +165,7 @@ class ReportWriter(Writer):
             self._movie.commit()
         else:
             discard(self._movie.partial)
-            discard(self._movie.path)   # of an earlier page, now replaced
+            discard(self._movie.path)  # of an earlier page, now replaced
         super().commit()
 
     def abort(self) -> None:

@@ -14,8 +14,8 @@ from avseg_cli.training.options import STAGES, TrainOptions
 from avseg_cli.training.run_folder import StageFolder
 
 NAME = "report.html"
-EXAMPLES = 4                     # best clips, and as many worst
-SEGMENTING = ("2", "1b", "1a")   # the stages whose models give masks, the last first
+EXAMPLES = 4  # best clips, and as many worst
+SEGMENTING = ("2", "1b", "1a")  # the stages whose models give masks, the last first
 
 
 def write_run(run: Path) -> Path:
@@ -39,7 +39,8 @@ def _stage(name: str, folder: StageFolder) -> dict[str, Any]:
     lasted = records[-1]["time"] - records[0]["time"]
     plots = [
         curve([(record["epoch"], record[key]) for record in rows], title, "epoch", "")
-        for key, title, rows in (("loss", "training loss", records), ("score", "validation score", scored)) if rows
+        for key, title, rows in (("loss", "training loss", records), ("score", "validation score", scored))
+        if rows
     ]
     return {
         "name": name, "command": (folder.path / "command.txt").read_text().strip(), "epochs": records[-1]["epoch"],

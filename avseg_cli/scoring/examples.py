@@ -24,14 +24,14 @@ class Extremes:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._kept: list[Example] = []   # by falling IoU
+        self._kept: list[Example] = []  # by falling IoU
 
     def show(self, example: Example) -> None:
         """Keep an example if it is one of the best or worst so far."""
         self._kept.append(example)
         self._kept.sort(key=lambda kept: -kept.score.iou)
         if len(self._kept) > 2 * self.count:
-            del self._kept[self.count]   # the one in the middle
+            del self._kept[self.count]  # the one in the middle
 
     @property
     def best(self) -> list[Example]:

@@ -154,18 +154,14 @@ class PromptPredictor:
         if not regions:
             return torch.zeros(MASK_SIZE, MASK_SIZE)
         height, width = frame.shape[:2]
-        scale = (
-            np.array([width, height]) / MASK_SIZE
-        )  # the truth is at 224, SAM's prompts in the frame's pixels
+        scale = np.array([width, height]) / MASK_SIZE  # the truth is at 224, SAM's prompts in the frame's pixels
         self.predictor.set_image(frame.numpy())
         if self.kind == "points":
             points = np.array([region_point(region, self.random) for region in regions]) * scale
             masks, _, _ = self.predictor.predict(points, np.ones(len(points)), multimask_output=False)
         else:
             boxes = np.array([region_box(region) for region in regions]) * np.tile(scale, 2)
-            masks = np.concatenate(
-                [self.predictor.predict(box=box, multimask_output=False)[0] for box in boxes]
-            )
+            masks = np.concatenate([self.predictor.predict(box=box, multimask_output=False)[0] for box in boxes])
         united = torch.from_numpy(masks.any(0))
         return nearest(united[None], MASK_SIZE)[0].float()
 

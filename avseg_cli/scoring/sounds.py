@@ -103,12 +103,7 @@ class MovedSounds:
         best, largest = None, 0
         for category, pool in self.pools.items():
             areas = (maps == category + 1).flatten(1).float().mean(1)
-            if (
-                self.silent[index, category]
-                and pool
-                and areas.min() >= VISIBLE_SHARE
-                and areas.sum() > largest
-            ):
+            if self.silent[index, category] and pool and areas.min() >= VISIBLE_SHARE and areas.sum() > largest:
                 best, largest = category, float(areas.sum())
         return best
 

@@ -139,9 +139,7 @@ def compose_clip(
 
 def _by_second(sources: list[Source], on_screen: bool) -> list[list[str]]:
     chosen = [source for source in sources if source.on_screen == on_screen]
-    return [
-        sorted(source.category for source in chosen if source.sounding[second]) for second in range(SECONDS)
-    ]
+    return [sorted(source.category for source in chosen if source.sounding[second]) for second in range(SECONDS)]
 
 
 def _layer_record(layer: Layer) -> dict[str, object]:
@@ -227,9 +225,7 @@ def _places(count: int, aspect: float, rng: np.random.Generator) -> list[tuple[f
             size = float(rng.uniform(0.3, largest) if rng.random() < 0.85 else rng.uniform(0.15, 0.3))
             margin = 0.42 * size
             x, y = rng.uniform(margin, aspect - margin), rng.uniform(margin, 1 - margin)
-            room = min(
-                (np.hypot(x - px, y - py) - 0.42 * (size + other) for px, py, other in places), default=1.0
-            )
+            room = min((np.hypot(x - px, y - py) - 0.42 * (size + other) for px, py, other in places), default=1.0)
             if room > best_room:
                 best, best_room = (float(x), float(y), size), room
             if room > 0:
@@ -333,9 +329,7 @@ def draw(scene: Scene, time: float, size: tuple[int, int]) -> tuple[np.ndarray, 
     return _developed(canvas, scene, time), np.asarray(labels)
 
 
-def _draw_background(
-    photo: Image.Image, zoom: float, shift: np.ndarray, size: tuple[int, int]
-) -> Image.Image:
+def _draw_background(photo: Image.Image, zoom: float, shift: np.ndarray, size: tuple[int, int]) -> Image.Image:
     height, width = size
     # photo pixels per frame pixel; zoomed out as far as the photo goes and no further
     scale = min(0.88 / zoom, 0.999) * min(photo.width / width, photo.height / height)
@@ -359,9 +353,7 @@ def _draw_layer(
     alpha = piece.getchannel("a")
     if layer.shadow is not None:
         dx, dy, darkness = layer.shadow
-        veil = alpha.filter(ImageFilter.GaussianBlur(0.02 * height)).point(
-            lambda value: int(value * darkness)
-        )
+        veil = alpha.filter(ImageFilter.GaussianBlur(0.02 * height)).point(lambda value: int(value * darkness))
         canvas.paste((0, 0, 0), (corner[0] + int(dx * height), corner[1] + int(dy * height)), veil)
     _over(canvas, piece, alpha, corner)
     solid = alpha.point(lambda value: 255 * (value > 127))

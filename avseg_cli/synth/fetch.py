@@ -62,9 +62,7 @@ class _MediaFolder:
         self.root, self.packages = root, packages
         self.licences: dict[str, Licence] = {}
 
-    def add(
-        self, name: str, content: bytes, package: str, source: str, licence: Licence | None = None
-    ) -> None:
+    def add(self, name: str, content: bytes, package: str, source: str, licence: Licence | None = None) -> None:
         """Write a file, and where it came from; the licence is looked up unless it is given."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +72,7 @@ class _MediaFolder:
 
 
 def _add_pictures(media: _MediaFolder) -> None:
-    wanted = {
-        picture: f"objects/{category.name}" for category in table.CATEGORIES for picture in category.pictures
-    }
+    wanted = {picture: f"objects/{category.name}" for category in table.CATEGORIES for picture in category.pictures}
     wanted |= dict.fromkeys(table.DISTRACTORS, "distractors")
     for picture, folder in wanted.items():
         source = f"{table.STAMPS_ROOT}/{picture}"
@@ -111,9 +107,7 @@ def _add_recordings(media: _MediaFolder) -> None:
 
 def _add_recording(media: _MediaFolder, folder: str, origin: str, package: str, source: str) -> None:
     waveform = decode_sound(media.packages.read(package, source))
-    high_pass = butter(
-        2, 40, "highpass", fs=SAMPLE_RATE, output="sos"
-    )  # rumble and offset are nobody's voice
+    high_pass = butter(2, 40, "highpass", fs=SAMPLE_RATE, output="sos")  # rumble and offset are nobody's voice
     media.add(
         f"{folder}/{origin}-{Path(source).stem}.wav",
         _levelled(sosfiltfilt(high_pass, waveform)),
@@ -182,9 +176,7 @@ def _is_known(photo: Image.Image, seen: list[np.ndarray]) -> bool:
 
 def _add_renderings(media: _MediaFolder, say: Say) -> None:
     soundfont = media.packages.path(table.SOUNDFONT, table.SOUNDFONT_PATH)
-    jobs = [
-        (f"sounds/{each.name}", each.instrument) for each in table.CATEGORIES if each.instrument is not None
-    ]
+    jobs = [(f"sounds/{each.name}", each.instrument) for each in table.CATEGORIES if each.instrument is not None]
     jobs.append(("ambience", table.Instrument(table.AMBIENCE_PROGRAMS, (40, 76))))
     for number, (folder, instrument) in enumerate(jobs):
         say(f"rendering {folder}")

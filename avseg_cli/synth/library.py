@@ -96,9 +96,7 @@ class Library:
         categories = tuple(sorted(_subfolders(objects) & _subfolders(sounds)))
         if not categories:
             raise DataError(f"{objects} and {sounds} share no category; give both a subfolder of its name")
-        library = cls(
-            categories, {split: Media() for split in splits}, read_licences(objects, sounds, backgrounds)
-        )
+        library = cls(categories, {split: Media() for split in splits}, read_licences(objects, sounds, backgrounds))
         for category in categories:
             cutouts = split_cutouts(_files(objects / category, _PICTURES), seed)
             spans = split_sounds(_files(sounds / category, _SOUNDS), seed)
@@ -106,9 +104,7 @@ class Library:
                 names = cutouts["test_unseen" if split == "test_unseen" else "train"]
                 if names:
                     media.objects[category] = [_cutout(path, category) for path in names]
-                media.sounds[category] = [
-                    _sound(path, category, parts) for path, parts in spans[_heard(split)]
-                ]
+                media.sounds[category] = [_sound(path, category, parts) for path, parts in spans[_heard(split)]]
         shared = {
             "backgrounds": split_files(_files(backgrounds, _PICTURES), seed),
             "distractors": split_files(_files(distractors, _PICTURES), seed) if distractors else None,
@@ -126,12 +122,8 @@ class Library:
     @classmethod
     def load_root(cls, root: Path, seed: int = 0, splits: Sequence[str] = SPLITS) -> Library:
         """Load the folder that ``avseg synth fetch`` filled."""
-        optional = {
-            name: root / name if (root / name).is_dir() else None for name in ("distractors", "ambience")
-        }
-        return cls.load(
-            root / "objects", root / "sounds", root / "backgrounds", **optional, seed=seed, splits=splits
-        )
+        optional = {name: root / name if (root / name).is_dir() else None for name in ("distractors", "ambience")}
+        return cls.load(root / "objects", root / "sounds", root / "backgrounds", **optional, seed=seed, splits=splits)
 
     def record(self) -> dict[str, dict[str, list[str]]]:
         """Which file is in which split, for the data set's own record."""

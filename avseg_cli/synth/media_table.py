@@ -57,9 +57,7 @@ _MUSIC = "instruments.rcc:gcompris/src/activities/instruments/resource/{}.ogg"
 _NOISE = "memory-sound.rcc:gcompris/src/activities/memory-sound/resource/{}.ogg"
 
 
-def _animal(
-    name: str, folder: str, pictures: str, sounds: str = "", farm: str = "", noise: str = ""
-) -> Category:
+def _animal(name: str, folder: str, pictures: str, sounds: str = "", farm: str = "", noise: str = "") -> Category:
     """Pictures and recordings from one stamp folder; a name with a slash is relative to ``animals``."""
 
     def locate(stem: str) -> str:
@@ -69,8 +67,7 @@ def _animal(
         name,
         tuple(f"{locate(stem)}.png" for stem in pictures.split()),
         tuple(f"{locate(stem)}.ogg" for stem in sounds.split()),
-        tuple(_FARM.format(stem) for stem in farm.split())
-        + tuple(_NOISE.format(stem) for stem in noise.split()),
+        tuple(_FARM.format(stem) for stem in farm.split()) + tuple(_NOISE.format(stem) for stem in noise.split()),
     )
 
 

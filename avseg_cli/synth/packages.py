@@ -42,9 +42,7 @@ class Packages:
         """The bytes of a source. Raises DataError when the package is another version and lacks it."""
         archive, colon, inside = source.rpartition(":")
         try:
-            return (
-                self.archive(package, archive)[inside] if colon else self.path(package, source).read_bytes()
-            )
+            return self.archive(package, archive)[inside] if colon else self.path(package, source).read_bytes()
         except (KeyError, FileNotFoundError) as error:
             raise DataError(f"{package} has no {source}; use the package of Debian 12 by --debs") from error
 
@@ -83,9 +81,7 @@ def _downloaded(package: str, scratch: Path) -> Path:
         raise DownloadError("apt-get is not here; name a folder with the .deb files by --debs") from error
     except subprocess.CalledProcessError as error:
         cause = (error.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise DownloadError(
-            f"apt-get download {package} failed ({cause}); run apt-get update first"
-        ) from error
+        raise DownloadError(f"apt-get download {package} failed ({cause}); run apt-get update first") from error
     return _found(package, scratch)
 
 

@@ -24,11 +24,7 @@ def decode_sound(source: Path | bytes) -> np.ndarray:
     try:
         with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
             resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
-            pieces = [
-                out.to_ndarray()[0]
-                for frame in container.decode(audio=0)
-                for out in resampler.resample(frame)
-            ]
+            pieces = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
             pieces += [out.to_ndarray()[0] for out in resampler.resample(None)]
     except (av.FFmpegError, IndexError) as error:
         raise DataError(f"{name} holds no readable sound ({error}); remove or replace it") from error

@@ -98,9 +98,7 @@ def make_waveform(
         gain_db = float(rng.uniform(-9, 4))
         track = _play(sound, row, speed, rng) * 10 ** (gain_db / 20)
         tracks.append(_coloured(track, rng))
-        sources.append(
-            Source(category, on_screen, row.copy(), sound_record(sound), round(speed, 4), round(gain_db, 2))
-        )
+        sources.append(Source(category, on_screen, row.copy(), sound_record(sound), round(speed, 4), round(gain_db, 2)))
     ambience, parameters = _ambience(media, rng)
     audible = _audible(tracks, [source.sounding for source in sources], ambience)
     mix = ambience
@@ -126,9 +124,7 @@ def _play(sound: Sound, seconds: np.ndarray, speed: float, rng: np.random.Genera
         # at the run's ends the recording goes on a little: the envelope fades it out
         low = max(0, int((start - 0.1) * SAMPLE_RATE))
         high = min(len(track), int((stop + 0.1) * SAMPLE_RATE))
-        track[low:high] = max(
-            (_tiled(material, high - low, rng) for _ in range(3)), key=lambda part: _quietest(part)
-        )
+        track[low:high] = max((_tiled(material, high - low, rng) for _ in range(3)), key=lambda part: _quietest(part))
     return track
 
 
@@ -192,9 +188,7 @@ def _audible(tracks: list[np.ndarray], wanted: list[np.ndarray], ambience: np.nd
     if not tracks:
         return []
     loud = np.stack([_rms_by_second(track) for track in tracks]) * np.stack(wanted)
-    floor = np.maximum(
-        _AUDIBLE_UNDER_LOUDEST * loud.max(axis=0), _AUDIBLE_OVER_AMBIENCE * _rms_by_second(ambience)
-    )
+    floor = np.maximum(_AUDIBLE_UNDER_LOUDEST * loud.max(axis=0), _AUDIBLE_OVER_AMBIENCE * _rms_by_second(ambience))
     return list(loud > np.maximum(floor, _AUDIBLE))
 
 

@@ -26,9 +26,7 @@ def write_video(clip: SynthClip, path: Path) -> None:
     codec = available(H264)
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     with av.open(str(path), "w", format="mp4", options=options) as container:
-        pictures = container.add_stream(
-            codec.name, rate=VIDEO_FPS, options=_coding(codec, clip.scene.jpeg_quality)
-        )
+        pictures = container.add_stream(codec.name, rate=VIDEO_FPS, options=_coding(codec, clip.scene.jpeg_quality))
         pictures.width, pictures.height, pictures.pix_fmt = width, height, codec.pixel_format
         pictures.codec_context.thread_count = 1
         heard = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")

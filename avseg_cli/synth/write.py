@@ -57,9 +57,7 @@ class SynthOptions:
             raise DataError("--splits needs one to four numbers from 0 up: train/val/test/test_unseen")
         if not 32 <= self.size <= 2048:
             raise DataError(f"--size {self.size} is out of range; choose 32 to 2048 pixels")
-        if self.video and (
-            min(self.video) < 64 or max(self.video) > 4096 or any(side % 2 for side in self.video)
-        ):
+        if self.video and (min(self.video) < 64 or max(self.video) > 4096 or any(side % 2 for side in self.video)):
             raise DataError("--mp4-size needs even sides of 64 to 4096 pixels, as in 480x360")
         if self.workers < 1:
             raise DataError(f"--workers {self.workers} does nothing; ask for at least 1")
@@ -73,9 +71,7 @@ class SynthOptions:
         """(split, index within the split) of every clip."""
         bounds = np.rint(np.cumsum((0, *self.shares)) / sum(self.shares) * self.clips).astype(int)
         counts = np.diff(bounds)
-        return [
-            (split, index) for split, count in zip(SPLITS, counts, strict=False) for index in range(count)
-        ]
+        return [(split, index) for split, count in zip(SPLITS, counts, strict=False) for index in range(count)]
 
 
 def synthesise(options: SynthOptions, report: Report = lambda done, total: None) -> dict[str, int]:
@@ -157,9 +153,7 @@ def _made(
         yield from pool.imap(_work, tasks, chunksize=4)
 
 
-def _make_clip(
-    options: SynthOptions, library: Library, root: Path, split: str, index: int
-) -> dict[str, object]:
+def _make_clip(options: SynthOptions, library: Library, root: Path, split: str, index: int) -> dict[str, object]:
     clip = _compose(options, library, split, index)
     layout = LAYOUTS[options.layout](root, split, _clip_name(options.layout, split, index, clip))
     if options.video:

@@ -38,9 +38,7 @@ def mean_over_processes(
     values: list[float], weights: list[float], sharing: Sharing, device: torch.device
 ) -> list[float]:
     """Weighted means over all processes, one for each value."""
-    pairs = torch.tensor(
-        [[v * w for v, w in zip(values, weights, strict=True)], weights], dtype=torch.float64
-    )
+    pairs = torch.tensor([[v * w for v, w in zip(values, weights, strict=True)], weights], dtype=torch.float64)
     if sharing.world > 1:
         pairs = pairs.to(device)
         distributed.all_reduce(pairs)

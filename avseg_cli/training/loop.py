@@ -68,9 +68,7 @@ class Position:
 class Trainer:
     """Everything that changes while a stage trains, and how to save and restore it."""
 
-    def __init__(
-        self, task: Task, parameters: dict[str, nn.Parameter], setup: Setup, folder: StageFolder
-    ) -> None:
+    def __init__(self, task: Task, parameters: dict[str, nn.Parameter], setup: Setup, folder: StageFolder) -> None:
         self.task, self.setup, self.folder = task, setup, folder
         self.names = list(parameters)
         self.parameters = list(parameters.values())
@@ -91,9 +89,7 @@ class Trainer:
         tensors = {f"weight.{k}": v for k, v in self._weights().items()}
         scalars: dict[str, Any] = {}
         for i, values in self.optimizer.state_dict()["state"].items():
-            tensors.update(
-                {f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in values.items()}
-            )
+            tensors.update({f"optimizer.{i}.{name}": torch.as_tensor(value) for name, value in values.items()})
         tensors["random.cpu"] = torch.get_rng_state()
         if self.setup.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.setup.device)
@@ -115,8 +111,10 @@ class Trainer:
             self.restore(*saved)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             reason = (str(error).splitlines() or [""])[0]
-            raise DataError(f"{self.folder.path / RESUME}: damaged, or of another run ({type(error).__name__}: "
-                            f"{reason}); delete it to start the stage anew") from error
+            raise DataError(
+                f"{self.folder.path / RESUME}: damaged, or of another run ({type(error).__name__}: "
+                f"{reason}); delete it to start the stage anew"
+            ) from error
         return True
 
     def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
@@ -149,9 +147,7 @@ class Trainer:
 
     def set_learning_rate(self) -> float:
         """The schedule is a function of the step alone, so that a resumed run needs no state for it."""
-        rate = learning_rate(
-            self.setup.recipe, self.position.step, self.steps_per_epoch * self.setup.recipe.epochs
-        )
+        rate = learning_rate(self.setup.recipe, self.position.step, self.steps_per_epoch * self.setup.recipe.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
@@ -201,9 +197,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
         return recipe.learning_rate * (step + 1) / (warm + 1)
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    done = min(
-        1.0, (step - warm) / max(1.0, steps - warm)
-    )  # past the end when processes were added on the way
+    done = min(1.0, (step - warm) / max(1.0, steps - warm))  # past the end when processes were added on the way
     return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
@@ -243,10 +237,7 @@ def fit(
 
 def _out_of_patience(trainer: Trainer) -> bool:
     patience, position = trainer.setup.recipe.patience, trainer.position
-    return (
-        patience is not None
-        and position.epoch - position.best_epoch >= patience * trainer.setup.validate_every
-    )
+    return patience is not None and position.epoch - position.best_epoch >= patience * trainer.setup.validate_every
 
 
 def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
@@ -256,9 +247,7 @@ def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
     saved = told = time.monotonic()
     first, started = position.batch, saved
     with progress_bar(setup.sharing) as progress:
-        bar = progress.add_task(
-            f"epoch {position.epoch + 1}/{setup.recipe.epochs}", total=total, completed=first
-        )
+        bar = progress.add_task(f"epoch {position.epoch + 1}/{setup.recipe.epochs}", total=total, completed=first)
         for group in _groups(batches, setup.accumulate):
             loss = trainer.step(group)
             now = time.monotonic()

@@ -35,11 +35,7 @@ class Recipe:
         for name in ("epochs", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name.replace('_', ' ')} must be more than 0, not {getattr(self, name)}")
-        if (
-            self.optimizer not in OPTIMIZERS
-            or self.schedule not in SCHEDULES
-            or self.loss not in ("bce", "bce+iou")
-        ):
+        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES or self.loss not in ("bce", "bce+iou"):
             raise InputError(
                 f"optimizer {self.optimizer!r} must be one of {OPTIMIZERS}, schedule {self.schedule!r} one of "
                 f"{SCHEDULES}, loss {self.loss!r} one of ('bce', 'bce+iou')"
@@ -56,9 +52,7 @@ _SMALL = Recipe(
 # Batches are a process's: these are for two processes (`torchrun --nproc-per-node 2`), one for each core.
 _TINY = {
     "pretrain-sound": replace(_SMALL, epochs=6, learning_rate=1e-3, augment=True),
-    "pretrain-image": replace(
-        _SMALL, epochs=17, learning_rate=1e-3, weight_decay=0.05, augment=True
-    ),
+    "pretrain-image": replace(_SMALL, epochs=17, learning_rate=1e-3, weight_decay=0.05, augment=True),
     "1a": replace(_SMALL, epochs=6, batch_size=4),
     "1b": replace(_SMALL, epochs=3, batch_size=4, augment=True),
     "2": replace(_SMALL, epochs=3, batch_size=4, learning_rate=2e-4),
@@ -69,9 +63,7 @@ def default_recipe(backbone: str, stage: str) -> Recipe:
     """The recipe of a stage: the paper's for SAM backbones, one for training from nothing for tiny."""
     recipes = _TINY if backbone == "tiny" else _PAPER
     if stage not in recipes:
-        raise InputError(
-            f"stage {stage!r} is for backbones without public weights; choose one of {', '.join(_PAPER)}"
-        )
+        raise InputError(f"stage {stage!r} is for backbones without public weights; choose one of {', '.join(_PAPER)}")
     return recipes[stage]
 
 
@@ -130,9 +122,7 @@ class TrainOptions:
         object.__setattr__(self, "unfreeze", tuple(unfreeze))
         for stage in self.stages:
             if stage not in STAGES:
-                raise InputError(
-                    f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all"
-                )
+                raise InputError(f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all")
         unknown = set(self.unfreeze) - {"image", "sound"}
         if unknown:
             raise InputError(f"--unfreeze knows image and sound, not {', '.join(sorted(unknown))}")
@@ -145,9 +135,7 @@ class TrainOptions:
     def recipe(self, stage: str) -> Recipe:
         """The stage's recipe with what was asked for explicitly."""
         asked = {f.name: getattr(self, f.name, None) for f in fields(Recipe)}
-        return replace(
-            default_recipe(self.backbone, stage), **{k: v for k, v in asked.items() if v is not None}
-        )
+        return replace(default_recipe(self.backbone, stage), **{k: v for k, v in asked.items() if v is not None})
 
     def ablated(self, config: ModelConfig) -> ModelConfig:
         """``config`` with the ablation switches of this run."""

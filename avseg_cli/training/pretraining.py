@@ -46,11 +46,7 @@ class ImageModule(nn.Module):
 
     def targets(self, samples: Sequence[Sample]) -> Tensor:
         """(frames, 4g, 4g) class numbers; 255 (an object without category) becomes the last class."""
-        maps = (
-            torch.cat([nearest(sample.object_maps, self.low_res) for sample in samples])
-            .to(self.device)
-            .long()
-        )
+        maps = torch.cat([nearest(sample.object_maps, self.low_res) for sample in samples]).to(self.device).long()
         return torch.where(maps == 255, self.classes - 1, maps)
 
     def forward(self, samples: Sequence[Sample]) -> Tensor:
@@ -62,9 +58,7 @@ class ImageModule(nn.Module):
 def one_frame(sample: Sample, generator: torch.Generator) -> Sample:
     """A random frame of the clip, augmented: more different scenes in a batch of the same size."""
     k = int(torch.randint(len(sample.frames), (), generator=generator))
-    one = Sample(
-        sample.index, sample.name, frames=sample.frames[k : k + 1], object_maps=sample.object_maps[k : k + 1]
-    )
+    one = Sample(sample.index, sample.name, frames=sample.frames[k : k + 1], object_maps=sample.object_maps[k : k + 1])
     return augment(one, generator)
 
 
@@ -132,9 +126,7 @@ class SoundModule(nn.Module):
     def forward(self, log_mel: Tensor, labels: Tensor) -> Tensor:
         """log_mel (clips, T, 1, 96, 64), labels (clips, T, K) -> one loss per clip."""
         logits = self.logits(log_mel.flatten(0, 1)).float()
-        loss = F.binary_cross_entropy_with_logits(
-            logits, labels.flatten(0, 1).to(self.device), reduction="none"
-        )
+        loss = F.binary_cross_entropy_with_logits(logits, labels.flatten(0, 1).to(self.device), reduction="none")
         return loss.sum(1).view(log_mel.shape[:2]).mean(1)
 
 
@@ -195,9 +187,7 @@ class SoundPretraining:
         heard = labels.sum(0) > 0
         precision = average_precision(logits[:, heard], labels[:, heard])
         exact = float(((logits > 0) == (labels > 0.5)).all(1).float().mean())
-        return [
-            ({"score": float(precision.mean()), "val_map": float(precision.mean()), "val_exact": exact}, 1.0)
-        ]
+        return [({"score": float(precision.mean()), "val_map": float(precision.mean()), "val_exact": exact}, 1.0)]
 
 
 def cut_seconds(waves: Tensor, shift: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from avseg_cli.training.options import STAGES, TrainOptions, fits
 from avseg_cli.whole_files import write_json, write_whole
 
 RESUME = "resume.safetensors"
-EPOCH = ("epoch", "step", "loss", "time")   # numbers that the record of every epoch has
+EPOCH = ("epoch", "step", "loss", "time")  # numbers that the record of every epoch has
 PLOT_EVERY = 60.0  # seconds between pictures of the curves
 
 
@@ -191,7 +191,7 @@ def _options(config: Path) -> TrainOptions:
     try:
         options = TrainOptions.from_dict(parse_json(config.read_text(encoding="utf-8"))["options"])
         for stage in options.stages:
-            options.recipe(stage)   # raises for figures that no recipe can have
+            options.recipe(stage)  # raises for figures that no recipe can have
         return options
     except (AvsegError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{config}: damaged or edited ({error}); start the run anew with --out elsewhere") from error

@@ -87,15 +87,13 @@ class SegmentationModule(nn.Module):
             heard = sound.flatten(0, 1) if self.model.config.adapters else None
             embeddings = self.model.embed_frames(frames, heard).unflatten(0, sound.shape[:2])
         low = self.model.decode(embeddings, sound).float()
-        return upsample_logits(
-            low.flatten(0, 1), self.model.config.image_size, (MASK_SIZE, MASK_SIZE)
-        ).unflatten(0, low.shape[:2])
+        return upsample_logits(low.flatten(0, 1), self.model.config.image_size, (MASK_SIZE, MASK_SIZE)).unflatten(
+            0, low.shape[:2]
+        )
 
     def forward(self, samples: Sequence[Sample], cache: EmbeddingCache | None = None) -> Tensor:
         """One loss per clip, the mean over its annotated frames: (clips,)."""
-        truth = torch.stack([sample.masks for sample in samples]).to(
-            self.device, torch.float32
-        )  # (B, A, H, W)
+        truth = torch.stack([sample.masks for sample in samples]).to(self.device, torch.float32)  # (B, A, H, W)
         annotated = truth.shape[1]
         logits = self.logits(samples, cache)[:, :annotated]
         return self.loss(logits.flatten(0, 1), truth.flatten(0, 1)).view(-1, annotated).mean(1)

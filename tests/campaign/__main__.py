@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))   # the makers of test videos
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the makers of test videos
 
 from .cases import Maker  # noqa: E402
 from .faults import inject  # noqa: E402
@@ -36,6 +36,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="campaign-") as name:
         base = Path(name)
         if "faults" in options.parts:
+
             def tell(fault: str, problems: list[str], skipped: str) -> None:
                 nonlocal injected
                 injected += not skipped
@@ -57,8 +58,12 @@ def main() -> int:
                 verdict = watch.try_case(kind, make)
                 verdicts.append(verdict)
                 if verdict.problems or options.verbose:
-                    print(f"{kind}: {verdict.outcome} in {verdict.seconds:.1f} s, {'; '.join(verdict.problems)} "
-                          f"[{verdict.said[:300]}]", file=sys.stderr, flush=True)
+                    print(
+                        f"{kind}: {verdict.outcome} in {verdict.seconds:.1f} s, {'; '.join(verdict.problems)} "
+                        f"[{verdict.said[:300]}]",
+                        file=sys.stderr,
+                        flush=True,
+                    )
     print(_report(verdicts, read, injected))
     return int(any(verdict.problems for verdict in verdicts))
 
@@ -67,8 +72,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10, help="when to stop mutating files; the rest is always run")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS.split(","),
-                        help=f"{PARTS} or some of them")
+    parser.add_argument(
+        "--parts", type=lambda text: text.split(","), default=PARTS.split(","), help=f"{PARTS} or some of them"
+    )
     parser.add_argument("--only", default="", help="faults, cases and readers whose name matches this")
     parser.add_argument("--changes", type=int, default=300, help="changed files for each reader")
     parser.add_argument("--rounds", type=int, default=10, help="kills of each kind")
@@ -94,10 +100,13 @@ def _report(verdicts: list[Verdict], read: Counter[str], injected: int) -> str:
     tried = [verdict for verdict in verdicts if verdict.case is not None]
     mutated = sum("mutated" in verdict.case.name for verdict in tried)
     given = f", {read.total()} given to their readers" if read else ""
-    lines = [f"inputs tried      {len(tried) + read.total():6d}   "
-             f"({len(tried) - mutated} of the corpus, {mutated} mutated{given})"]
+    lines = [
+        f"inputs tried      {len(tried) + read.total():6d}   "
+        f"({len(tried) - mutated} of the corpus, {mutated} mutated{given})"
+    ]
     outcomes = Counter(verdict.outcome for verdict in tried) + Counter(
-        {f"{outcome} by its reader": number for outcome, number in read.items()})
+        {f"{outcome} by its reader": number for outcome, number in read.items()}
+    )
     lines += [f"  {outcome:24s}{number:6d}" for outcome, number in outcomes.most_common()]
     if tried:
         lines.append(f"slowest input     {max(v.seconds for v in tried):6.1f} s")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ANY = "any"           # a sentence or an output, but nothing else
-DONE = "done"         # an output
-REFUSED = "refused"   # a sentence
+ANY = "any"  # a sentence or an output, but nothing else
+DONE = "done"  # an output
+REFUSED = "refused"  # a sentence
 
-MEMORY = 1500         # MB that one input may add to the process
-PATIENCE = 240.0      # seconds after which a case counts as hung; the slowest takes a fraction of it alone
+MEMORY = 1500  # MB that one input may add to the process
+PATIENCE = 240.0  # seconds after which a case counts as hung; the slowest takes a fraction of it alone
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Case:
     weights: Path | None = None
 
 
-Maker = Callable[[Path], Case]   # makes the files of a case in a folder
+Maker = Callable[[Path], Case]  # makes the files of a case in a folder
 
 
 def segment(*inputs: object, formats: str = "overlay,json") -> list[str]:

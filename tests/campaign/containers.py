@@ -33,7 +33,7 @@ def flipped(source: Path, target: Path, share: float, random: np.random.Generato
     count = max(1, round(share * len(packets)))
     for number in random.choice(len(packets), count, replace=False):
         place = bytes(content).find(packets[number][:64])
-        if place >= 0:   # transport streams cut packets up; a part of them is found
+        if place >= 0:  # transport streams cut packets up; a part of them is found
             at = place + int(random.integers(0, min(48, len(packets[number]))))
             content[at : at + 8] = random.bytes(8)
     target.write_bytes(content)
@@ -79,7 +79,7 @@ def _tone(stream: av.AudioStream, seconds: float) -> list[av.Packet]:
     wave = (0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
     resampler = av.AudioResampler(context.format.name, context.layout, rate)
     for first in range(0, len(wave), 1024):
-        block = np.repeat(wave[first : first + 1024], channels)[None]   # packed: planar frames hold 8 channels
+        block = np.repeat(wave[first : first + 1024], channels)[None]  # packed: planar frames hold 8 channels
         frame = av.AudioFrame.from_ndarray(block, format="flt", layout=context.layout.name)
         frame.sample_rate, frame.pts = rate, first
         for ready in resampler.resample(frame):

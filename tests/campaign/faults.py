@@ -38,7 +38,7 @@ def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str,
 def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, url: str) -> None:
     import torch
 
-    torch.set_num_threads(1)   # forks have no other threads
+    torch.set_num_threads(1)  # forks have no other threads
     keep_the_model()
     folder.mkdir(parents=True)
     for name, fault in _faults(folder, seed, rounds, url):
@@ -47,7 +47,7 @@ def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, url:
                 pipe.send((name, fault(), ""))
             except CannotGiveUp as why:
                 pipe.send((name, [], str(why)))
-            except Exception as error:   # the campaign's own fault, and not to be passed over
+            except Exception as error:  # the campaign's own fault, and not to be passed over
                 pipe.send((name, [f"could not be injected ({type(error).__name__}: {error})"], ""))
     pipe.send(None)
 
@@ -63,14 +63,18 @@ def _faults(folder: Path, seed: int, rounds: int, url: str) -> Iterator[tuple[st
             yield f"{job}: {_name(fault)}", partial(fault, partial(make_job, own, url), own)
     for step in range(rounds):
         own = folder / f"step{step}"
-        yield f"segment: kill -9 at step {step} of putting outputs in place", partial(
-            _killed, partial(segment, own, url), own, None, partial(_die_at, step))
+        yield (
+            f"segment: kill -9 at step {step} of putting outputs in place",
+            partial(_killed, partial(segment, own, url), own, None, partial(_die_at, step)),
+        )
     random = np.random.default_rng(seed)
     for job, make_job in JOBS.items():
         for number in range(rounds if job == "segment" else 1 + rounds // 3):
             part, own = float(random.uniform(0, 1)), folder / f"killed {job} {number}"
-            yield f"{job}: kill -9 after {part:.0%} of its usual time", partial(
-                _killed, partial(make_job, own, url), own, part)
+            yield (
+                f"{job}: kill -9 after {part:.0%} of its usual time",
+                partial(_killed, partial(make_job, own, url), own, part),
+            )
 
 
 def _name(fault: Callable) -> str:
@@ -158,8 +162,13 @@ def _disk_full(make_job: Callable[[], Job], folder: Path) -> list[str]:
     """A tmpfs that is too small where this user may mount one, else a limit on the size of files."""
     job = make_job()
     job.room.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(job.room)], capture_output=True).returncode == 0
+    mounted = (
+        os.geteuid() == 0
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(job.room)], capture_output=True
+        ).returncode
+        == 0
+    )
     try:
         process = Process(job, job.arguments, folder / "said", lambda: None if mounted else _limit_files())
         problems = [] if process.wait() == 5 else [f"exit code {process.code}"]

@@ -23,8 +23,8 @@ from avseg_cli.errors import AvsegError
 from .recipes import Editor, Recipe, cooked, recipes
 from .worker import memory
 
-SECONDS = 20      # for one small file, on a busy machine; each takes milliseconds
-MEGABYTES = 400   # by which all files of one reader may raise the process's peak
+SECONDS = 20  # for one small file, on a busy machine; each takes milliseconds
+MEGABYTES = 400  # by which all files of one reader may raise the process's peak
 
 
 class Broken(AssertionError):
@@ -39,8 +39,8 @@ class Reader:
     seed: Callable[[Path], bytes]
     read: Callable[[Path], object]
     edit: Editor | None = None
-    refused: bool = False        # even as it is
-    command_line: bool = False   # the sentence may name the option instead of the file that sets it
+    refused: bool = False  # even as it is
+    command_line: bool = False  # the sentence may name the option instead of the file that sets it
 
 
 def fuzz(reader: Reader, folder: Path, examples: int, seed: int, shrink: bool = False) -> Counter[str]:
@@ -50,8 +50,14 @@ def fuzz(reader: Reader, folder: Path, examples: int, seed: int, shrink: bool = 
     content, peak = prepare(reader, folder)
 
     @seeded(seed)
-    @settings(max_examples=examples, database=None, deadline=None, phases=phases,
-              suppress_health_check=list(HealthCheck), print_blob=False)
+    @settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=phases,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
     @given(recipes(reader.edit))
     def one(recipe: Recipe) -> None:
         counts[outcome(reader, folder, cooked(content, reader.edit, recipe), peak)] += 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import atheris
 
-sys.path.insert(0, str(Path(__file__).parents[1]))   # the makers of test videos
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the makers of test videos
 
 with atheris.instrument_imports(include=["avseg_cli"]):
     import avseg_cli.ablate
@@ -41,16 +41,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    folder = Path(tempfile.mkdtemp(prefix="guided-"))   # stays: libFuzzer ends the process by itself
+    folder = Path(tempfile.mkdtemp(prefix="guided-"))  # stays: libFuzzer ends the process by itself
     os.environ["AVSEG_CACHE"] = str(folder / "cache")
     reader = READERS[options.reader]
     seed, peak = prepare(reader, folder)
     (folder / "corpus").mkdir()
     (folder / "corpus/seed").write_bytes(seed)
     # the time limit is the readers' own: libFuzzer's would take over their alarm
-    atheris.Setup([sys.argv[0], str(folder / "corpus"), "-timeout=0", f"-max_total_time={options.seconds}",
-                   f"-seed={options.seed}", f"-max_len={4 * len(seed)}", f"-artifact_prefix={folder}/"],
-                  lambda content: outcome(reader, folder, content, peak) and None)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            str(folder / "corpus"),
+            "-timeout=0",
+            f"-max_total_time={options.seconds}",
+            f"-seed={options.seed}",
+            f"-max_len={4 * len(seed)}",
+            f"-artifact_prefix={folder}/",
+        ],
+        lambda content: outcome(reader, folder, content, peak) and None,
+    )
     atheris.Fuzz()
 
 

@@ -20,7 +20,7 @@ from weights_helpers import manifest_entry
 
 from .worker import command_line
 
-PATIENCE = 300.0   # seconds a job may take on a busy machine
+PATIENCE = 300.0  # seconds a job may take on a busy machine
 WEIGHTS = bytes(range(256)) * 20_000
 
 
@@ -78,7 +78,7 @@ class Process:
             self.wait()
 
 
-def segment(folder: Path, url: str = "") -> Job:   # every job is made alike; only the download needs an address
+def segment(folder: Path, url: str = "") -> Job:  # every job is made alike; only the download needs an address
     folder.mkdir(parents=True, exist_ok=True)
     clip = Clip(seconds=4).write(folder / "clip.mp4")
     out = folder / "out"
@@ -99,8 +99,29 @@ def _whole_output(path: Path) -> bool:
 def train(folder: Path, url: str) -> Job:
     data = make(folder / "data", "ms3", {"train": 2, "val": 1, "test": 1})
     run = folder / "out/run"
-    arguments = ["train", "--data", str(data), "--out", str(run), "--backbone", "tiny", "--image-size", "64", "--depth",
-                 "1", "--device", "cpu", "--stage", "1a", "--epochs", "3", "--batch-size", "1", "--save-minutes", "0"]
+    arguments = [
+        "train",
+        "--data",
+        str(data),
+        "--out",
+        str(run),
+        "--backbone",
+        "tiny",
+        "--image-size",
+        "64",
+        "--depth",
+        "1",
+        "--device",
+        "cpu",
+        "--stage",
+        "1a",
+        "--epochs",
+        "3",
+        "--batch-size",
+        "1",
+        "--save-minutes",
+        "0",
+    ]
 
     def again() -> list[str]:
         return ["train", "--resume", str(run)] if (run / "1a/config.json").exists() else arguments
@@ -117,10 +138,21 @@ def _whole_checkpoint(stage: Path) -> bool:
 def synth(folder: Path, url: str) -> Job:
     make_media(folder / "media")
     data = folder / "out/data"
-    arguments = ["synth", "--media", str(folder / "media"), "--out", str(data), "--clips", "4", "--workers", "1",
-                 "--splits", "2/1/1"]
+    arguments = [
+        "synth",
+        "--media",
+        str(folder / "media"),
+        "--out",
+        str(data),
+        "--clips",
+        "4",
+        "--workers",
+        "1",
+        "--splits",
+        "2/1/1",
+    ]
 
-    def again() -> list[str]:   # what exists is never replaced, so a finished data set is looked at instead
+    def again() -> list[str]:  # what exists is never replaced, so a finished data set is looked at instead
         return ["prepare", "--check", "--data", str(data), "--subset", "ms3"] if data.exists() else arguments
 
     return Job(data.parent, arguments, again, [data], _whole_data)
@@ -141,9 +173,19 @@ def download(folder: Path, url: str) -> Job:
         os.environ["AVSEG_CACHE"] = str(folder / "out")
 
     arguments = ["weights", "download", "pinned", "--mirror", url, "--insecure"]
-    return Job(folder / "out", arguments, lambda: arguments, [folder / "out/pinned.pth"],
-               lambda path: path.read_bytes() == WEIGHTS, prepare)
+    return Job(
+        folder / "out",
+        arguments,
+        lambda: arguments,
+        [folder / "out/pinned.pth"],
+        lambda path: path.read_bytes() == WEIGHTS,
+        prepare,
+    )
 
 
 JOBS: dict[str, Callable[[Path, str], Job]] = {
-    "segment": segment, "synth": synth, "weights download": download, "train": train}
+    "segment": segment,
+    "synth": synth,
+    "weights download": download,
+    "train": train,
+}

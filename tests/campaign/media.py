@@ -94,7 +94,8 @@ def _cover(folder: Path) -> Case:
         stream.pix_fmt = "yuvj420p"
         stream.disposition = av.stream.Disposition.attached_pic
         frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 90, np.uint8), format="rgb24").reformat(
-            format="yuvj420p")
+            format="yuvj420p"
+        )
         container.mux(stream.encode(frame) + stream.encode(None))
     return Case("cover art", segment(path), REFUSED)
 
@@ -164,8 +165,13 @@ def _not_videos(seed: int) -> dict[str, Maker]:
         (folder / "videos" / "again").symlink_to(folder / "videos")
         return Case("folder that holds itself", [*segment(folder / "videos"), "--recursive"], DONE)
 
-    named = {"png named mp4": png, "no moov": moovless, "folder named mp4": folder_named, "symlink loop": loop,
-             "folder that holds itself": folder_loop}
+    named = {
+        "png named mp4": png,
+        "no moov": moovless,
+        "folder named mp4": folder_named,
+        "symlink loop": loop,
+        "folder that holds itself": folder_loop,
+    }
     return makers | named
 
 
@@ -189,8 +195,11 @@ def _bent(seed: int) -> dict[str, Maker]:
         flipped(path, path, percent / 100, np.random.default_rng(seed))
         return Case(f"{kind} with {percent} % of packets flipped", segment(path))
 
-    return {f"{kind} with {percent} % of packets flipped": partial(make, kind, percent)
-            for kind in CONTAINERS for percent in (1, 10)}
+    return {
+        f"{kind} with {percent} % of packets flipped": partial(make, kind, percent)
+        for kind in CONTAINERS
+        for percent in (1, 10)
+    }
 
 
 def _sizes(seed: int) -> dict[str, Maker]:
@@ -221,15 +230,16 @@ def _times(seed: int) -> dict[str, Maker]:
         source = small(kind, folder)
         return Case(f"{kind} {name}", segment(retimed(source, folder / f"late.{kind}", changes[name])))
 
-    makers: dict[str, Maker] = {f"{kind} {name}": partial(make, kind, name)
-                                for kind in ("mp4", "mkv", "ts") for name in changes}
+    makers: dict[str, Maker] = {
+        f"{kind} {name}": partial(make, kind, name) for kind in ("mp4", "mkv", "ts") for name in changes
+    }
     return makers | {"mkv claims 10 hours": _long_mkv, "mp4 claims 10 hours": _long_mp4}
 
 
 def _long_mkv(folder: Path) -> Case:
     path = small("mkv", folder)
     content = bytearray(path.read_bytes())
-    at = content.index(b"\x44\x89\x88")   # Duration, a double, in milliseconds
+    at = content.index(b"\x44\x89\x88")  # Duration, a double, in milliseconds
     content[at + 3 : at + 11] = struct.pack(">d", HOURS_10 * 1000)
     path.write_bytes(content)
     return Case("mkv claims 10 hours", segment(path), DONE)
@@ -251,7 +261,7 @@ def _tracks(seed: int) -> dict[str, Maker]:
     """Sound of every number, rate and layout."""
 
     def make(name: str, file: str, tracks: list[tuple[str, int, str]], extra: list[str], folder: Path) -> Case:
-        unnamed = name.startswith("12 channels")   # nobody says which is where: only .mkv takes them
+        unnamed = name.startswith("12 channels")  # nobody says which is where: only .mkv takes them
         return Case(name, [*segment(sounds(folder / file, tracks)), *extra], ANY if unnamed else DONE)
 
     kinds: dict[str, tuple[str, list[tuple[str, int, str]], list[str]]] = {
@@ -315,8 +325,14 @@ def _names(seed: int) -> dict[str, Maker]:
     def closed(folder: Path) -> Case:
         path = small("mp4", folder)
         (folder / "closed").mkdir(mode=0o555)
-        return Case("read-only folder", ["segment", str(path), "-o", f"{folder}/closed/x.mp4"], REFUSED, 5,
-                    said="cannot be written", closed=True)
+        return Case(
+            "read-only folder",
+            ["segment", str(path), "-o", f"{folder}/closed/x.mp4"],
+            REFUSED,
+            5,
+            said="cannot be written",
+            closed=True,
+        )
 
     def unreadable(folder: Path) -> Case:
         path = small("mp4", folder)
@@ -333,10 +349,17 @@ def _names(seed: int) -> dict[str, Maker]:
         return Case("a device", segment("/dev/null"), REFUSED, 2)
 
     def kernel(folder: Path) -> Case:
-        return Case("output among the kernel's files", ["segment", str(small("mp4", folder)), "-o", "/proc/x.mp4"],
-                    REFUSED, 5)
+        return Case(
+            "output among the kernel's files", ["segment", str(small("mp4", folder)), "-o", "/proc/x.mp4"], REFUSED, 5
+        )
 
     makers: dict[str, Maker] = {f"name: {name}": partial(make, name) for name in names}
-    return makers | {"name after --": dashed, "dashes in a folder": below, "read-only folder": closed,
-                     "unreadable file": unreadable, "folder without entry": blocked, "a device": device,
-                     "output among the kernel's files": kernel}
+    return makers | {
+        "name after --": dashed,
+        "dashes in a folder": below,
+        "read-only folder": closed,
+        "unreadable file": unreadable,
+        "folder without entry": blocked,
+        "a device": device,
+        "output among the kernel's files": kernel,
+    }

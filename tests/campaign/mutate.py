@@ -14,7 +14,7 @@ import numpy as np
 from .cases import Case, Maker, segment
 from .containers import CONTAINERS, small
 
-HEAD = 4096                    # bytes in which most of what a parser trusts stands
+HEAD = 4096  # bytes in which most of what a parser trusts stands
 NUMBERS = (b"0", b"-1", b"1", b"65536", b"4294967296", b"9" * 20, b"1e308", b"NaN", b"null", b'"x"', b"[]")
 EDGES = (b"\0", b"\xff", b"\x7f", b"\x80", b"\0" * 4, b"\xff" * 4, b"\x7f" + b"\xff" * 3, b"\x80\0\0\0")
 
@@ -80,7 +80,10 @@ class Seeds:
         self.clip = small("mp4", folder)
         self.videos = {kind: small(kind, folder).read_bytes() for kind in CONTAINERS}
         self.checkpoint, self.pickle, self.settings = (
-            changeable_checkpoint(folder), changeable_pickle(folder), run_settings(folder))
+            changeable_checkpoint(folder),
+            changeable_pickle(folder),
+            run_settings(folder),
+        )
         self.manifest = (_weights_folder() / "manifest.json").read_bytes()
         self.data = _data(folder / "data")
 
@@ -88,9 +91,13 @@ class Seeds:
         """The ``number``-th mutated case; kinds take turns."""
         random = np.random.default_rng((seed, number))
         kinds: list[tuple[str, Maker]] = [(kind, partial(self._video, kind, random)) for kind in CONTAINERS]
-        kinds += [("checkpoint", partial(self._checkpoint, random)), ("pth", partial(self._pth, random)),
-                  ("data set", partial(self._data, random)), ("manifest", partial(self._manifest, random)),
-                  ("run folder", partial(self._run, random))]
+        kinds += [
+            ("checkpoint", partial(self._checkpoint, random)),
+            ("pth", partial(self._pth, random)),
+            ("data set", partial(self._data, random)),
+            ("manifest", partial(self._manifest, random)),
+            ("run folder", partial(self._run, random)),
+        ]
         kind, make = kinds[number % len(kinds)]
         return f"{kind} mutated, number {number}", make
 
@@ -144,8 +151,20 @@ def _model():
     from avseg_cli.model.config import preset
 
     torch.manual_seed(0)
-    return AvsegModel(preset("tiny", embed_dim=32, depth=2, global_blocks=(1,), num_heads=2, out_chans=32,
-                             decoder_mlp_dim=32, adapter_dim=8, fusion_depth=1, vggish_width=0.05))
+    return AvsegModel(
+        preset(
+            "tiny",
+            embed_dim=32,
+            depth=2,
+            global_blocks=(1,),
+            num_heads=2,
+            out_chans=32,
+            decoder_mlp_dim=32,
+            adapter_dim=8,
+            fusion_depth=1,
+            vggish_width=0.05,
+        )
+    )
 
 
 def changeable_checkpoint(folder: Path) -> bytes:
@@ -163,9 +182,21 @@ def changeable_pickle(folder: Path, **options: bool) -> bytes:
     from avseg_cli.model.config import ModelConfig
 
     torch.manual_seed(0)
-    model = ReferenceModel(ModelConfig(
-        backbone="custom", image_size=32, embed_dim=16, depth=2, num_heads=2, window_size=1, global_blocks=(1,),
-        out_chans=32, decoder_mlp_dim=16, adapter_dim=8, fusion_depth=1))
+    model = ReferenceModel(
+        ModelConfig(
+            backbone="custom",
+            image_size=32,
+            embed_dim=16,
+            depth=2,
+            num_heads=2,
+            window_size=1,
+            global_blocks=(1,),
+            out_chans=32,
+            decoder_mlp_dim=16,
+            adapter_dim=8,
+            fusion_depth=1,
+        )
+    )
     torch.save({"state_dict": model.state_dict(), "epoch": 3}, folder / "model.pth", **options)
     return (folder / "model.pth").read_bytes()
 

@@ -61,8 +61,10 @@ three,three_0_10,0,0,cat,test,v1s
 LICENCES = json.dumps({"objects/cow/cow.png": {"package": "x", "licence": "CC0", "copyright": "A. Nobody"}}).encode()
 WALLPAPER = json.dumps({"KPlugin": {"Authors": [{"Name": "A. Nobody"}], "License": "CC0"}}).encode()
 RECORD = json.dumps({"sha256": 64 * "0", "size": 1, "mtime_ns": 1}).encode()
-METRICS = b"".join(json.dumps({"epoch": n, "step": n, "loss": 0.5, "score": 0.1, "time": 1.5 * n}).encode() + b"\n"
-                   for n in range(1, 4))
+METRICS = b"".join(
+    json.dumps({"epoch": n, "step": n, "loss": 0.5, "score": 0.1, "time": 1.5 * n}).encode() + b"\n"
+    for n in range(1, 4)
+)
 ROW = json.dumps({"variant": "full", "miou": 50.0, "f": 0.5, "f_dataset": 0.5, "checkpoint": "x.safetensors"}).encode()
 CARD = {"length": 2.5, "masks": 3, "changes": 1, "warnings": [], "sounding": 0.5, "poster": "data:image/jpeg;base64,"}
 PAGE = f'<html><script type="application/json" id="card">{json.dumps(CARD)}</script></html>'.encode()
@@ -115,8 +117,9 @@ def _archive(folder: Path) -> bytes:
     content = zlib.compress(bytes(500))
     names = b"".join(struct.pack(">HI", len(text), 0) + text.encode("utf-16-be") for text in ("a", "b.png"))
     data = struct.pack(">II", 4 + len(content), 500) + content
-    tree = b"".join((struct.pack(">IHII", 0, 2, 1, 1), struct.pack(">IHII", 0, 2, 1, 2),
-                     struct.pack(">IHHHI", 8, 1, 0, 0, 0)))
+    tree = b"".join(
+        (struct.pack(">IHII", 0, 2, 1, 1), struct.pack(">IHII", 0, 2, 1, 2), struct.pack(">IHHHI", 8, 1, 0, 0, 0))
+    )
     header = struct.pack(">4sIIII", b"qres", 1, 20, 20 + len(tree), 20 + len(tree) + len(data))
     return header + tree + data + names
 
@@ -250,28 +253,35 @@ def _read_card(folder: Path) -> object:
 
 
 READERS = {
-    "configuration": Reader("avseg.toml", lambda folder: SETTINGS, _segment_as_configured, edit_toml,
-                            command_line=True),
+    "configuration": Reader(
+        "avseg.toml", lambda folder: SETTINGS, _segment_as_configured, edit_toml, command_line=True
+    ),
     "table of S4": Reader(f"s4/{S4}", partial(_of_data, "s4", S4), partial(_check_table, "s4"), edit_table),
     "table of MS3": Reader(f"ms3/{MS3}", partial(_of_data, "ms3", MS3), partial(_check_table, "ms3"), edit_table),
-    "table of the later release": Reader("v2/metadata.csv", lambda folder: LATER, partial(_check_table, "v2"),
-                                         edit_table),
-    "list of composed clips": Reader("ms3/manifest.jsonl", partial(_of_data, "ms3", "manifest.jsonl"), _read_labels,
-                                     edit_json_lines),
-    "categories": Reader("ms3/categories.json", partial(_of_data, "ms3", "categories.json"), _read_categories,
-                         edit_json),
+    "table of the later release": Reader(
+        "v2/metadata.csv", lambda folder: LATER, partial(_check_table, "v2"), edit_table
+    ),
+    "list of composed clips": Reader(
+        "ms3/manifest.jsonl", partial(_of_data, "ms3", "manifest.jsonl"), _read_labels, edit_json_lines
+    ),
+    "categories": Reader(
+        "ms3/categories.json", partial(_of_data, "ms3", "categories.json"), _read_categories, edit_json
+    ),
     "licences of media": Reader("LICENCES.json", lambda folder: LICENCES, _read_licences, edit_json),
     "metadata of a wallpaper": Reader("metadata.json", lambda folder: WALLPAPER, _read_wallpaper, edit_json),
     "archive of pictures": Reader("x.rcc", _archive, _read_archive),
     "checkpoint": Reader("model.safetensors", changeable_checkpoint, _load_checkpoint, edit_header),
     "checkpoint of other code": Reader("model.pth", changeable_pickle, _import, edit_tensors),
-    "the same in the old format": Reader("model.pth", partial(changeable_pickle, _use_new_zipfile_serialization=False),
-                                         _import),
+    "the same in the old format": Reader(
+        "model.pth", partial(changeable_pickle, _use_new_zipfile_serialization=False), _import
+    ),
     "log-mel in a zip": Reader("mel.pkl", _saved, _read_log_mel),
-    "log-mel in the old format": Reader("mel.pkl", partial(_saved, _use_new_zipfile_serialization=False),
-                                        _read_log_mel),
-    "log-mel as a plain pickle": Reader("mel.pkl", lambda folder: pickle.dumps(torch.zeros(5, 1, 96, 64)),
-                                        _read_log_mel, refused=True),
+    "log-mel in the old format": Reader(
+        "mel.pkl", partial(_saved, _use_new_zipfile_serialization=False), _read_log_mel
+    ),
+    "log-mel as a plain pickle": Reader(
+        "mel.pkl", lambda folder: pickle.dumps(torch.zeros(5, 1, 96, 64)), _read_log_mel, refused=True
+    ),
     "manifest of weights": Reader("manifest.json", _weights, _read_manifest, edit_json),
     "record of a check": Reader("cache/x.pth.verified.json", lambda folder: RECORD, _read_record, edit_json),
     "settings of a run": Reader("run/1a/config.json", run_settings, _resume, edit_json),
@@ -290,7 +300,7 @@ def read_changed(folder: Path, seed: int, examples: int, only: str) -> Iterator[
 
 def _work(pipe: Connection, folder: Path, seed: int, examples: int, only: str) -> None:
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")   # PyTorch's, about the age of what is broken
+    warnings.simplefilter("ignore")  # PyTorch's, about the age of what is broken
     for number, (name, reader) in enumerate(READERS.items()):
         if re.search(only, name):
             own = folder / str(number)
@@ -298,6 +308,6 @@ def _work(pipe: Connection, folder: Path, seed: int, examples: int, only: str) -
             os.environ["AVSEG_CACHE"] = str(own / "cache")
             try:
                 pipe.send((name, fuzz(reader, own, examples, seed), ""))
-            except Exception as error:   # hypothesis notes in it how the file was changed
+            except Exception as error:  # hypothesis notes in it how the file was changed
                 pipe.send((name, Counter(), " ".join([str(error), *getattr(error, "__notes__", [])])[:500]))
     pipe.send(None)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from .mutate import mutated
 
-Edit = tuple[int, str, Any]           # which place, what happens there, with which value
-Recipe = int | list[Edit]             # a seed for changes of bytes, or edits of the content
+Edit = tuple[int, str, Any]  # which place, what happens there, with which value
+Recipe = int | list[Edit]  # a seed for changes of bytes, or edits of the content
 Editor = Callable[[bytes, list[Edit]], bytes]
 
 TEXTS = st.sampled_from(["", "..", "/", "../../x", "a/../../b", "C:\\x", "\0", "a\nb", "n" * 300, "é", "\u2028", "-o"])
@@ -28,8 +28,9 @@ VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=5,
 )  # fmt: skip
-EDITS = st.lists(st.tuples(st.integers(0, 10_000), st.sampled_from(["put", "drop", "add"]), VALUES),
-                 min_size=1, max_size=3)
+EDITS = st.lists(
+    st.tuples(st.integers(0, 10_000), st.sampled_from(["put", "drop", "add"]), VALUES), min_size=1, max_size=3
+)
 BYTES = st.integers(0, 2**62)
 
 

@@ -13,8 +13,8 @@ from .cases import PATIENCE, Case, Maker
 from .judge import Verdict, judge, lost
 from .worker import Ran, memory, work
 
-RENEWED = 400        # cases after which a worker is replaced, so that its growth stays comparable
-HARD_LIMIT = 3000    # MB above its case's own bound at which a worker is ended at once
+RENEWED = 400  # cases after which a worker is replaced, so that its growth stays comparable
+HARD_LIMIT = 3000  # MB above its case's own bound at which a worker is ended at once
 
 
 class Watch:
@@ -40,7 +40,7 @@ class Watch:
         try:
             try:
                 case = make(folder)
-            except Exception as error:   # the campaign's own fault, and not to be passed over
+            except Exception as error:  # the campaign's own fault, and not to be passed over
                 return lost(Case(name, []), f"could not be made ({type(error).__name__}: {error})")
             case = replace(case, arguments=[part.replace("OUT", str(folder / "out")) for part in case.arguments])
             ran = self._run(case)

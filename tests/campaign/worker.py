@@ -76,7 +76,7 @@ def _end_with_parent() -> None:
 def run(case: Case) -> Ran:
     """One case, in this process."""
     before, began, files = memory("VmRSS"), time.perf_counter(), _open_files()
-    Path("/proc/self/clear_refs").write_text("5")   # resets the peak
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with _standing_in(out.fileno(), err.fileno(), case), _place(case), _doors(case), _weights_of(case.weights):
             code = command_line(case.arguments)

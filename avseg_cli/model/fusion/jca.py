@@ -28,9 +28,7 @@ class JointAttention(nn.Module):
 
     def forward(self, x: Tensor, joint: Tensor) -> Tensor:
         """x (B, T, C), joint (B, T, 2C) -> (B, T, C)."""
-        correlation = torch.tanh(
-            x @ self.correlate(joint).transpose(1, 2) / sqrt(joint.shape[-1])
-        )  # (B, T, T)
+        correlation = torch.tanh(x @ self.correlate(joint).transpose(1, 2) / sqrt(joint.shape[-1]))  # (B, T, T)
         attended = F.relu(self.own(x) + correlation @ self.joint(joint))
         return self.norm(x + self.out(attended))
 
