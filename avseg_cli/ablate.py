@@ -155,7 +155,7 @@ def _evaluate_variant(base: TrainOptions, variant: Variant, best: Path, split: s
     result = evaluate(
         EvaluateOptions(
             data=base.data, subset=base.subset, split=split, checkpoint=str(best), device=base.device,
-            precision=base.precision, limit_clips=base.limit_clips,
+            precision=base.scoring_precision, limit_clips=base.limit_clips,
         )
     )  # fmt: skip
     total = result.total

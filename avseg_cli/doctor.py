@@ -22,7 +22,9 @@ from avseg_cli.media.movie import H264, PRORES_4444, available
 from avseg_cli.media.sample import FRAME_RATE, make_video
 from avseg_cli.media.video import probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.checkpoint import choose_device, choose_precision, find_checkpoint, load_model
+from avseg_cli.model.checkpoint import choose_device, find_checkpoint, load_model
+from avseg_cli.model.precision import Choice, automatic, choose_precision, has_bf16
+from avseg_cli.processor import processor_field
 from avseg_cli.render import Settings, render
 from avseg_cli.threads import cores
 from avseg_cli.weights import cache_dir, manifest, size_text, status
@@ -116,7 +118,7 @@ def _device(wanted: str) -> Finding:
         "threads": torch.get_num_threads(),
         "cuda": cards,
         "mps": torch.backends.mps.is_available(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor_field("model name") or platform.machine(),
     }
     text = f"{chosen}; {facts['cores']} cores, {facts['threads']} threads; "
     text += f"graphics cards: {', '.join(cards) or 'none that torch can use'}"
@@ -127,14 +129,10 @@ def _device(wanted: str) -> Finding:
 
 def _precision(device: str, wanted: str) -> Finding:
     target = choose_device(device)
-    chosen = str(choose_precision(wanted, target)).removeprefix("torch.")
-    if wanted != "auto":
-        why = "as you asked"
-    elif chosen == "bfloat16":
-        why = f"{target} multiplies it in hardware"
-    else:
-        why = f"{target} has no bf16 arithmetic, where it would be slower"
-    return Finding("precision", OK, f"{chosen}, because {why}", facts={"chosen": chosen, "why": why})
+    choice = automatic(target) if wanted == "auto" else Choice(choose_precision(wanted, target), "you asked for it")
+    chosen = str(choice.dtype).removeprefix("torch.")
+    facts = {"chosen": chosen, "why": choice.why, "bf16_in_hardware": has_bf16(target)}
+    return Finding("precision", OK, f"{chosen}, because {choice.why}", facts=facts)
 
 
 def _about_model(checkpoint: str, model: AvsegModel) -> Finding:

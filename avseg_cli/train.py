@@ -19,12 +19,12 @@ from avseg_cli.errors import InputError, OutputError
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.checkpoint import (
     choose_device,
-    choose_precision,
     find_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
 from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.precision import training_precision
 from avseg_cli.model.public_weights import starting_weights
 from avseg_cli.training.distributed import local_device, process_group
 from avseg_cli.training.loop import Setup, fit
@@ -81,7 +81,7 @@ def train(options: TrainOptions, resume: bool = False) -> Path:
             with folder.alone(sharing):
                 setup = Setup(
                     options.recipe(stage), options.seed, options.workers, sharing, device,
-                    choose_precision(options.precision, device), options.accumulate, options.validate_every,
+                    training_precision(options.precision, device), options.accumulate, options.validate_every,
                     options.save_minutes,
                 )  # fmt: skip
                 train_stage(stage, options, setup, folder)
@@ -95,7 +95,7 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
     if not resume:
         _refuse_started(run, options.stages)
     device = choose_device(options.device)
-    precision = str(choose_precision(options.precision, device)).removeprefix("torch.")
+    precision = str(training_precision(options.precision, device)).removeprefix("torch.")
     clips = [
         len(read_clips(options.data, find_subset(options.subset), split, options.limit_clips))
         for split in ("train", "val")

@@ -26,9 +26,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def no_configuration() -> Iterator[None]:
-    """What the person who runs the tests has configured does not reach them."""
+    """What the person who runs the tests has configured does not reach them, but AVSEG_BF16: on, off or as it is."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("AVSEG_")]:
+        for name in [name for name in os.environ if name.startswith("AVSEG_") and name != "AVSEG_BF16"]:
             patch.delenv(name)
         patch.setenv("AVSEG_CONFIG", os.devnull)
         yield

@@ -17,7 +17,7 @@ from avseg_cli.errors import AvsegError
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import preset
 
-FEW = ("--backbone", "tiny", "--repeats", "1", "--threads", "1", "--device", "cpu")
+FEW = ("--backbone", "tiny", "--repeats", "1", "--threads", "1", "--device", "cpu", "--precision", "fp32")
 CPU = torch.device("cpu")
 
 
@@ -51,7 +51,7 @@ def test_a_row_has_every_figure(report: dict) -> None:
 
 
 def test_log_mel_of_a_minute_agrees() -> None:
-    report = run_bench(BenchOptions(backbone="tiny", parts=("log_mel",), repeats=1, device="cpu"))
+    report = run_bench(BenchOptions(backbone="tiny", parts=("log_mel",), repeats=1, device="cpu", precision="fp32"))
     (row,) = report["rows"]
     assert row["relative_error"] < 1e-3  # two resamplers, which agree on what both let through
     assert row["speedup"] > 1
@@ -81,13 +81,17 @@ def test_options_that_cannot_be_are_refused(options: dict, said: str) -> None:
 
 
 def test_a_checkpoint_can_be_measured(tiny_checkpoint) -> None:
-    report = run_bench(BenchOptions(checkpoint=str(tiny_checkpoint), parts=("clip",), repeats=1, device="cpu"))
+    shared = {"parts": ("clip",), "repeats": 1, "device": "cpu", "precision": "fp32"}
+    options = BenchOptions(checkpoint=str(tiny_checkpoint), **shared)
+    report = run_bench(options)
     assert report["rows"][0]["mask_iou"] > 0.999
 
 
 @pytest.fixture(scope="module")
 def training_rows() -> dict[str, dict]:
-    report = run_bench(BenchOptions(backbone="tiny", parts=("train_1a", "train_2"), clips=2, repeats=1, device="cpu"))
+    parts = ("train_1a", "train_2")
+    options = BenchOptions(backbone="tiny", parts=parts, clips=2, repeats=1, device="cpu", precision="fp32")
+    report = run_bench(options)
     return {row["part"]: row for row in report["rows"]}
 
 
@@ -104,7 +108,7 @@ def test_an_epoch_from_the_cache_encodes_nothing(training_rows: dict[str, dict])
 
 
 def test_where_there_is_no_bf16_its_rows_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avseg_cli.model.checkpoint._cpu_multiplies_bf16", lambda device: False)
+    monkeypatch.setattr("avseg_cli.bench.has_bf16", lambda device: False)
     arguments = ["bench", *FEW, "--parts", "vggish", "--all-precisions"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "rows in bf16 are left out: this device has no bf16 arithmetic" in result.stdout
@@ -112,7 +116,7 @@ def test_where_there_is_no_bf16_its_rows_are_left_out_and_that_is_said(monkeypat
 
 
 def test_all_precisions_hold_bf16_against_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avseg_cli.model.checkpoint._cpu_multiplies_bf16", lambda device: True)
+    monkeypatch.setattr("avseg_cli.bench.has_bf16", lambda device: True)
     report = run_bench(BenchOptions(backbone="tiny", parts=("decoder",), repeats=1, device="cpu", all_precisions=True))
     pairs = [(row["reference"]["precision"], row["ours"]["precision"]) for row in report["rows"]]
     assert pairs == [("fp32", "fp32"), ("fp32", "bf16"), ("bf16", "bf16")]
@@ -126,7 +130,8 @@ def test_all_precisions_hold_bf16_against_fp32(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_cut_encoder_is_scaled_by_its_arithmetic() -> None:
-    options = BenchOptions(backbone="tiny", blocks=2, parts=("encoder", "fusion", "clip"), repeats=1, device="cpu")
+    shared = {"repeats": 1, "device": "cpu", "precision": "fp32"}
+    options = BenchOptions(backbone="tiny", blocks=2, parts=("encoder", "fusion", "clip"), **shared)
     encoder, fusion, clip = run_bench(options)["rows"]
     assert "whole_by_arithmetic" not in fusion
     ratio = {side: encoder["whole_by_arithmetic"][side] / encoder[side]["seconds"] for side in ("reference", "ours")}

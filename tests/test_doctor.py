@@ -30,9 +30,10 @@ def test_a_machine_on_which_it_works(doctor, tmp_path: Path, monkeypatch: pytest
     assert found["self-test"]["facts"]["masks"] == 10 and found["self-test"]["facts"]["sound"] == "copied"
     assert found["model"]["facts"]["backbone"] == "tiny" and found["device"]["facts"]["chosen"] == "cpu"
     assert found["public weights"]["facts"]["vggish"] == "missing"
-    assert found["cache folder"]["facts"]["path"] == str(tmp_path / "cache") and not (tmp_path / "cache").exists()
+    assert found["cache folder"]["facts"]["path"] == str(tmp_path / "cache")
     assert found["encoders"]["facts"]["overlay"] == "libx264"
-    assert "self-test" in said and list(tmp_path.iterdir()) == []
+    assert "self-test" in said
+    assert {path.name for path in tmp_path.rglob("*")} <= {"cache", "precision.json"}, "the trial of bf16, if any"
 
 
 def test_a_machine_on_which_it_does_not(doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,9 +22,11 @@ from avseg_cli.bench.scaling import measure_startup
 from avseg_cli.bench.training import TrainingParts
 from avseg_cli.errors import AvsegError
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.checkpoint import choose_device, choose_precision, find_checkpoint, load_checkpoint
+from avseg_cli.model.checkpoint import choose_device, find_checkpoint, load_checkpoint
 from avseg_cli.model.config import ModelConfig, preset
 from avseg_cli.model.inference import prepare_for_inference
+from avseg_cli.model.precision import choose_precision, has_bf16
+from avseg_cli.processor import processor_field
 
 Report = dict[str, Any]
 
@@ -105,11 +107,11 @@ def _pairs(options: BenchOptions, device: torch.device) -> tuple[list[Pair], lis
     """The pairs of precisions to measure, and what has to be said about them."""
     if not options.all_precisions:
         pair = tuple(choose_precision(name, device) for name in (options.reference_precision, options.precision))
-        emulated = torch.bfloat16 in pair and choose_precision("auto", device) != torch.bfloat16
+        emulated = torch.bfloat16 in pair and not has_bf16(device)
         said = "this device has no bf16 arithmetic: it is emulated, and these times say nothing about one that has"
         return [pair], [said] if emulated else []
     fp32, bf16 = torch.float32, torch.bfloat16
-    if choose_precision("auto", device) != bf16:
+    if not has_bf16(device):
         return [(fp32, fp32)], [NO_BF16]
     return [(fp32, fp32), (fp32, bf16), (bf16, bf16)], []
 
@@ -255,22 +257,13 @@ def mask_iou(reference: Tensor, ours: Tensor) -> float:
 def describe_machine(device: torch.device) -> Report:
     """What the figures belong to."""
     machine = {
-        "device": str(device), "processor": _processor(), "cores": os.cpu_count(),
+        "device": str(device), "processor": processor_field("model name"), "cores": os.cpu_count(),
         "threads": torch.get_num_threads(), "torch": torch.__version__, "system": platform.system(),
-        "bf16_in_hardware": choose_precision("auto", device) == torch.bfloat16,
+        "bf16_in_hardware": has_bf16(device),
     }  # fmt: skip
     if device.type == "cuda":
         machine["gpu"] = torch.cuda.get_device_name(device)
     return machine
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:  # not Linux
-        names = []
-    return names[0] if names else platform.processor()
 
 
 def _name(dtype: torch.dtype) -> str:

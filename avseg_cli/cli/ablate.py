@@ -12,7 +12,7 @@ import typer
 from avseg_cli.cli.completion import BACKBONES, list_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
-from avseg_cli.cli.model_options import DeviceName, PrecisionName
+from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
 
 
 def register(app: typer.Typer) -> None:
@@ -56,7 +56,7 @@ def ablate(
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
     device: DeviceName = "auto",
-    precision: PrecisionName = "auto",
+    precision: TrainingPrecisionName = "auto",
     cache: Annotated[Path | None, typer.Option(help="Folder of the embeddings. [default: OUT/embeddings]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout.")] = False,
     dry_run: DryRun = False,

@@ -13,7 +13,7 @@ import typer
 from avseg_cli.cli.completion import BACKBONES, list_of, one_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
-from avseg_cli.cli.model_options import DeviceName, PrecisionName
+from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
 
 
 def register(app: typer.Typer) -> None:
@@ -91,7 +91,7 @@ def train(
     seed: Annotated[int, typer.Option()] = 0,
     workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
     device: DeviceName = "auto",
-    precision: PrecisionName = "auto",
+    precision: TrainingPrecisionName = "auto",
     validate_every: Annotated[int, typer.Option(help="Epochs between validations.")] = 1,
     save_minutes: Annotated[float, typer.Option(help="Minutes between saved states, besides one an epoch.")] = 5.0,
     cache: Annotated[

@@ -23,6 +23,7 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
 from avseg_cli.model.inference import prepare_for_inference
+from avseg_cli.model.precision import choose_precision
 from avseg_cli.model.public_weights import is_own, load_public_weights, public_files
 from avseg_cli.weights import default_checkpoint, weights_dir
 from avseg_cli.whole_files import write_whole
@@ -179,8 +180,8 @@ def load_model(checkpoint: str | Path = DEFAULT, device: str = "auto", precision
     """A model ready to segment: in eval mode, on its device, in its precision.
 
     checkpoint: ``"default"`` (the embedded model), a name, or a file. device: ``"auto"``, ``"cpu"``, ``"cuda"``,
-    ``"cuda:1"``, ``"mps"``. precision: ``"auto"`` (bf16 where the device computes in it, else fp32), ``"fp32"``,
-    ``"bf16"``.
+    ``"cuda:1"``, ``"mps"``. precision: ``"auto"`` (bf16 where this device is faster in it, else fp32),
+    ``"fp32"``, ``"bf16"``.
     Raises ``CheckpointError`` or ``DeviceError``.
     """
     target = choose_device(device)
@@ -200,24 +201,3 @@ def choose_device(name: str) -> torch.device:
             f"no device {name!r} on this machine; use --device cpu, or auto to take what is there"
         ) from error
     return device
-
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of a precision; ``"auto"`` is bf16 on CUDA, and fp32 elsewhere unless the CPU multiplies bf16."""
-    if name == "auto":
-        fast = _cuda_multiplies_bf16(device) if device.type == "cuda" else _cpu_multiplies_bf16(device)
-        return torch.bfloat16 if fast else torch.float32
-    if name not in ("fp32", "bf16"):
-        raise DeviceError(f"no precision {name!r}; use auto, fp32 or bf16")
-    return torch.float32 if name == "fp32" else torch.bfloat16
-
-
-def _cuda_multiplies_bf16(device: torch.device) -> bool:
-    """From the A100's generation on: older GPUs emulate it, slowly, and have no flash kernels for it."""
-    with torch.cuda.device(device):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _cpu_multiplies_bf16(device: torch.device) -> bool:
-    """AVX512-BF16 or AMX: elsewhere bf16 on the CPU is emulated and slower than fp32."""
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from avseg_cli.model.linear import GeluLinear
 from avseg_cli.model.st_bava import STBAVA
+from avseg_cli.processor import processor_field
 
 # glibc's mallopt parameters (malloc.h)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
@@ -73,17 +73,7 @@ def can_pack(dtype: torch.dtype) -> bool:
 
 def packing_pays(dtype: torch.dtype) -> bool:
     """In fp32 only where MKL, which plain linear layers use, is slow: on other makers' CPUs than Intel's."""
-    return can_pack(dtype) and (dtype != torch.float32 or _cpu_maker() != "GenuineIntel")
-
-
-@lru_cache(maxsize=1)
-def _cpu_maker() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            makers = [line.split(":")[1].strip() for line in file if line.startswith("vendor_id")]
-    except OSError:  # not Linux
-        makers = []
-    return makers[0] if makers else platform.processor()
+    return can_pack(dtype) and (dtype != torch.float32 or processor_field("vendor_id") != "GenuineIntel")
 
 
 def keep_freed_memory() -> None:

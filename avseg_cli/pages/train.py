@@ -53,5 +53,5 @@ def _evaluated(stage: StageFolder) -> Any:
     options: TrainOptions = stage.options
     return evaluate(EvaluateOptions(
         data=options.data, subset=options.subset, split="val", checkpoint=str(stage.best),
-        limit_clips=options.limit_clips, device=options.device, precision=options.precision, examples=EXAMPLES,
+        limit_clips=options.limit_clips, device=options.device, precision=options.scoring_precision, examples=EXAMPLES,
     ))  # fmt: skip

@@ -137,6 +137,11 @@ class TrainOptions:
         asked = {f.name: getattr(self, f.name, None) for f in fields(Recipe)}
         return replace(default_recipe(self.backbone, stage), **{k: v for k, v in asked.items() if v is not None})
 
+    @property
+    def scoring_precision(self) -> str:
+        """That of every score which is compared with others: float32, as ``avseg evaluate``, unless told otherwise."""
+        return "fp32" if self.precision == "auto" else self.precision
+
     def ablated(self, config: ModelConfig) -> ModelConfig:
         """``config`` with the ablation switches of this run."""
         changes: dict[str, Any] = {"adapters": self.adapters}
