@@ -15,21 +15,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from avseg_cli.base.version import __version__
+
 __all__ = ["__version__", "load_model", "segment_video"]
 
 if TYPE_CHECKING:
-    from avseg_cli.model.checkpoint import load_model
-    from avseg_cli.segment import segment_video
+    from avseg_cli.checkpoints.checkpoint import load_model
+    from avseg_cli.segment.runner import segment_video
 
 
 def __getattr__(name: str):
     if name == "load_model":
-        from avseg_cli.model.checkpoint import load_model
+        from avseg_cli.checkpoints.checkpoint import load_model
 
         return load_model
     if name == "segment_video":
-        from avseg_cli.segment import segment_video
+        from avseg_cli.segment.runner import segment_video
 
         return segment_video
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

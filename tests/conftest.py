@@ -39,8 +39,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the tiny model with seeded random weights."""
     import torch
 
+    from avseg_cli.checkpoints.checkpoint import save_checkpoint
     from avseg_cli.model.avseg import AvsegModel
-    from avseg_cli.model.checkpoint import save_checkpoint
     from avseg_cli.model.config import preset
 
     torch.manual_seed(0)

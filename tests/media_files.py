@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from avseg_cli.model.config import preset
-from avseg_cli.transforms import MEAN, STD
+from avseg_cli.model.transforms import MEAN, STD
 
 RED = (220, 30, 30)
 GROUND = (60, 90, 60)

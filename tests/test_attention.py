@@ -14,16 +14,16 @@ from command_line import Ran, run_avseg
 from media_files import Clip, frames_of, rgb_of, sound_payload
 from PIL import Image
 
-from avseg_cli.attention import show_attention
-from avseg_cli.attention_results import ClipLook, Instant, Row
-from avseg_cli.errors import InputError
-from avseg_cli.looks import Choice, Looks
-from avseg_cli.media.attention_board import Scale, scales, sound_strip
-from avseg_cli.media.attention_movie import Screen
-from avseg_cli.media.attention_sheet import draw_sheet
+from avseg_cli.attention.board import Scale, scales, sound_strip
+from avseg_cli.attention.film import Screen
+from avseg_cli.attention.instants import ClipLook, Instant, Row
+from avseg_cli.attention.looks import Choice, Looks
+from avseg_cli.attention.sheet import draw_sheet
+from avseg_cli.attention.show import show_attention
+from avseg_cli.base.errors import InputError
+from avseg_cli.checkpoints.checkpoint import load_model, save_checkpoint
 from avseg_cli.media.video import probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.checkpoint import load_model, save_checkpoint
 from avseg_cli.model.config import preset
 
 

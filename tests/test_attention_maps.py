@@ -10,12 +10,12 @@ from reference_model import ReferenceBlock, shake
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avseg_cli.attention.maps import FusionMaps, Maps, fusion_maps
+from avseg_cli.base.errors import CheckpointError
 from avseg_cli.bench.reference import BLOCK_NAMES
-from avseg_cli.errors import CheckpointError
-from avseg_cli.model import st_bava
-from avseg_cli.model.attention_maps import FusionMaps, Maps, fusion_maps
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.fusion import st_bava
 
 CONFIG = replace(preset("tiny"), out_chans=32, fusion_depth=2, decoder_mlp_dim=32)
 FRAMES, GRID = CONFIG.clip_frames, CONFIG.grid

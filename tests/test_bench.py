@@ -9,11 +9,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from avseg_cli.bench import BenchOptions, mask_iou, measure, run_bench
+from avseg_cli.base.errors import AvsegError
+from avseg_cli.bench import measure
 from avseg_cli.bench.parts import build_model
 from avseg_cli.bench.reference import Reference
+from avseg_cli.bench.run import BenchOptions, mask_iou, run_bench
 from avseg_cli.cli import app
-from avseg_cli.errors import AvsegError
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import preset
 
@@ -108,7 +109,7 @@ def test_an_epoch_from_the_cache_encodes_nothing(training_rows: dict[str, dict])
 
 
 def test_where_there_is_no_bf16_its_rows_are_left_out_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avseg_cli.bench.has_bf16", lambda device: False)
+    monkeypatch.setattr("avseg_cli.bench.run.has_bf16", lambda device: False)
     arguments = ["bench", *FEW, "--parts", "vggish", "--all-precisions"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "rows in bf16 are left out: this device has no bf16 arithmetic" in result.stdout
@@ -116,7 +117,7 @@ def test_where_there_is_no_bf16_its_rows_are_left_out_and_that_is_said(monkeypat
 
 
 def test_all_precisions_hold_bf16_against_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avseg_cli.bench.has_bf16", lambda device: True)
+    monkeypatch.setattr("avseg_cli.bench.run.has_bf16", lambda device: True)
     report = run_bench(BenchOptions(backbone="tiny", parts=("decoder",), repeats=1, device="cpu", all_precisions=True))
     pairs = [(row["reference"]["precision"], row["ours"]["precision"]) for row in report["rows"]]
     assert pairs == [("fp32", "fp32"), ("fp32", "bf16"), ("bf16", "bf16")]

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from avseg_cli.base.errors import AvsegError
 from avseg_cli.bench import scaling
 from avseg_cli.bench.scaling import Point, check_plot, fit, make_video, run_scaling
 from avseg_cli.cli import app
-from avseg_cli.errors import AvsegError
 
 
 def test_runs_are_measured_and_drawn(tiny_checkpoint: Path, tmp_path: Path) -> None:

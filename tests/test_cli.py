@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from avseg_cli.cli import application, main
-from avseg_cli.cli.config import usual_files, variables
+from avseg_cli.cli.config_file import usual_files, variables
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,7 +42,7 @@ def avseg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., int]
     """Runs the command line in an empty folder, where ``./avseg.toml`` is looked for; gives the exit code."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AVSEG_CONFIG")
-    monkeypatch.setattr("avseg_cli.cli.config.user_file", lambda: tmp_path / "home.toml")
+    monkeypatch.setattr("avseg_cli.cli.config_file.user_file", lambda: tmp_path / "home.toml")
 
     def run(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["avseg", *map(str, arguments)])

@@ -13,14 +13,15 @@ import torch
 from miniature import make, mask_image
 from PIL import Image
 
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.augment import augment
 from avseg_cli.data.check import check_root
 from avseg_cli.data.clips import read_clips
-from avseg_cli.data.dataset import ClipDataset, Sample, Sharing, batch_indices, load_batches
+from avseg_cli.data.dataset import ClipDataset, Sample, batch_indices, load_batches
 from avseg_cli.data.files import read_log_mel, read_mask, read_masks
 from avseg_cli.data.subsets import SUBSETS, find_subset
-from avseg_cli.errors import DataError
-from avseg_cli.log_mel import clip_log_mel
+from avseg_cli.model.log_mel import clip_log_mel
 
 SMALL = {"train": 2, "val": 1, "test": 1}
 

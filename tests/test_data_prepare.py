@@ -13,12 +13,12 @@ import torch
 from miniature import make
 from typer.testing import CliRunner
 
+from avseg_cli.base.errors import DataError
 from avseg_cli.cli import app
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.files import read_frames, read_log_mel, read_waveform
+from avseg_cli.data.prepare import frame_numbers
 from avseg_cli.data.subsets import find_subset
-from avseg_cli.errors import DataError
-from avseg_cli.prepare import frame_numbers
 
 FPS = 10
 

@@ -20,9 +20,9 @@ import pytest
 from file_server import CERTIFICATE, FileServer, answer, change, drop_after, raw, serving, stall
 from weights_helpers import manifest_entry, sha256, use_weights
 
-from avseg_cli import weights
-from avseg_cli.download import DownloadOptions, download
-from avseg_cli.errors import DownloadError, OutputError
+from avseg_cli.base.errors import DownloadError, OutputError
+from avseg_cli.checkpoints import manifest as weights
+from avseg_cli.checkpoints.download import DownloadOptions, download
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -331,7 +331,7 @@ def test_a_full_disk_is_seen_beforehand(server: FileServer, cache: Path, monkeyp
 
 
 def test_a_disk_that_fills_up_on_the_way(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from avseg_cli.download import _Part
+    from avseg_cli.checkpoints.download import _Part
 
     def full(self: _Part, chunk: bytes) -> None:
         raise OSError(28, "No space left on device")
@@ -397,7 +397,7 @@ def test_a_wrong_file_the_user_has(content: bytes | None, cache: Path, tmp_path:
 CHILD = """
     import sys
     from pathlib import Path
-    from avseg_cli import weights
+    from avseg_cli.checkpoints import manifest as weights
     folder = Path(sys.argv.pop(1))
     weights.weights_dir = lambda: folder
     from avseg_cli.cli import main
@@ -409,7 +409,7 @@ def start(tmp_path: Path, server: FileServer) -> subprocess.Popen:
     """``avseg weights download thing`` in a process of its own."""
     command = [sys.executable, "-c", textwrap.dedent(CHILD), str(tmp_path / "embedded")]
     command += ["weights", "download", "thing", "--mirror", server.url, "--insecure"]
-    root = str(Path(weights.__file__).parents[1])
+    root = str(Path(weights.__file__).parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from media_files import Clip, LoudRed, is_red, rgb_of, sound_payload
 
-from avseg_cli.errors import InputError, OutputError
+from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.media import encoders
 from avseg_cli.media.encoders import choose_encoder
 from avseg_cli.media.video import probe
-from avseg_cli.render import Rendered, Settings, render
+from avseg_cli.segment.render import Rendered, Settings, render
 
 HAS_PROGRAM = shutil.which("ffmpeg") is not None
 NO_PROGRAM = "this machine has no ffmpeg program on its PATH"

@@ -13,21 +13,21 @@ from miniature import CATEGORIES, make
 from PIL import Image
 from typer.testing import CliRunner
 
-from avseg_cli import evaluate as job
+from avseg_cli.base.errors import AvsegError, CheckpointError
+from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.dataset import ClipDataset
 from avseg_cli.data.files import read_masks
 from avseg_cli.data.subsets import find_subset
-from avseg_cli.errors import AvsegError, CheckpointError
-from avseg_cli.evaluate import EvaluateOptions, evaluate
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.checkpoint import save_checkpoint
 from avseg_cli.model.config import preset
-from avseg_cli.scoring import report
+from avseg_cli.scoring import evaluate as job
+from avseg_cli.scoring import tables as report
+from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
+from avseg_cli.scoring.other_sounds import NegativeSounds
 from avseg_cli.scoring.predictors import PromptPredictor, largest_regions, region_box, region_point
 from avseg_cli.scoring.published import METHODS
-from avseg_cli.scoring.sounds import NegativeSounds
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from campaign.fuzz import Broken, Reader, fuzz, outcome, prepare
 from campaign.readers import READERS
 from campaign.recipes import edit_header
 
-from avseg_cli.errors import AvsegError
+from avseg_cli.base.errors import AvsegError
 from avseg_cli.training.run_folder import StageFolder
 
 CHANGES = 25

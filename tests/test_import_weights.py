@@ -18,15 +18,15 @@ from torch import nn
 from torchvggish import torchvggish as their_vggish
 from weights_helpers import manifest_entry, run_weights, sha256, use_weights
 
-from avseg_cli.errors import CheckpointError
+from avseg_cli.base.errors import CheckpointError
+from avseg_cli.checkpoints.checkpoint import load_checkpoint
+from avseg_cli.checkpoints.import_weights import infer_config
+from avseg_cli.checkpoints.names import rename
+from avseg_cli.checkpoints.public_weights import starting_weights
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.checkpoint import load_checkpoint
 from avseg_cli.model.config import ModelConfig, preset
 from avseg_cli.model.empty import empty_model
-from avseg_cli.model.import_weights import infer_config
-from avseg_cli.model.names import rename
-from avseg_cli.model.public_weights import starting_weights
-from avseg_cli.transforms import upsample_logits
+from avseg_cli.model.transforms import upsample_logits
 
 SMALL = ModelConfig(
     backbone="custom", image_size=96, embed_dim=48, depth=4, num_heads=4, window_size=3,

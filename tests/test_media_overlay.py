@@ -14,12 +14,12 @@ import torch
 from media_files import Clip, LoudRed, frames_of, iou, is_red, rgb_of, sound_payload
 from PIL import Image
 
-from avseg_cli.errors import InputError, OutputError
-from avseg_cli.media.overlay import Highlighter, Style, Timeline, Upsampler, grow, plane_array, to_yuv, upright
+from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.media.video import VideoReader, probe
-from avseg_cli.render import Rendered, Settings, render
-from avseg_cli.results import MaskResult
-from avseg_cli.transforms import upsample_logits
+from avseg_cli.model.transforms import upsample_logits
+from avseg_cli.outputs.overlay import Highlighter, Style, Timeline, Upsampler, grow, plane_array, to_yuv, upright
+from avseg_cli.outputs.results import MaskResult
+from avseg_cli.segment.render import Rendered, Settings, render
 
 
 def make(path: Path, out: Path, formats: str = "overlay", **settings) -> Rendered:
@@ -270,7 +270,7 @@ def test_the_cutout_is_transparent_around_what_sounds(tmp_path: Path) -> None:
 def test_the_json_says_all(tmp_path: Path) -> None:
     import json
 
-    from avseg_cli.media.rle import decode_rle
+    from avseg_cli.outputs.rle import decode_rle
 
     clip = Clip(seconds=3, loudness=lambda t: np.where(t < 2, 0.4, 0))
     make(clip.write(tmp_path / "clip.mp4"), tmp_path / "out", "json,masks")

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from media_files import Clip, LoudRed, frames_of, iou, is_red
 
-from avseg_cli.errors import InputError
+from avseg_cli.base.errors import InputError
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import VideoReader, probe
-from avseg_cli.segment import segment_video
+from avseg_cli.segment.runner import segment_video
 
 
 def read(path: Path, **span) -> list:

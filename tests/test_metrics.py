@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avseg_cli.metrics import f_score, mask_iou
+from avseg_cli.scoring.metrics import f_score, mask_iou
 from avseg_cli.scoring.scores import score_clip, summarise
 
 SIDE = 24

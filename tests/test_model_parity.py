@@ -15,16 +15,16 @@ from torch.nn import functional as F
 from torchvggish import torchvggish as their_vggish
 from torchvggish import vggish_input
 
-from avseg_cli.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples, second_log_mel
+from avseg_cli.checkpoints.names import rename
 from avseg_cli.model.adapters import AudioAdapters
 from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.fusion.st_bava import STBAVA, CrossModalAttention
 from avseg_cli.model.image_encoder import ImageEncoder
+from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples, second_log_mel
 from avseg_cli.model.mask_decoder import MaskDecoder
-from avseg_cli.model.names import rename
 from avseg_cli.model.positional import RandomFourierPositions
-from avseg_cli.model.st_bava import STBAVA, CrossModalAttention
+from avseg_cli.model.transforms import MEAN, STD, prepare_frames, upsample_logits
 from avseg_cli.model.vggish import VGGish
-from avseg_cli.transforms import MEAN, STD, prepare_frames, upsample_logits
 
 SMALL = preset(
     "vit_b", image_size=128, embed_dim=48, depth=4, num_heads=4, window_size=4, global_blocks=(1, 3),

@@ -10,11 +10,11 @@ import torch
 from media_files import Clip, LoudRed
 from torch import Tensor
 
-from avseg_cli.batch import Outcome
 from avseg_cli.media.movie import Movie
-from avseg_cli.media.overlay import Highlighter
 from avseg_cli.media.video import Picture, VideoReader, probe
-from avseg_cli.render import Rendered, Settings, render
+from avseg_cli.outputs.overlay import Highlighter
+from avseg_cli.segment.batch import Outcome
+from avseg_cli.segment.render import Rendered, Settings, render
 
 SLOW = 0.15  # seconds an item takes in the slow stage; there are 4 seconds of video, 8 frames
 
@@ -79,8 +79,8 @@ def test_without_a_video_there_are_two_stages_and_json_names_the_slower(clip: Pa
 
 def test_pictures_for_the_model_are_those_of_the_video(clip: Path) -> None:
     """What the loading thread hands over: upright RGB, in order, with the times of the grid."""
-    from avseg_cli.clips import Grid, sample
-    from avseg_cli.segment import Runner
+    from avseg_cli.segment.runner import Runner
+    from avseg_cli.segment.sampling import Grid, sample
 
     video = probe(clip)
     loaded = list(Runner(LoudRed(), 4).loaded(sample(VideoReader(video), Grid())))

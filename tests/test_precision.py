@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from avseg_cli.doctor import _precision
-from avseg_cli.errors import DeviceError
-from avseg_cli.model import precision
-from avseg_cli.model.precision import RECORD, SWITCH, automatic, choose_precision, training_precision, try_products
+from avseg_cli.base.errors import DeviceError
+from avseg_cli.checkpoints import precision
+from avseg_cli.checkpoints.precision import (
+    RECORD,
+    SWITCH,
+    automatic,
+    choose_precision,
+    training_precision,
+    try_products,
+)
+from avseg_cli.doctor.examine import _precision
 
 CPU = torch.device("cpu")
 

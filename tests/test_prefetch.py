@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from avseg_cli.prefetch import Prefetch
+from avseg_cli.base.prefetch import Prefetch
 
 
 def counting(closed: list[str]) -> Iterator[int]:

@@ -20,11 +20,12 @@ import pytest
 from media_files import Clip, LoudRed, frames_of, is_red, rgb_of, sound_payload
 from PIL import Image
 
-from avseg_cli.media.preview import CELL, FRAMES, clock
-from avseg_cli.media.small import fitted
-from avseg_cli.media.sound_picture import sound_picture
+from avseg_cli.base.text import clock
 from avseg_cli.media.video import probe
-from avseg_cli.render import Settings, render
+from avseg_cli.outputs.preview import CELL, FRAMES
+from avseg_cli.outputs.snapshots import fitted
+from avseg_cli.outputs.sound_picture import sound_picture
+from avseg_cli.segment.render import Settings, render
 
 
 def silent_after_two(times: np.ndarray) -> np.ndarray:

@@ -154,9 +154,9 @@ def test_other_addresses_are_refused(avseg, name: str, tmp_path: Path) -> None:
 
 
 def test_names_in_a_store_do_not_lead_out_of_the_output_folder(store, tmp_path: Path) -> None:
-    from avseg_cli.errors import InputError
-    from avseg_cli.inputs import find_sources
-    from avseg_cli.remote import plain_name
+    from avseg_cli.base.errors import InputError
+    from avseg_cli.segment.addresses import plain_name
+    from avseg_cli.segment.inputs import find_sources
 
     store.fs.pipe_file("archive/evil/../../../escape.mp4", b"x")
     try:

@@ -15,11 +15,11 @@ import pytest
 from media_files import Clip, LoudRed, frames_of, rgb_of
 from PIL import Image
 
-import avseg_cli.pages.segment as segment_page
-from avseg_cli.errors import OutputError
-from avseg_cli.inputs import Source, check_outputs
+import avseg_cli.outputs.report as segment_page
+from avseg_cli.base.errors import OutputError
 from avseg_cli.media.video import probe
-from avseg_cli.render import Settings, render
+from avseg_cli.segment.inputs import Source, check_outputs
+from avseg_cli.segment.render import Settings, render
 
 browser = pytest.importorskip("browser", reason="websockets is not installed, so no browser can be driven")
 with_chromium = pytest.mark.skipif(browser.installed() is None, reason="Chromium is not installed")

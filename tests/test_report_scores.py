@@ -20,10 +20,10 @@ from avseg_cli.cli import app
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.files import read_masks
 from avseg_cli.data.subsets import find_subset
-from avseg_cli.evaluate import EvaluateOptions, evaluate
-from avseg_cli.pages.evaluate import FOUND, TRUE, _strip, _strips
+from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.examples import Example, Extremes
 from avseg_cli.scoring.scores import ClipScore
+from avseg_cli.scoring.scores_page import FOUND, TRUE, _strip, _strips
 from avseg_cli.training.options import TrainOptions
 
 
@@ -92,8 +92,8 @@ def test_a_run_shows_its_curves_and_its_validation_clips(data: Path, tiny_checkp
 
 
 def test_a_report_of_no_run_is_an_error(tmp_path: Path) -> None:
-    from avseg_cli.errors import OutputError
-    from avseg_cli.pages.train import write_run
+    from avseg_cli.base.errors import OutputError
+    from avseg_cli.training.run_page import write_run
 
     with pytest.raises(OutputError, match="comes after training"):
         write_run(tmp_path)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from media_files import Clip, LoudRed, iou, is_red
 
 from avseg_cli import segment_video as public_segment_video
-from avseg_cli.clips import ClipSequence, Grid, sample
-from avseg_cli.errors import InputError
-from avseg_cli.media.rle import decode_rle, encode_rle
+from avseg_cli.base.errors import InputError
 from avseg_cli.media.video import VideoReader, probe
-from avseg_cli.segment import segment_video
+from avseg_cli.outputs.rle import decode_rle, encode_rle
+from avseg_cli.segment.runner import segment_video
+from avseg_cli.segment.sampling import ClipSequence, Grid, sample
 
 
 @given(count=st.integers(1, 40), length=st.integers(1, 6), data=st.data())
@@ -138,11 +138,11 @@ def test_overlapping_clips_are_averaged_like_the_model_itself(tmp_path: Path) ->
     """With a real (random) model: the iterator's logits are the mean of the model's own clips."""
     import torch
 
-    from avseg_cli.clips import GridFrame
-    from avseg_cli.log_mel import log_mel_examples
     from avseg_cli.media.audio import SoundReader
     from avseg_cli.model.avseg import AvsegModel
     from avseg_cli.model.config import preset
+    from avseg_cli.model.log_mel import log_mel_examples
+    from avseg_cli.segment.sampling import GridFrame
 
     torch.manual_seed(1)
     model = AvsegModel(preset("tiny")).eval()
@@ -202,7 +202,7 @@ def test_it_is_the_public_function_and_can_be_left_early(tmp_path: Path) -> None
 
 
 def test_running_out_of_memory_names_a_cure(tmp_path: Path) -> None:
-    from avseg_cli.errors import DeviceError
+    from avseg_cli.base.errors import DeviceError
 
     class Huge(LoudRed):
         def embed_frames(self, frames, sound):

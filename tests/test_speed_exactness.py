@@ -13,13 +13,14 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from avseg_cli.bench.parts import build_model
-from avseg_cli.model import relative_attention, st_bava
+from avseg_cli.model import relative_attention
 from avseg_cli.model.config import preset
+from avseg_cli.model.fusion import st_bava
+from avseg_cli.model.fusion.st_bava import STBAVA
 from avseg_cli.model.image_encoder import PatchEmbed
 from avseg_cli.model.inference import PackedLinear, can_pack, keep_freed_memory, pack_linears, prepare_for_inference
 from avseg_cli.model.linear import ResidualLinear
 from avseg_cli.model.mask_decoder import quarter
-from avseg_cli.model.st_bava import STBAVA
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 TRAINED = 0.1  # about the size of SAM's relative positions; larger ones sharpen the softmax until bf16 cannot follow

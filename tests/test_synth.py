@@ -15,7 +15,7 @@ from PIL import Image
 from synth_media import CATEGORIES, make_media
 from typer.testing import CliRunner
 
-from avseg_cli.errors import AvsegError, DataError, OutputError
+from avseg_cli.base.errors import AvsegError, DataError, OutputError
 from avseg_cli.synth.compose import DISTRACTOR, compose_clip
 from avseg_cli.synth.library import SPLITS, Library, split_cutouts, split_files, split_sounds, without_silence
 from avseg_cli.synth.sound_files import SAMPLE_RATE

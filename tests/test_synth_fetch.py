@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from synth_media import make_media
 
-from avseg_cli.errors import AvsegError, DataError, DownloadError, OutputError
+from avseg_cli.base.errors import AvsegError, DataError, DownloadError, OutputError
 from avseg_cli.synth import fetch, media_table, midi
 from avseg_cli.synth.library import Library
 from avseg_cli.synth.rcc import read_rcc

@@ -18,25 +18,19 @@ from miniature import make
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from avseg_cli.base.errors import AvsegError, InputError, OutputError
+from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.files import read_frames
 from avseg_cli.data.subsets import SUBSETS, find_subset
-from avseg_cli.errors import AvsegError, InputError, OutputError
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.checkpoint import load_checkpoint
 from avseg_cli.model.config import preset
-from avseg_cli.train import train, whole_recipe
 from avseg_cli.training.loop import learning_rate
 from avseg_cli.training.losses import bce, bce_iou
 from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
-from avseg_cli.training.parameters import (
-    SAM_VIT_H_PARAMETERS,
-    TRAINED,
-    set_trainable,
-    trained_parts,
-    transfer,
-)
+from avseg_cli.training.parameters import SAM_VIT_H_PARAMETERS, TRAINED, set_trainable, trained_parts, transfer
+from avseg_cli.training.train import train, whole_recipe
 
 SMALL = ["--backbone", "tiny", "--image-size", "64", "--depth", "1", "--device", "cpu"]
 

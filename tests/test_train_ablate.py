@@ -9,10 +9,10 @@ import pytest
 from miniature import make
 from typer.testing import CliRunner
 
-from avseg_cli import ablate as job
-from avseg_cli.ablate import SETS, VARIANTS, Row, choose, to_markdown
+from avseg_cli.ablation import ablate as job
+from avseg_cli.ablation.ablate import SETS, VARIANTS, Row, choose, to_markdown
+from avseg_cli.base.errors import InputError
 from avseg_cli.cli import app
-from avseg_cli.errors import InputError
 
 
 def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

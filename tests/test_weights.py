@@ -15,12 +15,12 @@ from file_server import FileServer, serving
 from torch import nn
 from weights_helpers import manifest_entry, run_weights, sha256, use_weights
 
-from avseg_cli import weights
-from avseg_cli.errors import CheckpointError
+from avseg_cli.base.errors import CheckpointError
+from avseg_cli.checkpoints import manifest as weights
+from avseg_cli.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from avseg_cli.checkpoints.manifest import PublicFile, read_manifest, size_text
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.checkpoint import load_checkpoint, save_checkpoint
 from avseg_cli.model.config import preset
-from avseg_cli.weights import PublicFile, read_manifest, size_text
 
 CONTENT = b"weights" * 1000
 
@@ -110,7 +110,7 @@ def test_a_cache_that_cannot_be_written_to_still_serves(cache: Path, monkeypatch
 
 
 def test_the_manifest_that_ships() -> None:
-    entries = read_manifest(Path(weights.__file__).parents[1] / "weights" / "manifest.json")
+    entries = read_manifest(Path(weights.__file__).parents[2] / "weights" / "manifest.json")
     assert list(entries) == ["sam_vit_h", "sam_vit_l", "sam_vit_b", "vggish"]
     assert entries["sam_vit_h"].size == 2_564_550_879
     for entry in entries.values():
@@ -169,7 +169,7 @@ def test_size_text() -> None:
 def test_list_needs_no_torch_and_prints_only_to_stderr(tmp_path: Path) -> None:
     code = "import sys; from avseg_cli.cli import main; sys.argv = ['avseg', 'weights', 'list']\n"
     code += "try: main()\nexcept SystemExit as stop: assert not stop.code\nassert 'torch' not in sys.modules"
-    root = str(Path(weights.__file__).parents[1])
+    root = str(Path(weights.__file__).parents[2])
     env = {**os.environ, "AVSEG_CACHE": str(tmp_path), "PYTHONPATH": root, "COLUMNS": "200"}
     ran = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert ran.returncode == 0 and ran.stdout == "", ran.stderr
@@ -275,7 +275,7 @@ def test_info_tells_what_a_checkpoint_is(cache: Path, avseg, tmp_path: Path, tin
 
 def test_info_of_a_checkpoint_on_public_weights(cache: Path, avseg, tmp_path: Path) -> None:
     """A checkpoint on ViT-H: 2.5 GB of encoder stay outside; the paper: under 4 % of SAM is trainable."""
-    from avseg_cli.model.describe import count_parameters
+    from avseg_cli.checkpoints.describe import count_parameters
 
     base = {"sam_vit_h": "0" * 64, "vggish": "0" * 8}
     counts = count_parameters(preset("vit_h", fusion_depth=5), base)

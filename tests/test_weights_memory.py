@@ -15,7 +15,7 @@ from avseg_cli.model.empty import empty_model
 DTYPES = {"torch.float32": "F32", "torch.int64": "I64"}
 CHILD = """
 import re, sys
-from avseg_cli.model.checkpoint import load_checkpoint
+from avseg_cli.checkpoints.checkpoint import load_checkpoint
 
 def own():  # bytes of this process alone: neither files nor what it shares
     with open("/proc/self/status") as file:

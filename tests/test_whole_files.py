@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from avseg_cli.whole_files import partial_name, write_whole
+from avseg_cli.base.whole_files import partial_name, write_whole
 
 
 def test_what_a_killed_process_left_goes_and_what_a_living_one_makes_stays(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def use_weights(monkeypatch: pytest.MonkeyPatch, folder: Path, entries: list[dic
     embedded = folder / "embedded"
     embedded.mkdir(parents=True, exist_ok=True)
     (embedded / "manifest.json").write_text(json.dumps({"files": entries}))
-    monkeypatch.setattr("avseg_cli.weights.weights_dir", lambda: embedded)
+    monkeypatch.setattr("avseg_cli.checkpoints.manifest.weights_dir", lambda: embedded)
     cache = cache or folder / "cache"
     monkeypatch.setenv("AVSEG_CACHE", str(cache))
     for name in ("AVSEG_MIRROR", "AVSEG_OFFLINE", "AVSEG_DEBUG"):

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from avseg_cli.bench.measure import Work, count_flops
 from avseg_cli.bench.reference import MASK_SIZE, Reference
-from avseg_cli.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
-from avseg_cli.transforms import upsample_logits
+from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples
+from avseg_cli.model.transforms import upsample_logits
 
 SOUND_RATE = 48_000  # Hz; what videos have
 SOUND_SECONDS = 60

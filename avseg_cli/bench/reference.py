@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from torchvggish.torchvggish import VGG, make_layers
 from torchvggish.vggish_input import waveform_to_examples
 
-from avseg_cli.log_mel import SAMPLE_RATE
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.log_mel import SAMPLE_RATE
 
 MASK_SIZE = 224  # pixels; AVSBench's masks
 

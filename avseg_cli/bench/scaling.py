@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avseg_cli.errors import AvsegError, OutputError
+from avseg_cli.base.errors import AvsegError, OutputError
+from avseg_cli.base.whole_files import write_whole
+from avseg_cli.base.writing import writing
 from avseg_cli.media.sample import make_video
-from avseg_cli.media.writing import writing
-from avseg_cli.whole_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

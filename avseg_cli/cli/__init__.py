@@ -18,8 +18,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from avseg_cli.cli.config import Config, long_name, name_variables, read_config
-from avseg_cli.errors import AvsegError, InputError, debugging
+from avseg_cli.base.errors import AvsegError, InputError, debugging
+from avseg_cli.cli.config_file import Config, long_name, name_variables, read_config
 
 CONFIG = "avseg.config"  # the key of the configuration among what Click keeps for a run
 

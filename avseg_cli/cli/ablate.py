@@ -67,11 +67,11 @@ def ablate(
 
     from rich.markdown import Markdown
 
-    from avseg_cli.ablate import ablate as run_ablation
-    from avseg_cli.ablate import choose, plan, to_markdown
-    from avseg_cli.errors import InputError
+    from avseg_cli.ablation.ablate import ablate as run_ablation
+    from avseg_cli.ablation.ablate import choose, plan, to_markdown
+    from avseg_cli.base.errors import InputError
+    from avseg_cli.base.progress import console
     from avseg_cli.training.options import TrainOptions
-    from avseg_cli.training.progress import console
 
     if data is None or out is None:
         raise InputError("an ablation needs --data (or AVSEG_DATA) and --out")

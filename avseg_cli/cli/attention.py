@@ -11,7 +11,7 @@ from avseg_cli.cli.model_options import checkpoint_option, device_option, precis
 from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option, start_option
 
 if TYPE_CHECKING:
-    from avseg_cli.attention import Shown
+    from avseg_cli.attention.show import Shown
 
 FORMATS = ("picture", "video")
 
@@ -80,14 +80,14 @@ def attention(
     Three of a block's attentions can be seen. The fourth, pixels looking at the one sound of their own frame, is
     1 by construction. In a video of one second the two over time are even: there is only one second to choose.
     """
-    from avseg_cli.attention import show_attention
-    from avseg_cli.cli.report import progress_of
-    from avseg_cli.inputs import check_outputs, find_source, plan_outputs
-    from avseg_cli.looks import Choice
+    from avseg_cli.attention.looks import Choice
+    from avseg_cli.attention.show import show_attention
+    from avseg_cli.checkpoints.checkpoint import load_model
+    from avseg_cli.cli.listener import progress_of
     from avseg_cli.media.container import spooled
     from avseg_cli.media.video import probe
-    from avseg_cli.model.checkpoint import load_model
-    from avseg_cli.segment import check_span
+    from avseg_cli.segment.inputs import check_outputs, find_source, plan_outputs
+    from avseg_cli.segment.runner import check_span
 
     source = find_source(video)
     outputs = plan_outputs([source], output, _formats(output))[0]
@@ -107,7 +107,7 @@ def attention(
 
 def _formats(output: str | None) -> list[str]:
     """What ``output`` can take: both in a folder, else the one its suffix names."""
-    from avseg_cli.inputs import FILE_SUFFIXES
+    from avseg_cli.segment.inputs import FILE_SUFFIXES
 
     suffix = "" if output is None or Path(output).is_dir() else Path(output).suffix.lower()
     return [name for name in FORMATS if suffix in FILE_SUFFIXES[name]] or list(FORMATS)

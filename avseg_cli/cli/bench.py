@@ -76,7 +76,7 @@ def bench(
 
     messages = Console(stderr=True)
     if scaling:
-        from avseg_cli.bench.report import print_scaling
+        from avseg_cli.bench.printing import print_scaling
         from avseg_cli.bench.scaling import check_plot, draw, run_scaling
 
         if plot:
@@ -96,8 +96,8 @@ def bench(
         _show(told, print_scaling, json)
         return
 
-    from avseg_cli.bench import ALL_PARTS, BenchOptions, run_bench
-    from avseg_cli.bench.report import print_report
+    from avseg_cli.bench.printing import print_report
+    from avseg_cli.bench.run import ALL_PARTS, BenchOptions, run_bench
 
     options = BenchOptions(
         backbone=backbone, checkpoint=checkpoint, blocks=blocks, device=device,
@@ -115,7 +115,7 @@ def _show(report: dict[str, Any], printed: Callable[[dict[str, Any], Console], N
     """On stdout, for a program or for a person."""
     from rich.console import Console
 
-    from avseg_cli.bench.report import WIDTH
+    from avseg_cli.bench.printing import WIDTH
 
     if as_json:
         typer.echo(json_text(report, indent=2))

@@ -30,7 +30,7 @@ def list_of(*values: str) -> Complete:
 
 def checkpoints(incomplete: str) -> list[str]:
     """The embedded models by name, and checkpoint files."""
-    from avseg_cli.weights import weights_dir
+    from avseg_cli.checkpoints.manifest import weights_dir
 
     names = ["default", *sorted(path.stem for path in weights_dir().glob("*.safetensors"))]
     return [name for name in names if name.startswith(incomplete)] + _paths(incomplete, ".safetensors")
@@ -38,7 +38,7 @@ def checkpoints(incomplete: str) -> list[str]:
 
 def public_weights(incomplete: str) -> list[str]:
     """The names of ``avseg weights list``."""
-    from avseg_cli.weights import manifest
+    from avseg_cli.checkpoints.manifest import manifest
 
     return [name for name in (*manifest(), "all") if name.startswith(incomplete)]
 

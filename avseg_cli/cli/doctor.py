@@ -14,7 +14,7 @@ from avseg_cli.cli.model_options import DeviceName, PrecisionName
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from avseg_cli.doctor import Finding
+    from avseg_cli.doctor.examine import Finding
 
 COLOURS = {"ok": "green", "note": "yellow", "failed": "red"}
 
@@ -40,10 +40,10 @@ def doctor(
     """
     from rich.console import Console
 
-    from avseg_cli.cli.config import usual_files
+    from avseg_cli.base.errors import AvsegError
+    from avseg_cli.cli.config_file import usual_files
     from avseg_cli.cli.version import library_versions
-    from avseg_cli.doctor import FAILED, examine
-    from avseg_cli.errors import AvsegError
+    from avseg_cli.doctor.examine import FAILED, examine
 
     console = Console(stderr=True, highlight=False)
     findings = []

@@ -72,11 +72,11 @@ def evaluate(
     """Score a model on AVSBench or data laid out like it: mIoU and F exactly as AVSBench defines them."""
     import json
 
-    from avseg_cli.errors import InputError
-    from avseg_cli.evaluate import EvaluateOptions, plan
-    from avseg_cli.evaluate import evaluate as run_evaluation
-    from avseg_cli.scoring.report import DEFINITIONS, table, to_dict, write_csv
-    from avseg_cli.training.progress import console
+    from avseg_cli.base.errors import InputError
+    from avseg_cli.base.progress import console
+    from avseg_cli.scoring.evaluate import EvaluateOptions, plan
+    from avseg_cli.scoring.evaluate import evaluate as run_evaluation
+    from avseg_cli.scoring.tables import DEFINITIONS, table, to_dict, write_csv
 
     if data is None:
         raise InputError("evaluation needs --data (or AVSEG_DATA): the folder that holds the subset's own")
@@ -94,7 +94,7 @@ def evaluate(
     if csv:
         write_csv(csv, result)
     if report:
-        from avseg_cli.pages.evaluate import write_evaluation
+        from avseg_cli.scoring.scores_page import write_evaluation
 
         write_evaluation(report, result)
     console().print(table(result))

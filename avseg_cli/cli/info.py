@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avseg_cli.cli.text import printable
+from avseg_cli.base.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,11 +41,11 @@ def info(
     """
     from rich.console import Console
 
+    from avseg_cli.base.errors import AvsegError
     from avseg_cli.cli.segment import FORMATS
-    from avseg_cli.errors import AvsegError
-    from avseg_cli.info import Question, describe_video
-    from avseg_cli.inputs import find_sources, plan_outputs
     from avseg_cli.media.container import spooled
+    from avseg_cli.segment.info import Question, describe_video
+    from avseg_cli.segment.inputs import find_sources, plan_outputs
 
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, list(FORMATS))

@@ -29,13 +29,13 @@ def prepare(
     from collections import Counter
     from dataclasses import asdict
 
+    from avseg_cli.base.errors import DataError, InputError
+    from avseg_cli.base.progress import console, progress_bar
+    from avseg_cli.base.sharing import Sharing
     from avseg_cli.data.check import check_root
-    from avseg_cli.data.dataset import Sharing
+    from avseg_cli.data.prepare import cores, plan
+    from avseg_cli.data.prepare import prepare as run_prepare
     from avseg_cli.data.subsets import find_subset
-    from avseg_cli.errors import DataError, InputError
-    from avseg_cli.prepare import cores, plan
-    from avseg_cli.prepare import prepare as run_prepare
-    from avseg_cli.training.progress import console, progress_bar
 
     if data is None:
         raise InputError("prepare needs --data (or AVSEG_DATA): the folder that holds the subset's own")

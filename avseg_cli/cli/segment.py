@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.cli.completion import ENCODERS, list_of
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
 from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option, start_option
-from avseg_cli.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from avseg_cli.media.movie import Codec
-    from avseg_cli.media.overlay import Style
+    from avseg_cli.media.codecs import Codec
+    from avseg_cli.outputs.overlay import Style
 
 FORMATS = ("overlay", "masks", "cutout", "json", "side-by-side", "preview", "report")
 
@@ -109,7 +109,8 @@ def segment(
             "--consecutive",
             rich_help_panel=HOW,
             help=(
-                "With --fps above 1: clips of neighbouring frames, rather than of frames one second apart as in training."
+                "With --fps above 1: clips of neighbouring frames, rather than of frames one"
+                " second apart as in training."
             ),
         ),
     ] = False,
@@ -149,7 +150,8 @@ def segment(
             metavar="ADDRESS",
             rich_help_panel=HOW,
             help=(
-                "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or local. Needs avseg[cluster]."
+                "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or"
+                " local. Needs avseg[cluster]."
             ),
         ),
     ] = None,
@@ -212,14 +214,14 @@ def segment(
     """
     # drawing multiplies small matrices beside busy encoder threads: more threads of its own only get in their way
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from avseg_cli.batch import Batch, exit_code
-    from avseg_cli.cli.report import Report
-    from avseg_cli.clips import Grid
-    from avseg_cli.cluster import everywhere, run_ray
-    from avseg_cli.inputs import find_sources, plan_outputs
-    from avseg_cli.parallel import run_jobs
-    from avseg_cli.render import Settings
-    from avseg_cli.results import logit
+    from avseg_cli.cli.listener import Report
+    from avseg_cli.outputs.results import logit
+    from avseg_cli.segment.batch import Batch, exit_code
+    from avseg_cli.segment.cluster import everywhere, run_ray
+    from avseg_cli.segment.inputs import find_sources, plan_outputs
+    from avseg_cli.segment.processes import run_jobs
+    from avseg_cli.segment.render import Settings
+    from avseg_cli.segment.sampling import Grid
 
     if overwrite and skip_existing:
         raise InputError("--overwrite and --skip-existing contradict each other; give one of them")
@@ -285,8 +287,8 @@ def _formats(listed: str, flags: dict[str, bool]) -> list[str]:
 
 def _index(pages: list[Path], output: str | None, replace: bool) -> Path | None:
     """Where the index of several reports goes; raises ``OutputError`` if it is there and may not be replaced."""
-    from avseg_cli.inputs import KEEP_OR_REPLACE
-    from avseg_cli.pages.index import index_path
+    from avseg_cli.segment.index_page import index_path
+    from avseg_cli.segment.inputs import KEEP_OR_REPLACE
 
     if len(pages) < 2:
         return None
@@ -297,7 +299,7 @@ def _index(pages: list[Path], output: str | None, replace: bool) -> Path | None:
 
 
 def _style(color: str, opacity: float, dim: float, contour: bool) -> Style:
-    from avseg_cli.media.overlay import Style
+    from avseg_cli.outputs.overlay import Style
 
     digits = color.removeprefix("#")
     try:
@@ -308,13 +310,13 @@ def _style(color: str, opacity: float, dim: float, contour: bool) -> Style:
 
 
 def _codecs(encoder: str | None) -> tuple[Codec, ...]:
+    from avseg_cli.media.codecs import H264
     from avseg_cli.media.encoders import choose_encoder
-    from avseg_cli.media.movie import H264
 
     return (choose_encoder(encoder),) if encoder else H264
 
 
 def _load(checkpoint: str, device: str, precision: str):
-    from avseg_cli.model.checkpoint import load_model
+    from avseg_cli.checkpoints.checkpoint import load_model
 
     return load_model(checkpoint, device, precision)

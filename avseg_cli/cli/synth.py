@@ -130,7 +130,7 @@ def fetch(
     """Get libre pictures, recordings and instruments from Debian packages (520 MB; needs fluidsynth)."""
     from rich.console import Console
 
-    from avseg_cli.errors import OutputError
+    from avseg_cli.base.errors import OutputError
     from avseg_cli.synth.fetch import fetch_media
     from avseg_cli.synth.media_table import PACKAGES
 

@@ -104,12 +104,12 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train by the paper's recipe: ST-BAVA and decoder (1a), adapters and decoder (1b), then both (2)."""
-    from avseg_cli.errors import InputError
-    from avseg_cli.train import plan, plan_resume
-    from avseg_cli.train import resume as resume_run
-    from avseg_cli.train import train as run_training
+    from avseg_cli.base.errors import InputError
+    from avseg_cli.base.progress import console
     from avseg_cli.training.options import TrainOptions
-    from avseg_cli.training.progress import console
+    from avseg_cli.training.train import plan, plan_resume
+    from avseg_cli.training.train import resume as resume_run
+    from avseg_cli.training.train import train as run_training
 
     if resume is not None and dry_run:
         say_plan(plan_resume(resume) or [f"do nothing: all stages of {resume} are done"])
@@ -150,8 +150,8 @@ def _report(run: Path) -> None:
     """Write the page of a run, in the first of its processes."""
     if int(os.environ.get("RANK", "0")) > 0:
         return
-    from avseg_cli.pages.train import write_run
-    from avseg_cli.training.progress import console
+    from avseg_cli.base.progress import console
+    from avseg_cli.training.run_page import write_run
 
     console().print(f"report: {write_run(run)}", soft_wrap=True)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 
-from avseg_cli import __version__
+from avseg_cli.base.version import __version__
 
 LIBRARIES = ("torch", "torchvision", "av", "numpy", "safetensors", "typer")
 
@@ -32,7 +32,7 @@ def library_versions() -> dict[str, str | None]:
 
 
 def _default_model() -> str:
-    from avseg_cli.weights import default_checkpoint
+    from avseg_cli.checkpoints.manifest import default_checkpoint
 
     path = default_checkpoint()
     if not path.is_file():

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avseg_cli.base.errors import CheckpointError
+from avseg_cli.base.text import printable
 from avseg_cli.cli.completion import checkpoints, public_weights
 from avseg_cli.cli.dry_run import DryRun, say_plan
-from avseg_cli.cli.text import printable
-from avseg_cli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from avseg_cli.download import DownloadOptions
-    from avseg_cli.weights import PublicFile
+    from avseg_cli.checkpoints.download import DownloadOptions
+    from avseg_cli.checkpoints.manifest import PublicFile
 
 weights = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 @weights.command("list")
 def list_weights(as_json: AsJson = False) -> None:
     """Show the weights avseg knows by name: whether they are here, checked, and what they are for."""
-    from avseg_cli.weights import manifest, status
+    from avseg_cli.checkpoints.manifest import manifest, status
 
     rows = [_public_row(entry, status(entry)) for entry in manifest().values()] + _embedded_rows()
     if as_json:
@@ -77,9 +77,9 @@ def download(
 
     A download that was stopped goes on where it was. The folder is AVSEG_CACHE, or the system's usual one.
     """
-    from avseg_cli.download import DownloadOptions
-    from avseg_cli.download import download as fetch
-    from avseg_cli.weights import manifest, public_file, status
+    from avseg_cli.checkpoints.download import DownloadOptions
+    from avseg_cli.checkpoints.download import download as fetch
+    from avseg_cli.checkpoints.manifest import manifest, public_file, status
 
     options = DownloadOptions(mirror, folder, offline, insecure, timeout, tries)
     entries = list(manifest().values()) if names == ["all"] else [public_file(name) for name in names]
@@ -109,7 +109,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Hash the weights in the cache and load the embedded ones; fails if any is damaged."""
-    from avseg_cli.weights import check, manifest, public_file
+    from avseg_cli.checkpoints.manifest import check, manifest, public_file
 
     console = _stderr()
     entries = [public_file(name) for name in names] if names else list(manifest().values())
@@ -140,7 +140,7 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Tell what a checkpoint is: configuration, origin, training, metrics, sizes, and what it stands on."""
-    from avseg_cli.model.describe import describe
+    from avseg_cli.checkpoints.describe import describe
 
     about = describe(file)
     if as_json:
@@ -169,8 +169,8 @@ def import_weights(
 
     Backbone, depth and adapters are read off the tensors; a file that does not fit is refused.
     """
-    from avseg_cli.model.import_weights import check_output, convert, import_checkpoint
-    from avseg_cli.weights import size_text
+    from avseg_cli.checkpoints.import_weights import check_output, convert, import_checkpoint
+    from avseg_cli.checkpoints.manifest import size_text
 
     out = output or file.with_suffix(".safetensors")
     if dry_run:
@@ -191,8 +191,8 @@ def import_weights(
 
 
 def _download_plan(entry: PublicFile, state: str, options: DownloadOptions) -> str:
-    from avseg_cli.download import address
-    from avseg_cli.weights import size_text
+    from avseg_cli.checkpoints.download import address
+    from avseg_cli.checkpoints.manifest import size_text
 
     size = size_text(entry.size) if entry.size else "of unknown size"
     if state == "verified":
@@ -219,7 +219,7 @@ def _public_row(entry: PublicFile, state: str) -> dict[str, Any]:
 
 def _embedded_rows(load: bool = False) -> list[dict[str, Any]]:
     """The checkpoints that ship with avseg; ``load`` tries them, strictly."""
-    from avseg_cli.weights import weights_dir
+    from avseg_cli.checkpoints.manifest import weights_dir
 
     rows = []
     for path in sorted(weights_dir().glob("*.safetensors")):
@@ -237,7 +237,7 @@ def _embedded_rows(load: bool = False) -> list[dict[str, Any]]:
 
 
 def _loaded_state(path: Path) -> str:
-    from avseg_cli.model.checkpoint import load_checkpoint
+    from avseg_cli.checkpoints.checkpoint import load_checkpoint
 
     try:
         load_checkpoint(path)
@@ -250,7 +250,7 @@ def _loaded_state(path: Path) -> str:
 def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    from avseg_cli.weights import cache_dir, size_text
+    from avseg_cli.checkpoints.manifest import cache_dir, size_text
 
     table = Table("Name", "Size", "Present", "Verified", "What it is for")
     colours = {"verified": "[green]yes", "damaged": "[red]damaged", "unverified": "not yet", "missing": ""}

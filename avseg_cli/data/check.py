@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from avseg_cli.base.errors import DataError
 from avseg_cli.data.clips import Clip, all_clips
 from avseg_cli.data.files import read_image, read_log_mel, read_waveform
 from avseg_cli.data.subsets import MASK_SIZE, SPLITS, Subset
-from avseg_cli.errors import DataError
 
 
 @dataclass

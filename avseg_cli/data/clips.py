@@ -6,9 +6,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.json_text import parse_json
 from avseg_cli.data.subsets import SPLITS, Subset, subset_folder
-from avseg_cli.errors import DataError
-from avseg_cli.json_text import parse_json
 
 PATH_COLUMNS = ("name", "split", "category", "uid")  # what becomes part of a path
 NEEDED = {"s4": ("split", "category"), "ms3": ("split",), "avss": ("split",)}  # columns of each layout's csv

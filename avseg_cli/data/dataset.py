@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.json_text import parse_json
+from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.files import read_frames, read_log_mel, read_masks, read_object_maps, read_waveform
 from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
-from avseg_cli.errors import DataError
-from avseg_cli.json_text import parse_json
-from avseg_cli.log_mel import SAMPLE_RATE
+from avseg_cli.model.log_mel import SAMPLE_RATE
 
 
 @dataclass
@@ -124,19 +125,6 @@ class _Augmented(Dataset[Sample]):
         key = ((self.seed * 1_000_003 + self.epoch) * 1_000_003 + index) % 2**62
         generator = torch.Generator().manual_seed(key)
         return self.transform(self.data[index], generator)
-
-
-@dataclass(frozen=True)
-class Sharing:
-    """Which process of how many this is: each takes its slice of every global batch."""
-
-    rank: int = 0
-    world: int = 1
-
-    def wait(self) -> None:
-        """Until all processes are here."""
-        if self.world > 1:
-            torch.distributed.barrier()
 
 
 def batch_indices(count: int, batch_size: int, seed: int, epoch: int, sharing: Sharing) -> list[list[int]]:

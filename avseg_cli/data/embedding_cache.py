@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.clips import Clip
-from avseg_cli.data.dataset import Sharing
 from avseg_cli.data.files import read_frames
-from avseg_cli.errors import DataError, OutputError
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.transforms import MEAN, STD, prepare_frames
+from avseg_cli.model.transforms import MEAN, STD, prepare_frames
 
 CHUNK = 4  # clips computed together; fixed, so that a value never depends on where a run was interrupted
 

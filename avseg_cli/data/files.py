@@ -9,11 +9,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from avseg_cli.base.errors import CheckpointError, DataError
+from avseg_cli.checkpoints.state_files import load_tensors_only
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.subsets import MASK_SIZE
-from avseg_cli.errors import CheckpointError, DataError
-from avseg_cli.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, clip_log_mel
-from avseg_cli.model.state_files import load_tensors_only
+from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, clip_log_mel
 
 MAX_PICKLED_LOG_MEL = 16 << 20  # bytes; ten seconds of AVSBench take a quarter of a megabyte
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from avseg_cli.errors import DataError
+from avseg_cli.base.errors import DataError
 
 SPLITS = ("train", "val", "test")
 MASK_SIZE = 224  # pixels: AVSBench's frames and masks, and the size its metrics are defined at

@@ -1,0 +1,1 @@
+"""Files of video and sound: read, looked into, and written."""

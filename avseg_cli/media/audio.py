@@ -11,9 +11,9 @@ from av.audio.frame import AudioFrame
 from av.packet import Packet
 from av.stream import Stream
 
-from avseg_cli.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 from avseg_cli.media.container import Damage, decode, demux, open_input, seek
 from avseg_cli.media.video import Sound
+from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 
 GAP = 0.05  # seconds between sound frames that count as a hole rather than rounding
 SET_BACK = 1.0  # seconds backwards that mean the file's clock was reset

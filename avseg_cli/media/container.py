@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition, Stream
 
-from avseg_cli.errors import InputError
+from avseg_cli.base.errors import InputError
 
 if TYPE_CHECKING:
     from av.packet import Packet

@@ -14,8 +14,8 @@ from fractions import Fraction
 import av
 from av.error import FFmpegError
 
-from avseg_cli.errors import InputError, OutputError
-from avseg_cli.media.movie import H264, Codec
+from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.media.codecs import H264, Codec
 
 TRIAL = (320, 240)  # pixels; hardware refuses much smaller pictures
 PATIENCE = 60.0  # seconds a trial may take

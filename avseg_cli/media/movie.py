@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +15,11 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from avseg_cli.errors import OutputError
+from avseg_cli.base.errors import OutputError
+from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.audio import SoundPackets
-from avseg_cli.media.overlay import even
-from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video
-from avseg_cli.threads import codec_threads
+from avseg_cli.media.codecs import Codec, available
+from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video, even
 
 if TYPE_CHECKING:
     from avseg_cli.media.program import ProgramEncoder
@@ -29,39 +28,6 @@ AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 1200
 UNPLAYABLE = ("vorbis",)  # FFmpeg writes it into MP4, but players do not hear it there
 USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-
-
-@dataclass(frozen=True)
-class Codec:
-    """A way to write pictures: FFmpeg's name of the encoder, its pixel format and options.
-
-    program: the user's own ffmpeg, which has the encoder; None where PyAV's libraries do.
-    """
-
-    name: str
-    pixel_format: str
-    options: dict[str, str]
-    program: str | None = None
-
-
-H264 = (
-    # 18 looks like the source; superfast with mbtree back on is 1.5 times as fast as veryfast for 1/7 more bytes
-    Codec("libx264", "yuv420p", {"preset": "superfast", "crf": "18", "x264-params": "mbtree=1:rc-lookahead=10"}),
-    Codec("libopenh264", "yuv420p", {"b": "12M"}),
-    Codec("mpeg4", "yuv420p", {"qscale": "3"}),
-)
-PRORES_4444 = (
-    Codec("prores", "yuva444p10le", {"profile": "4", "vendor": "apl0"}),  # five times as fast as the other
-    Codec("prores_ks", "yuva444p10le", {"profile": "4", "alpha_bits": "16", "vendor": "apl0"}),
-)
-
-
-def available(codecs: tuple[Codec, ...]) -> Codec:
-    """The first of ``codecs`` this build of FFmpeg has; raises ``OutputError`` when it has none."""
-    for codec in codecs:
-        if codec.program or codec.name in av.codec.codecs_available:
-            return codec
-    raise OutputError(f"this build of PyAV has none of {', '.join(c.name for c in codecs)}; install av from PyPI")
 
 
 class Movie:
@@ -88,7 +54,7 @@ class Movie:
         self._program: ProgramEncoder | None = None
         self.sound_action = "none"
         if self.codec.program:
-            from avseg_cli.media.program import ProgramEncoder
+            from avseg_cli.media.program import ProgramEncoder  # takes ffmpeg-python
 
             self._program = ProgramEncoder(path, video, self.codec)  # the container waits for what it makes
         else:

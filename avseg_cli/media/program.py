@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import ffmpeg
@@ -21,14 +21,11 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from avseg_cli.errors import OutputError
-from avseg_cli.media.overlay import even
-from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video
-from avseg_cli.threads import codec_threads
-from avseg_cli.whole_files import discard, partial_name
-
-if TYPE_CHECKING:
-    from avseg_cli.media.movie import Codec
+from avseg_cli.base.errors import OutputError
+from avseg_cli.base.threads import codec_threads
+from avseg_cli.base.whole_files import discard, partial_name
+from avseg_cli.media.codecs import Codec
+from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video, even
 
 VAAPI_DEVICE = "/dev/dri/renderD128"
 PIPE_BUFFER = 1 << 20  # bytes

@@ -17,17 +17,9 @@ from av.filter import Graph
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from avseg_cli.errors import InputError
-from avseg_cli.media.container import (
-    Damage,
-    audio_stream,
-    clock_zero,
-    decode,
-    open_input,
-    seek,
-    video_stream,
-)
-from avseg_cli.threads import codec_threads
+from avseg_cli.base.errors import InputError
+from avseg_cli.base.threads import codec_threads
+from avseg_cli.media.container import Damage, audio_stream, clock_zero, decode, open_input, seek, video_stream
 
 DEFAULT_RATE = Fraction(25)  # frames a second, where a file says nothing
 UNSPECIFIED = 2  # of matrix, primaries and transfer, in FFmpeg's numbering
@@ -327,3 +319,8 @@ def _drain(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> Itera
             out.pts = round(out.pts * out.time_base / time_base)
             out.time_base = time_base
         yield out
+
+
+def even(side: int) -> int:
+    """The side of a picture padded to what 4:2:0 needs."""
+    return side + side % 2

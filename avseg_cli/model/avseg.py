@@ -11,8 +11,8 @@ from avseg_cli.model.fusion import build_fusion
 from avseg_cli.model.image_encoder import ImageEncoder
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.positional import RandomFourierPositions
+from avseg_cli.model.transforms import prepare_frames
 from avseg_cli.model.vggish import VGGish
-from avseg_cli.transforms import prepare_frames
 
 
 class AvsegModel(nn.Module):

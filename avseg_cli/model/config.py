@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from avseg_cli.errors import CheckpointError
+from avseg_cli.base.errors import CheckpointError
 
 FUSIONS = ("stbava", "none", "tpavi", "han", "cmran", "jca")
 

@@ -13,9 +13,9 @@ import sys
 import torch
 from torch import Tensor, nn
 
+from avseg_cli.base.processor import processor_field
+from avseg_cli.model.fusion.st_bava import STBAVA
 from avseg_cli.model.linear import GeluLinear
-from avseg_cli.model.st_bava import STBAVA
-from avseg_cli.processor import processor_field
 
 # glibc's mallopt parameters (malloc.h)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4

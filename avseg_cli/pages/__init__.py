@@ -1,1 +1,1 @@
-"""Pages to look at in a browser: reports of what was segmented, evaluated and trained."""
+"""What all pages to look at in a browser share: templates, pictures and plots inside the file."""

@@ -14,10 +14,10 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from avseg_cli import __version__
-from avseg_cli.media.preview import clock
-from avseg_cli.media.writing import writing
-from avseg_cli.whole_files import write_whole
+from avseg_cli.base.text import clock
+from avseg_cli.base.version import __version__
+from avseg_cli.base.whole_files import write_whole
+from avseg_cli.base.writing import writing
 
 
 def page(template: str, **values: Any) -> str:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
-from avseg_cli.evaluate import Evaluation
-from avseg_cli.scoring.scores import by_category
 
 LINE = "#e0447f"  # stands out on white and on black
 QUIET = "#7d7d8c"  # likewise, for axes and text
@@ -47,24 +42,3 @@ def curve(points: list[tuple[float, float]], title: str, across: str, up: str) -
     figure, axis = axes(title, across, up)
     axis.plot(*zip(*points, strict=True), color=LINE, marker="." if len(points) < 50 else None)
     return svg(figure)
-
-
-def score_plots(evaluation: Evaluation) -> list[Markup]:
-    """How the clips' IoU is spread, F over the threshold, and the categories' IoU where there are any."""
-    figure, axis = axes("clips by IoU", "IoU", "clips")
-    axis.hist([clip.iou for clip in evaluation.clips], bins=np.linspace(0, 1, 21), color=LINE)
-    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    plots = [svg(figure)]
-    frames = sum(clip.scored_frames for clip in evaluation.clips)
-    if frames:
-        mean = sum(clip.curve_sum for clip in evaluation.clips).numpy() / frames
-        thresholds = np.linspace(0, 1, len(mean))
-        plots.append(curve(list(zip(thresholds, mean, strict=True)), "F over the whole split", "threshold", "F"))
-    categories = by_category(evaluation.clips)
-    if categories:
-        figure, axis = axes("mIoU of each category", "mIoU", "")
-        figure.set_figheight(1 + 0.24 * len(categories))
-        names = sorted(categories, key=lambda name: categories[name].miou)
-        axis.barh(names, [categories[name].miou for name in names], color=LINE)
-        plots.append(svg(figure))
-    return plots

@@ -14,14 +14,14 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from avseg_cli.base.errors import DataError, InputError
 from avseg_cli.data.augment import nearest
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.dataset import Sample
 from avseg_cli.data.files import read_mask
 from avseg_cli.data.subsets import MASK_SIZE
-from avseg_cli.errors import DataError, InputError
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.transforms import MEAN, STD, prepare_frames, upsample_logits
+from avseg_cli.model.transforms import MEAN, STD, prepare_frames, upsample_logits
 
 FRAMES_AT_ONCE = 10  # through the encoder
 
@@ -194,9 +194,9 @@ def load_sam(backbone: str, device: torch.device) -> torch.nn.Module:
     """segment_anything's own SAM from the public file. Raises ``CheckpointError`` when it is not downloaded."""
     from segment_anything import sam_model_registry
 
-    from avseg_cli.model.public_weights import SAM
-    from avseg_cli.model.state_files import read_state
-    from avseg_cli.weights import find
+    from avseg_cli.checkpoints.manifest import find
+    from avseg_cli.checkpoints.public_weights import SAM
+    from avseg_cli.checkpoints.state_files import read_state
 
     if backbone not in SAM:
         raise InputError(f"--prompts needs one of SAM's backbones ({', '.join(SAM)}), not {backbone!r}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avseg_cli.metrics import f_curve, mask_iou
+from avseg_cli.scoring.metrics import f_curve, mask_iou
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Audio-visual clips composed from free media, with exact masks."""

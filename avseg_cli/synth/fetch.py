@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy.signal import butter, sosfiltfilt
 
-from avseg_cli.errors import DataError, OutputError
+from avseg_cli.base.errors import DataError, OutputError
 from avseg_cli.synth import media_table as table
 from avseg_cli.synth.licences import Licence
 from avseg_cli.synth.midi import render_instrument

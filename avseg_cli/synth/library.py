@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from avseg_cli.errors import DataError
-from avseg_cli.json_text import parse_json
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.json_text import parse_json
 from avseg_cli.synth.sound_files import SAMPLE_RATE, read_wav
 
 SPLITS = ("train", "val", "test", "test_unseen")

@@ -10,8 +10,8 @@ import fnmatch
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from avseg_cli.errors import DataError
-from avseg_cli.json_text import parse_json
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.json_text import parse_json
 
 Licence = dict[str, str]
 Read = Callable[[str], str | None]  # the text of a file of the same package or archive, if it is there

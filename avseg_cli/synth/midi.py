@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avseg_cli.errors import DataError
+from avseg_cli.base.errors import DataError
 from avseg_cli.synth.media_table import Instrument
 from avseg_cli.synth.sound_files import SAMPLE_RATE, decode_sound
 

@@ -6,14 +6,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from avseg_cli.errors import DataError, DownloadError
-from avseg_cli.synth.licences import (
-    Licence,
-    folder_licence,
-    package_licence,
-    readme_licence,
-    wallpaper_licence,
-)
+from avseg_cli.base.errors import DataError, DownloadError
+from avseg_cli.synth.licences import Licence, folder_licence, package_licence, readme_licence, wallpaper_licence
 from avseg_cli.synth.rcc import read_rcc
 
 

@@ -6,7 +6,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from avseg_cli.errors import DataError
+from avseg_cli.base.errors import DataError
 
 _DIRECTORY = 2
 _ZLIB = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avseg_cli.errors import DataError
+from avseg_cli.base.errors import DataError
 
 SAMPLE_RATE = 16_000  # Hz, what VGGish hears
 

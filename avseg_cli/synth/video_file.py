@@ -9,7 +9,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from avseg_cli.media.movie import H264, Codec, available
+from avseg_cli.media.codecs import H264, Codec, available
 from avseg_cli.synth.compose import FRAME_TIMES, VIDEO_FPS, SynthClip, draw
 from avseg_cli.synth.sound_files import SAMPLE_RATE
 from avseg_cli.synth.sounds import SECONDS

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from avseg_cli.errors import DataError, OutputError
+from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.whole_files import discard, discard_abandoned, partial_name
 from avseg_cli.synth.compose import SynthClip, compose_clip
 from avseg_cli.synth.contact_sheet import contact_sheet
 from avseg_cli.synth.library import SPLITS, Library
 from avseg_cli.synth.sound_files import wav_bytes
-from avseg_cli.whole_files import discard, discard_abandoned, partial_name
 
 _SHEET_CLIPS = 12
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import distributed
 
-from avseg_cli.data.dataset import Sharing
+from avseg_cli.base.sharing import Sharing
 
 
 @contextmanager

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from avseg_cli.data.dataset import Sample, Sharing
-from avseg_cli.errors import AvsegError, DataError
+from avseg_cli.base.errors import AvsegError, DataError
+from avseg_cli.base.progress import console, progress_bar
+from avseg_cli.base.sharing import Sharing
+from avseg_cli.data.dataset import Sample
 from avseg_cli.training.distributed import from_first, mean_over_processes
 from avseg_cli.training.options import Recipe, misfits
-from avseg_cli.training.progress import console, progress_bar
 from avseg_cli.training.run_folder import RESUME, StageFolder
 from avseg_cli.training.tasks import Task
 

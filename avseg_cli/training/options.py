@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from avseg_cli.errors import DataError, InputError
+from avseg_cli.base.errors import DataError, InputError
 from avseg_cli.model.config import ModelConfig
 
 STAGES = ("pretrain-sound", "pretrain-image", "1a", "1b", "2")

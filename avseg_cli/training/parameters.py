@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from avseg_cli.errors import InputError
+from avseg_cli.base.errors import InputError
 from avseg_cli.model.avseg import AvsegModel
 
 # Paper section 5.3. VGGish and SAM's encoder stay frozen; pretraining stages are for backbones without public weights.

@@ -11,18 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.augment import augment, nearest
 from avseg_cli.data.clips import Clip
-from avseg_cli.data.dataset import (
-    ClipDataset,
-    Sample,
-    Sharing,
-    SoundDataset,
-    batch_indices,
-    load_batches,
-)
-from avseg_cli.log_mel import EXAMPLE_FRAMES, EXAMPLE_SAMPLES, MEL_BANDS, SAMPLE_RATE, log_mel_spectrogram
+from avseg_cli.data.dataset import ClipDataset, Sample, SoundDataset, batch_indices, load_batches
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.log_mel import EXAMPLE_FRAMES, EXAMPLE_SAMPLES, MEL_BANDS, SAMPLE_RATE, log_mel_spectrogram
 from avseg_cli.training.tasks import TaskSetup, stack_frames
 
 

@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from avseg_cli.data.dataset import Sharing
-from avseg_cli.errors import AvsegError, DataError, OutputError
-from avseg_cli.json_text import parse_json
+from avseg_cli.base.errors import AvsegError, DataError, OutputError
+from avseg_cli.base.json_text import parse_json
+from avseg_cli.base.sharing import Sharing
+from avseg_cli.base.whole_files import write_json, write_whole
 from avseg_cli.training.options import STAGES, TrainOptions, fits
-from avseg_cli.whole_files import write_json, write_whole
 
 RESUME = "resume.safetensors"
 EPOCH = ("epoch", "step", "loss", "time")  # numbers that the record of every epoch has
@@ -29,7 +29,7 @@ PLOT_EVERY = 60.0  # seconds between pictures of the curves
 
 def versions() -> dict[str, str]:
     """What the run was made with."""
-    from avseg_cli import __version__
+    from avseg_cli.base.version import __version__
 
     return {
         "avseg": __version__, "torch": torch.__version__, "python": platform.python_version(),

@@ -13,16 +13,17 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.augment import augment
 from avseg_cli.data.clips import Clip
-from avseg_cli.data.dataset import ClipDataset, Sample, Sharing, batch_indices, load_batches
+from avseg_cli.data.dataset import ClipDataset, Sample, batch_indices, load_batches
 from avseg_cli.data.embedding_cache import EmbeddingCache
 from avseg_cli.data.subsets import MASK_SIZE
-from avseg_cli.metrics import f_score, mask_iou
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.transforms import prepare_frames, upsample_logits
+from avseg_cli.scoring.metrics import f_score, mask_iou
 from avseg_cli.training.losses import LOSSES
 from avseg_cli.training.options import Recipe
-from avseg_cli.transforms import prepare_frames, upsample_logits
 
 
 class Task(Protocol):

@@ -18,7 +18,7 @@ from types import FrameType
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
-from avseg_cli.errors import AvsegError
+from avseg_cli.base.errors import AvsegError
 
 from .recipes import Editor, Recipe, cooked, recipes
 from .worker import memory

@@ -18,13 +18,13 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the makers of test videos
 
 with atheris.instrument_imports(include=["avseg_cli"]):
-    import avseg_cli.ablate
+    import avseg_cli.ablation.ablate
+    import avseg_cli.checkpoints.checkpoint
+    import avseg_cli.checkpoints.import_weights
     import avseg_cli.cli
     import avseg_cli.data.check
     import avseg_cli.data.dataset
-    import avseg_cli.model.checkpoint
-    import avseg_cli.model.import_weights
-    import avseg_cli.pages.index
+    import avseg_cli.segment.index_page
     import avseg_cli.synth.library
     import avseg_cli.synth.licences
     import avseg_cli.synth.rcc

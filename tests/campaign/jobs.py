@@ -130,7 +130,7 @@ def train(folder: Path, url: str) -> Job:
 
 
 def _whole_checkpoint(stage: Path) -> bool:
-    from avseg_cli.model.checkpoint import load_checkpoint
+    from avseg_cli.checkpoints.checkpoint import load_checkpoint
 
     return load_checkpoint(stage / "last.safetensors") is not None
 
@@ -167,7 +167,7 @@ def download(folder: Path, url: str) -> Job:
     (folder / "weights/manifest.json").write_text(json.dumps({"files": [manifest_entry("pinned", WEIGHTS)]}))
 
     def prepare() -> None:
-        from avseg_cli import weights
+        from avseg_cli.checkpoints import manifest as weights
 
         weights.weights_dir = lambda: folder / "weights"
         os.environ["AVSEG_CACHE"] = str(folder / "out")

@@ -139,7 +139,7 @@ class Seeds:
 
 
 def _weights_folder() -> Path:
-    from avseg_cli.weights import weights_dir
+    from avseg_cli.checkpoints.manifest import weights_dir
 
     return weights_dir()
 
@@ -168,7 +168,7 @@ def _model():
 
 
 def changeable_checkpoint(folder: Path) -> bytes:
-    from avseg_cli.model.checkpoint import save_checkpoint
+    from avseg_cli.checkpoints.checkpoint import save_checkpoint
 
     save_checkpoint(folder / "model.safetensors", _model())
     return (folder / "model.safetensors").read_bytes()

@@ -84,7 +84,7 @@ def _saved(folder: Path, **options: bool) -> bytes:
 
 
 def _weights(folder: Path) -> bytes:
-    from avseg_cli.weights import weights_dir
+    from avseg_cli.checkpoints.manifest import weights_dir
 
     return (weights_dir() / "manifest.json").read_bytes()
 
@@ -184,13 +184,13 @@ def _read_archive(folder: Path) -> object:
 
 
 def _load_checkpoint(folder: Path) -> object:
-    from avseg_cli.model.checkpoint import load_checkpoint
+    from avseg_cli.checkpoints.checkpoint import load_checkpoint
 
     return load_checkpoint(folder / "model.safetensors")
 
 
 def _import(folder: Path) -> object:
-    from avseg_cli.model.import_weights import import_checkpoint
+    from avseg_cli.checkpoints.import_weights import import_checkpoint
 
     return import_checkpoint(folder / "model.pth")
 
@@ -204,14 +204,14 @@ def _read_log_mel(folder: Path) -> object:
 
 
 def _read_manifest(folder: Path) -> object:
-    from avseg_cli.weights import read_manifest
+    from avseg_cli.checkpoints.manifest import read_manifest
 
     read_manifest.cache_clear()
     return read_manifest(folder / "manifest.json")
 
 
 def _read_record(folder: Path) -> object:
-    from avseg_cli.weights import PublicFile, cache_dir, status
+    from avseg_cli.checkpoints.manifest import PublicFile, cache_dir, status
 
     cache_dir().mkdir(exist_ok=True)
     (cache_dir() / "x.pth").write_bytes(b"x")
@@ -239,14 +239,14 @@ def _restore(folder: Path) -> object:
 
 
 def _read_row(folder: Path) -> object:
-    from avseg_cli.ablate import read_row, to_markdown
+    from avseg_cli.ablation.ablate import read_row, to_markdown
 
     return to_markdown([read_row(folder / "evaluation.json")], "ms3")
 
 
 def _read_card(folder: Path) -> object:
-    from avseg_cli.batch import Outcome
-    from avseg_cli.pages.index import write_index
+    from avseg_cli.segment.batch import Outcome
+    from avseg_cli.segment.index_page import write_index
 
     page = folder / "clip.avseg.html"
     write_index(folder / "index.avseg.html", [(Outcome(Path("clip.mp4"), "done", {"report": page}), page)])

@@ -118,7 +118,7 @@ def command_line(arguments: list[str]) -> int:
 
 def keep_the_model() -> None:
     """The default checkpoint is loaded once; other ones are cases of their own."""
-    from avseg_cli.model import checkpoint
+    from avseg_cli.checkpoints import checkpoint
 
     load, kept = checkpoint.load_model, {}
 
@@ -156,7 +156,7 @@ def _doors(case: Case) -> AbstractContextManager[None]:
 
 @contextmanager
 def _weights_of(folder: Path | None) -> Iterator[None]:
-    from avseg_cli import weights
+    from avseg_cli.checkpoints import manifest as weights
 
     before = weights.weights_dir
     if folder is not None:

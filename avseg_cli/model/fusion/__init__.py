@@ -12,8 +12,8 @@ from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion.cmran import CMRAN
 from avseg_cli.model.fusion.han import HAN
 from avseg_cli.model.fusion.jca import JCA
+from avseg_cli.model.fusion.st_bava import STBAVA
 from avseg_cli.model.fusion.tpavi import TPAVI
-from avseg_cli.model.st_bava import STBAVA
 
 
 def build_fusion(config: ModelConfig) -> nn.Module | None:

@@ -1,0 +1,1 @@
+"""The paper's tables of variants, trained and evaluated."""

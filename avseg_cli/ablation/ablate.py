@@ -1,0 +1,226 @@
+"""``avseg ablate``: the paper's Tables 6.2 and 6.3 and the depth curve of Fig. 6.3, on any data in AVSBench's layouts.
+
+What the variants share is trained once: the pretraining of a backbone from nothing, the image embeddings,
+and stage 1b, which has no fusion. A variant that is done is not done again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.json_text import parse_json
+from avseg_cli.base.progress import console
+from avseg_cli.base.whole_files import write_json, write_whole
+from avseg_cli.data.clips import read_clips
+from avseg_cli.data.subsets import find_subset
+from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
+from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
+from avseg_cli.training.options import TrainOptions, fits
+from avseg_cli.training.run_folder import StageFolder, unfinished
+from avseg_cli.training.train import train
+
+DEEPEST = 8  # blocks, Fig. 6.3
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: its name, the table it belongs to, what it changes in the options, and the published row if any."""
+
+    name: str
+    table: str
+    changes: dict[str, Any]
+    published: Published | None = None
+
+
+VARIANTS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        Variant("spatial-a2v", "6.3", {"temporal": False, "bidirectional": False}, ABLATIONS["spatial-a2v"]),
+        Variant("no-temporal", "6.3", {"temporal": False}, ABLATIONS["no-temporal"]),
+        Variant("no-bidirectional", "6.3", {"bidirectional": False}, ABLATIONS["no-bidirectional"]),
+        Variant("no-adapters", "6.3", {"adapters": False}, ABLATIONS["no-adapters"]),
+        Variant("full", "6.3", {}, ABLATIONS["full"]),
+        *(Variant(f"fusion-{name}", "6.2", {"fusion": name}, row) for name, row in FUSIONS.items() if name != "stbava"),
+        *(Variant(f"depth-{depth}", "depth", {"depth": depth}) for depth in range(1, DEEPEST + 1)),
+    )
+}
+SETS = {
+    "table-6.2": tuple(name for name, v in VARIANTS.items() if v.table == "6.2") + ("full",),
+    "table-6.3": tuple(name for name, v in VARIANTS.items() if v.table == "6.3"),
+    "depth": tuple(name for name, v in VARIANTS.items() if v.table == "depth"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a variant reached on the evaluated split."""
+
+    variant: str
+    miou: float
+    f: float
+    f_dataset: float
+    checkpoint: str
+
+
+def choose(names: list[str]) -> list[Variant]:
+    """Variants by name or by set (table-6.2, table-6.3, depth, all), each once. Raises ``InputError`` for others."""
+    chosen: dict[str, Variant] = {}
+    for name in names:
+        members = tuple(VARIANTS) if name == "all" else SETS.get(name, (name,))
+        for member in members:
+            if member not in VARIANTS:
+                raise InputError(f"no variant {member!r}; choose from {', '.join([*SETS, 'all', *VARIANTS])}")
+            chosen[member] = VARIANTS[member]
+    return list(chosen.values())
+
+
+def ablate(base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False) -> list[Row]:
+    """Train and evaluate every variant in ``base.out/<variant>``; returns their rows in order.
+
+    ``frozen``: stage 1a alone for all, encoder frozen and without adapters: the fusion modules compared at
+    the price of one pass through the encoder.
+    """
+    out = Path(base.out)
+    base = replace(base, cache=base.cache or str(out / "embeddings"))
+    base = _pretrained(base, out)
+    adapters = None
+    if not frozen and any(variant.changes.get("adapters", True) for variant in variants):
+        console().print("[bold]shared by all variants: adapters and decoder without fusion[/bold]")
+        adapters = _trained(replace(base, stages=("1b",), out=str(out / "shared")))
+    rows = []
+    for variant in variants:
+        console().print(f"[bold]variant {variant.name}[/bold]")
+        done = out / variant.name / "evaluation.json"
+        if not done.is_file():
+            best = _train_variant(base, variant, out, adapters, frozen)
+            _evaluate_variant(base, variant, best, split, done)
+        rows.append(read_row(done))
+    write_json(out / "ablation.json", [asdict(row) for row in rows])
+    markdown = to_markdown(rows, base.subset)
+    write_whole(out / "ablation.md", lambda partial: partial.write_text(markdown))
+    if any(VARIANTS[row.variant].table == "depth" for row in rows):
+        write_whole(out / "depth.png", lambda partial: draw_depth(rows, base.subset, partial))
+    return rows
+
+
+def plan(base: TrainOptions, variants: list[Variant], frozen: bool = False) -> list[str]:
+    """What ``ablate`` would still do, a line for each variant; writes nothing. Raises ``DataError`` for bad data."""
+    subset = find_subset(base.subset)
+    clips = [len(read_clips(base.data, subset, split, base.limit_clips)) for split in ("train", "val")]
+    lines = [f"use {clips[0]} clips to train on and {clips[1]} to choose the best on"]
+    for variant in variants:
+        folder = Path(base.out) / variant.name
+        done = (folder / "evaluation.json").is_file()
+        how = "keep" if done else "train stage 1a of and evaluate" if frozen else "train and evaluate"
+        lines.append(f"{how} {variant.name} in {folder}")
+    return lines
+
+
+def _pretrained(base: TrainOptions, out: Path) -> TrainOptions:
+    """A backbone from nothing is pretrained once for all variants."""
+    if base.backbone != "tiny" or base.init or base.pretrained:
+        return base
+    folder = out / "pretrained"
+    _trained(replace(base, stages=("pretrain-sound", "pretrain-image"), out=str(folder), epochs=None, batch_size=None))
+    return replace(base, pretrained=str(folder))
+
+
+def _train_variant(base: TrainOptions, variant: Variant, out: Path, adapters: Path | None, frozen: bool) -> Path:
+    """Its best checkpoint. Without fusion there is nothing to join: stage 1b is the whole model (SAMA-AVS)."""
+    if variant.changes.get("fusion") == "none" and not frozen:
+        return adapters
+    options = replace(base, **variant.changes, out=str(out / variant.name), stages=("1a",))
+    if frozen:
+        return _trained(replace(options, adapters=False))
+    if options.adapters:
+        options = replace(options, stages=("1a", "2"), init_adapters=str(adapters))
+    return _trained(options)
+
+
+def _trained(options: TrainOptions) -> Path:
+    """Train, or finish what an interrupted call began, or take what is done."""
+    run = Path(options.out)
+    started = any(StageFolder(run / stage).started for stage in options.stages)
+    if started:
+        for left in unfinished(run):
+            train(replace(left, out=options.out), resume=True)
+        return StageFolder(run / options.stages[-1]).best
+    return train(options)
+
+
+def _evaluate_variant(base: TrainOptions, variant: Variant, best: Path, split: str, done: Path) -> None:
+    result = evaluate(
+        EvaluateOptions(
+            data=base.data, subset=base.subset, split=split, checkpoint=str(best), device=base.device,
+            precision=base.scoring_precision, limit_clips=base.limit_clips,
+        )
+    )  # fmt: skip
+    total = result.total
+    done.parent.mkdir(parents=True, exist_ok=True)
+    write_json(done, asdict(Row(variant.name, total.miou, total.f, total.f_dataset, str(best))))
+
+
+TITLES = {
+    "6.2": "Fusion modules (Table 6.2)",
+    "6.3": "Parts of ST-BAVA (Table 6.3)",
+    "depth": "Depth (Fig. 6.3)",
+}
+
+
+def read_row(path: Path) -> Row:
+    """What an earlier run wrote of a variant. Raises ``DataError`` when the file is damaged."""
+    try:
+        row = Row(**parse_json(path.read_text(encoding="utf-8")))
+        scores = (row.miou, row.f, row.f_dataset)
+        if row.variant not in VARIANTS or not all(fits(score, float) for score in scores):
+            raise ValueError("not the scores of a variant")
+        return row
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: damaged ({error}); delete it, and the variant is evaluated again") from error
+
+
+def to_markdown(rows: list[Row], subset: str) -> str:
+    """The tables, the published figures beside ours; they are for AVSBench, ours for the data at hand."""
+    by_name = {row.variant: row for row in rows}
+    parts = []
+    for table, title in TITLES.items():
+        names = [name for name in (*SETS["table-6.2"], *VARIANTS) if name in by_name]
+        own = [name for name in dict.fromkeys(names) if VARIANTS[name].table == table]
+        if not own:
+            continue
+        if table == "6.2" and "full" in by_name:
+            own.append("full")
+        lines = [
+            f"### {title}",
+            "",
+            "| variant | mIoU % | F | published mIoU % | published F |",
+            "|---|---|---|---|---|",
+        ]
+        for name in own:
+            row, published = by_name[name], VARIANTS[name].published
+            miou, f = published.on(subset) if published else (None, None)
+            theirs = f"{miou:.2f} | {f:.3f}" if miou is not None else "– | –"
+            label = published.name if published else name
+            lines.append(f"| {label} | {100 * row.miou:.2f} | {row.f:.3f} | {theirs} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def draw_depth(rows: list[Row], subset: str, path: Path) -> None:
+    """mIoU over the number of ST-BAVA blocks; the paper's best depth is marked."""
+    from matplotlib.figure import Figure
+
+    points = sorted(
+        (VARIANTS[r.variant].changes["depth"], 100 * r.miou) for r in rows if VARIANTS[r.variant].table == "depth"
+    )
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(*zip(*points, strict=True), marker="o", label="here")
+    best = find_subset(subset).fusion_depth
+    axis.axvline(best, linestyle=":", color="gray", label=f"best in the paper: {best}")
+    axis.set(xlabel="ST-BAVA blocks", ylabel="mIoU %", title=subset)
+    axis.legend()
+    figure.savefig(path, format="png", dpi=120)

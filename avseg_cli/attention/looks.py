@@ -1,0 +1,176 @@
+"""What ST-BAVA looks at in a video, clip after clip, in numbers that can be read without knowing T or N."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from avseg_cli.attention.instants import ClipLook, Instant, Row
+from avseg_cli.attention.maps import FusionMaps, Maps, fusion_maps
+from avseg_cli.base.errors import InputError
+from avseg_cli.media.audio import SoundReader
+from avseg_cli.media.video import Video, VideoReader
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.segment.runner import Encoded, Runner, check_span, inference
+from avseg_cli.segment.sampling import ClipSequence, Grid, sample
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which maps to show: all blocks or the heads of one, the mean of the heads or one of them (from 1)."""
+
+    block: int | None = None
+    head: int | None = None
+    average: bool = False  # of a block, the mean of its heads alone
+
+    def check(self, config: ModelConfig) -> None:
+        """Raises ``InputError`` for a block or head that the model does not have."""
+        there = (("block", self.block, config.fusion_depth), ("head", self.head, config.fusion_heads))
+        for name, value, count in there:
+            if value is not None and not 1 <= value <= count:
+                raise InputError(f"--{name} {value} is not there; this model has {count} {name}s: give 1 to {count}")
+        if self.head is not None and self.average:
+            raise InputError("--head and --average contradict each other; give one of them")
+
+    def of(self, maps: FusionMaps) -> Iterator[tuple[str, Maps, int | None]]:
+        """(label, maps, head or None for the mean) of each row, from what enters ST-BAVA to what leaves it."""
+        if self.block is None:
+            blocks = [(f"block {number}", block) for number, block in enumerate(maps.blocks, 1)]
+            for label, stage in (("before ST-BAVA", maps.before), *blocks, ("after ST-BAVA", maps.after)):
+                yield label, stage, None if self.head is None else self.head - 1
+            return
+        block = maps.blocks[self.block - 1]
+        if self.head is not None:
+            yield f"block {self.block}, head {self.head}", block, self.head - 1
+            return
+        yield f"block {self.block}, mean", block, None
+        if not self.average:
+            for head in range(block.space.shape[2]):
+                yield f"head {head + 1}", block, head
+
+
+@dataclass(frozen=True)
+class _Item:
+    picture: np.ndarray
+    wave: np.ndarray
+    encoded: Encoded
+
+
+class Looks(Iterator[ClipLook]):
+    """The clips of one video in order, one instant a second as in training, made while they are asked for.
+
+    ``width``: of the pictures kept, in pixels at most. Raises ``InputError`` for an unusable span or choice at
+    once, and what ``segment_video`` raises while it goes on.
+    """
+
+    def __init__(
+        self, video: Video, model: AvsegModel, choice: Choice, start: float = 0.0, duration: float | None = None,
+        width: int = 480, batch_size: int = 1,
+    ) -> None:  # fmt: skip
+        choice.check(model.config)
+        self.video, self.choice, self.width = video, choice, width
+        self._runner = Runner(model, batch_size)
+        self._reader = VideoReader(video, *check_span(video, start, duration))
+        self._sound = SoundReader(video.sound, start)
+        self._count = 0  # instants seen
+        self._clips = self._clip_looks(model.config.clip_frames)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was found wrong with the input so far, a sentence each."""
+        heard = [f"sound: {warning}" for warning in self._sound.damage.warnings()]
+        return [*self.video.warnings, *self._reader.damage.warnings(), *heard, *self._runner.warnings()]
+
+    def __next__(self) -> ClipLook:
+        return next(self._clips)
+
+    def close(self) -> None:
+        """Close the files; an unfinished look needs it."""
+        self._clips.close()
+        self._sound.close()
+
+    def _clip_looks(self, length: int) -> Iterator[ClipLook]:
+        sequence = ClipSequence[_Item](length, stride=length)
+        shown = 0  # instants given out
+        items = self._items()
+        try:
+            for item in items:
+                for start, clip in sequence.push(item):
+                    yield self._look(clip, new=length)
+                    shown = start + length
+            for start, clip in sequence.finish():
+                yield self._look(clip[: self._count - start], new=self._count - shown, repeated=clip)
+        finally:
+            items.close()
+            self._sound.close()
+
+    def _items(self) -> Iterator[_Item]:
+        frames = self._runner.loaded(sample(self._reader, Grid()))
+        try:
+            while batch := list(islice(frames, self._runner.batch_size)):
+                waves = [self._sound.second(frame.end) for frame in batch]
+                for frame, wave, encoded in zip(batch, waves, self._runner.encode(batch, waves), strict=True):
+                    self._count += 1
+                    yield _Item(smaller(frame.pixels.numpy(), self.width), wave, encoded)
+        finally:
+            frames.close()
+
+    def _look(self, items: list[_Item], new: int, repeated: list[_Item] | None = None) -> ClipLook:
+        clip = [item.encoded for item in repeated or items]
+        with inference(self._runner.device):
+            embeddings = torch.stack([item.embedding for item in clip])[None]
+            sound = torch.stack([item.sound for item in clip])[None]
+            maps = fusion_maps(self._runner.model, embeddings, sound)
+            rows = [_row(*row) for row in self.choice.of(maps)]
+        logits = self._runner.decode([clip])[0]
+        instants = [
+            Instant(item.encoded.time, item.encoded.end, item.picture, item.wave, own)
+            for item, own in zip(items, logits[: len(items)], strict=True)
+        ]
+        return ClipLook(instants, rows, new)
+
+
+def _row(label: str, maps: Maps, head: int | None) -> Row:
+    space = _one(maps.space, head)  # (T, N)
+    time, time_pairs = _over_time(maps.time, head)
+    listening, listening_pairs = _over_time(maps.listening, head)
+    return Row(
+        label, _grid(space * space.shape[-1]), time, listening, time_pairs,
+        None if listening_pairs is None else listening_pairs.T,
+    )  # fmt: skip
+
+
+def _one(maps: Tensor, head: int | None) -> Tensor:
+    """(1, T, h, ...) -> (T, ...): one head, or the mean of all."""
+    return maps[0].mean(1) if head is None else maps[0, :, head]
+
+
+def _over_time(maps: Tensor | None, head: int | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Each instant's own map (T, g, g), and the pairs (T, S)."""
+    if maps is None:
+        return None, None
+    share = _one(maps, head) * maps.shape[3]  # (T, S, N)
+    own = share.diagonal(dim1=0, dim2=1).T  # (T, N)
+    return _grid(own), share.mean(-1).cpu().numpy()
+
+
+def _grid(maps: Tensor) -> np.ndarray:
+    """(T, N) -> (T, g, g)."""
+    side = round(maps.shape[-1] ** 0.5)
+    return maps.unflatten(-1, (side, side)).cpu().numpy()
+
+
+def smaller(picture: np.ndarray, width: int) -> np.ndarray:
+    """The RGB picture (H, W, 3), scaled down to ``width`` pixels if it is wider."""
+    height, own = picture.shape[:2]
+    if own <= width:
+        return picture
+    size = (width, max(1, round(height * width / own)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS, reducing_gap=2))

@@ -1,0 +1,17 @@
+"""Text that comes from files, made fit for a terminal."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def clock(seconds: float) -> str:
+    """1:02:03, 2:03, or 0:03.5: a time as people read it; tenths only where there are any."""
+    tenths = round(max(0.0, seconds) * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    whole = f"{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")
+    return f"{hours}:{minutes:02d}:{whole}" if hours else f"{minutes}:{whole}"

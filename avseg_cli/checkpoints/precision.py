@@ -1,0 +1,137 @@
+"""In which precision a model computes: what is asked for or, left to ``auto``, what this device is faster in.
+
+Having bf16 instructions does not make a processor faster with them: without AMX, some of Intel's take twice as long
+as in float32, where AMD's take half. So ``auto`` multiplies matrices for some milliseconds and sees. The outcome is
+kept in the cache folder, so that a busy moment cannot change what a machine computes from one run to the next.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from avseg_cli.base.errors import DeviceError
+from avseg_cli.base.json_text import parse_json
+from avseg_cli.base.processor import processor_field
+from avseg_cli.base.whole_files import write_json
+from avseg_cli.checkpoints.manifest import cache_dir
+from avseg_cli.model.inference import PackedLinear, packing_pays
+
+SWITCH = "AVSEG_BF16"  # on or off: what auto takes, for machines that are to compute alike
+RECORD = "precision.json"
+PAYS_FROM = 1.25  # times the speed of float32; less is not worth the digits
+_SIZE, _ROUNDS = 512, 4  # rows and columns of the matrices multiplied; times each precision is timed
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # instructions that whoever set them keeps from torch
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What ``auto`` takes on a device, and why, as the end of a sentence that begins with "because"."""
+
+    dtype: torch.dtype
+    why: str
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of ``"fp32"``, ``"bf16"``, or of ``"auto"`` on ``device``; raises ``DeviceError`` for other names."""
+    if name == "auto":
+        return automatic(device).dtype
+    if name not in ("fp32", "bf16"):
+        raise DeviceError(f"no precision {name!r}; use auto, fp32 or bf16")
+    return torch.float32 if name == "fp32" else torch.bfloat16
+
+
+def training_precision(name: str, device: torch.device) -> torch.dtype:
+    """As ``choose_precision``, but ``"auto"`` trains in float32 on a CPU: small steps are lost in bf16's 8 bits."""
+    return choose_precision("fp32" if name == "auto" and device.type == "cpu" else name, device)
+
+
+def automatic(device: torch.device) -> Choice:
+    """What ``auto`` takes on ``device``. Raises ``DeviceError`` when ``AVSEG_BF16`` is neither on nor off."""
+    switch = os.environ.get(SWITCH, "").lower()
+    if switch not in ("", "on", "off"):
+        raise DeviceError(f"{SWITCH} is {switch!r}; set it to on or off, or leave it out")
+    if switch:
+        return Choice(torch.bfloat16 if switch == "on" else torch.float32, f"{SWITCH} is {switch}")
+    if not has_bf16(device):
+        return Choice(torch.float32, f"{device} has no bf16 arithmetic, where it would be slower")
+    if device.type == "cuda":
+        return Choice(torch.bfloat16, f"{device} multiplies it in hardware")
+    speedup = _cpu_speedup()
+    tried = (
+        f"matrix products in bf16 take {1 / speedup:.2f} of float32's time here (tried once, {cache_dir() / RECORD})"
+    )
+    return Choice(torch.bfloat16 if speedup >= PAYS_FROM else torch.float32, tried)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bf16; without them it is emulated."""
+    if device.type == "cuda":  # from the A100's generation on
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@lru_cache(maxsize=1)
+def _cpu_speedup() -> float:
+    """How many times as fast this CPU multiplies in bf16 as in float32: as kept from the first time, or tried now."""
+    path, machine = cache_dir() / RECORD, _machine()
+    kept = _read(path)
+    if machine not in kept:
+        kept[machine] = round(try_products(), 3)
+        _keep(path, kept)
+    return kept[machine]
+
+
+def _machine() -> str:
+    """What the outcome depends on; a cache folder may be shared by machines."""
+    limits = [f"{name}={os.environ[name]}" for name in _LIMITS if name in os.environ]
+    return " | ".join([processor_field("model name"), f"torch {torch.__version__}", *limits])
+
+
+def try_products() -> float:
+    """The speed of a linear layer in bf16 over that in float32, each as a prepared model runs it on this CPU."""
+    layers = [(_layer(dtype), torch.ones(_SIZE, _SIZE, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)]
+    times: list[list[float]] = [[], []]
+    with torch.inference_mode():
+        for _ in range(_ROUNDS + 1):  # in turns, so that what else the machine does meets both
+            for (layer, rows), spent in zip(layers, times, strict=True):
+                started = time.perf_counter()
+                layer(rows)
+                spent.append(time.perf_counter() - started)
+    fp32, bf16 = (min(spent[1:]) for spent in times)  # the first makes the kernel
+    return fp32 / bf16
+
+
+def _layer(dtype: torch.dtype) -> nn.Module:
+    layer = nn.utils.skip_init(nn.Linear, _SIZE, _SIZE, dtype=dtype)
+    nn.init.ones_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return PackedLinear(layer) if packing_pays(dtype) else layer
+
+
+def _read(path: Path) -> dict[str, float]:
+    """The outcomes kept; none where there is no file, or one that is damaged."""
+    try:
+        kept: Any = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    entries = kept.items() if isinstance(kept, dict) else ()
+    return {name: value for name, value in entries if isinstance(value, float) and 0 < value < 1e3}
+
+
+def _keep(path: Path, kept: dict[str, float]) -> None:
+    """Write the outcomes; where nothing can be kept, the next process tries again."""
+    if not path.is_absolute():  # a user without a home folder
+        return
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, kept)

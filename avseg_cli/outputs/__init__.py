@@ -1,0 +1,1 @@
+"""What `avseg segment` writes: one file for each format, and what several of them draw with."""

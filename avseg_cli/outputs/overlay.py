@@ -1,0 +1,258 @@
+"""Drawing: between the masks of the grid, at the source's own frames, in the source's own colours.
+
+Pictures stay in YUV 4:2:0 planes, so that what is not touched stays exactly as it was and a 1080p frame costs
+milliseconds. All planes are upright, with even sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import torch
+from av.video.frame import VideoFrame
+
+from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, even, is_yuv
+from avseg_cli.model.transforms import upsample_logits
+from avseg_cli.outputs.results import logit
+
+EDGE = 2.0  # slope of the mask's soft edge, in units of opacity per unit of logit
+LUMA = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # weights of red and blue by matrix; the others are BT.601's
+BT601_LUMA = (0.299, 0.114)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the overlay looks: a wash of colour over what sounds, a contour around it, the rest dimmed."""
+
+    color: tuple[int, int, int] = (255, 45, 120)  # RGB
+    opacity: float = 0.45  # of the colour over the mask, 0 to 1
+    dim: float = 0.3  # how much darker the rest becomes while something sounds, 0 to 1
+    contour: bool = True
+
+
+class Timeline:
+    """The values (logits) at any time, linear between results; asked with times that never run back."""
+
+    def __init__(self, results: Iterator[Any], values: Callable[[Any], np.ndarray] = attrgetter("logits")) -> None:
+        """results: masks, or whatever else has a ``time`` in seconds and ``values``."""
+        self._results, self._values = results, values
+        self._before: Any = None
+        self._after: Any = next(results, None)
+
+    def at(self, time: float) -> np.ndarray:
+        """What lies between the results at ``time`` in seconds: (h, w) float32 logits."""
+        while self._after is not None and self._after.time <= time:
+            self._before, self._after = self._after, next(self._results, None)
+        if self._before is None:
+            return self._values(self._after)
+        if self._after is None:
+            return self._values(self._before)
+        share = (time - self._before.time) / (self._after.time - self._before.time)
+        before, after = self._values(self._before), self._values(self._after)
+        return before + np.float32(share) * (after - before)
+
+
+class Upsampler:
+    """``transforms.upsample_logits`` as two small matrices, so that any part of a picture can be had alone."""
+
+    def __init__(self, low_res: int, image_size: int, size: tuple[int, int]) -> None:
+        self.size, self.low_res = size, low_res
+        steps = torch.eye(low_res)[:, :, None]  # each unit row, as a picture one pixel wide
+        self.rows = upsample_logits(steps, image_size, (size[0], 1))[:, :, 0].T.contiguous().numpy()  # (H, h)
+        steps = torch.eye(low_res)[:, None, :]
+        self.columns = upsample_logits(steps, image_size, (1, size[1]))[:, 0, :].contiguous().numpy()  # (w, W)
+
+    def part(self, logits: np.ndarray, region: tuple[slice, slice]) -> np.ndarray:
+        """The logits at full resolution inside (rows, columns)."""
+        rows, columns = self.rows[region[0]], self.columns[:, region[1]]
+        return rows @ logits @ columns
+
+    def region(self, wanted: np.ndarray, margin: int) -> tuple[slice, slice]:
+        """Rows and columns, with even ends, that hold all True low-resolution cells and ``margin`` pixels more."""
+        return tuple(_reach(wanted.any(1 - axis), self.low_res, self.size[axis], margin) for axis in (0, 1))
+
+
+def _reach(wanted: np.ndarray, low: int, full: int, margin: int) -> slice:
+    places = np.flatnonzero(wanted)
+    first, last = (places[0] - 2) * full // low - margin, -(-(places[-1] + 3) * full // low) + margin
+    return slice(max(0, first) // 2 * 2, min(full, -(-last // 2) * 2))
+
+
+class Highlighter:
+    """Draws masks into the planes of one video's frames."""
+
+    def __init__(self, video: Video, low_res: int, image_size: int, threshold: float, style: Style) -> None:
+        self.style, self.level = style, np.float32(logit(threshold))
+        self.height, self.width = even(video.height), even(video.width)
+        self.upsampler = Upsampler(low_res, image_size, (self.height, self.width))
+        self.black = 0 if video.full_range else 16
+        self.tint = to_yuv(style.color, video)
+        self.line = max(2, round(min(video.size) / 300)) if style.contour else 0  # pixels
+
+    def draw(self, planes: list[np.ndarray], logits: np.ndarray) -> None:
+        """Highlight in place: planes are writable uint8 Y (H, W), U and V (H/2, W/2)."""
+        margin = logits - self.level
+        shown = min(1.0, max(0.0, float(margin.max()) * EDGE + 0.5))  # fades the dimming in and out with the mask
+        if shown == 0.0:
+            return
+        rest = round(256 * (1 - self.style.dim * shown))
+        region = self.upsampler.region(margin > -0.5 / EDGE, self.line)
+        alpha = self._alpha(margin, region)
+        self._dim(planes, region, alpha, rest)
+        self._colour(planes, region, alpha)
+        if self.line:
+            self._outline(planes, region, alpha > 127)
+
+    def _alpha(self, margin: np.ndarray, region: tuple[slice, slice]) -> np.ndarray:
+        """The mask with a soft edge, uint8: 0 outside, 255 inside."""
+        full = self.upsampler.part(margin * np.float32(EDGE * 255), region)
+        full += np.float32(128)
+        np.clip(full, 0, 255, out=full)
+        return full.astype(np.uint8)
+
+    def _dim(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: int) -> None:
+        """Darken what does not sound, colours in step with brightness so that it does not look more vivid."""
+        _fade(planes[0], region, alpha, rest, self.black)
+        for plane in planes[1:]:
+            _fade(plane, _half(region), alpha[::2, ::2], rest, 128)
+
+    def _colour(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray) -> None:
+        """Mix the tint into the colour planes; brightness stays, so that the picture stays readable."""
+        half = _half(region)
+        share = alpha[::2, ::2].astype(np.int16)
+        share *= round(self.style.opacity * 128)
+        share >>= 8  # 0 to 127, in 1/128
+        for plane, value in zip(planes[1:], self.tint[1:], strict=True):
+            part = plane[half]
+            change = np.int16(value) - part.astype(np.int16)  # within +-255, times 127 fits int16
+            change *= share
+            change += 64
+            change >>= 7
+            np.add(part, change, out=part, casting="unsafe")
+
+    def _outline(self, planes: list[np.ndarray], region: tuple[slice, slice], inside: np.ndarray) -> None:
+        line = grow(inside, self.line) & ~inside
+        planes[0][region][line] = max(self.tint[0], 180 if self.black else 190)
+        coarse = line[::2, ::2] | line[1::2, 1::2]
+        for plane, value in zip(planes[1:], self.tint[1:], strict=True):
+            plane[_half(region)][coarse] = value
+
+
+def _half(region: tuple[slice, slice]) -> tuple[slice, slice]:
+    return tuple(slice(side.start // 2, side.stop // 2) for side in region)
+
+
+def _fade(plane: np.ndarray, region: tuple[slice, slice], alpha: np.ndarray, rest: int, ground: int) -> None:
+    """plane -> ground + (plane - ground) * gain, gain from rest / 256 where alpha is 0 to 1 where it is 255."""
+    rows, columns = region
+    for part in (plane[: rows.start], plane[rows.stop :], plane[rows, : columns.start], plane[rows, columns.stop :]):
+        _scale(part, np.uint16(rest), np.uint16(ground * (256 - rest)))
+    gain = alpha.astype(np.uint16)
+    gain *= np.uint16(256 - rest)
+    gain >>= 8
+    gain += np.uint16(rest)
+    gain[alpha == 255] = 256
+    _scale(plane[region], gain, np.uint16(ground) * (np.uint16(256) - gain))
+
+
+def _scale(values: np.ndarray, gain: np.ndarray | np.uint16, offset: np.ndarray | np.uint16) -> None:
+    """values -> (values * gain + offset) / 256, in place; gain and ground share 256, so uint16 holds it."""
+    product = np.multiply(values, gain, dtype=np.uint16)
+    product += offset
+    product >>= 8
+    values[...] = product
+
+
+def grow(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """The mask widened by ``pixels`` to every side."""
+    for axis in (0, 1):
+        grown, reach = mask.copy(), 0
+        while reach < pixels:
+            step = min(reach + 1, pixels - reach)  # the reach doubles until it suffices
+            source = grown.copy()
+            ahead, behind = _sides(axis, step)
+            grown[ahead] |= source[behind]
+            grown[behind] |= source[ahead]
+            reach += step
+        mask = grown
+    return mask
+
+
+def _sides(axis: int, step: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    every = [slice(None), slice(None)]
+    ahead, behind = list(every), list(every)
+    ahead[axis], behind[axis] = slice(step, None), slice(None, -step)
+    return tuple(ahead), tuple(behind)
+
+
+def to_yuv(color: tuple[int, int, int], video: Video) -> tuple[int, int, int]:
+    """An RGB colour in the video's own matrix and range."""
+    red, blue = LUMA.get(video.guessed_matrix, BT601_LUMA)
+    r, g, b = (value / 255 for value in color)
+    y = red * r + (1 - red - blue) * g + blue * b
+    u, v = (b - y) / (2 - 2 * blue), (r - y) / (2 - 2 * red)
+    if video.full_range:
+        return round(255 * y), round(128 + 255 * u), round(128 + 255 * v)
+    return round(16 + 219 * y), round(128 + 224 * u), round(128 + 224 * v)
+
+
+def plane_array(frame: VideoFrame, index: int, dtype: type = np.uint8) -> np.ndarray:
+    """One plane of a frame as an array (H, W) that shares its memory."""
+    plane = frame.planes[index]
+    row = plane.line_size // np.dtype(dtype).itemsize
+    values = np.frombuffer(plane, dtype)
+    return values[: row * plane.height].reshape(plane.height, row)[:, : plane.width]
+
+
+def upright(picture: Picture, pixel_format: str = "yuv420p") -> VideoFrame:
+    """A new frame in planar ``pixel_format``: upright, with even sides (the last row or column repeated).
+
+    YUV sources keep matrix and range, so their values are not touched; RGB becomes BT.709.
+    """
+    video, source = picture.video, picture.frame
+    stored = (video.height, video.width) if video.rotation % 180 == 90 else (video.width, video.height)
+    planar = source if same_layout(source, pixel_format, stored) else _converted(picture, pixel_format, stored)
+    out = blank(video, even(video.width), picture.pts, pixel_format)
+    dtype = np.uint8 if pixel_format == "yuv420p" else np.uint16
+    for index in range(len(out.planes)):
+        values = np.rot90(plane_array(planar, index, dtype), video.rotation // 90)
+        target = plane_array(out, index, dtype)
+        height, width = values.shape
+        target[:height, :width] = values
+        target[height:] = target[height - 1 : height]
+        target[:, width:] = target[:, width - 1 : width]
+    return out
+
+
+def blank(video: Video, width: int, pts: int, pixel_format: str = "yuv420p") -> VideoFrame:
+    """A frame of undefined pixels, as high as the video, with the video's colour tags and the time ``pts``."""
+    out = VideoFrame(width, even(video.height), pixel_format)
+    out.pts, out.time_base = pts, video.time_base
+    out.colorspace, out.color_primaries, out.color_trc = video.matrix, video.primaries, video.transfer
+    out.color_range = FULL_RANGE if video.full_range else LIMITED_RANGE
+    return out
+
+
+def same_layout(frame: VideoFrame, pixel_format: str, stored: tuple[int, int]) -> bool:
+    """Whether a frame's planes can be used as they are (yuvj420p differs from yuv420p in its tag only)."""
+    return frame.format.name.replace("yuvj", "yuv") == pixel_format and (frame.width, frame.height) == stored
+
+
+def _converted(picture: Picture, pixel_format: str, stored: tuple[int, int]) -> VideoFrame:
+    video, frame = picture.video, picture.frame
+    if not is_yuv(frame):
+        return frame.reformat(*stored, format=pixel_format, dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
+    kept = video.guessed_matrix if frame.colorspace in (0, UNSPECIFIED) else None
+    kept_range = FULL_RANGE if video.full_range else LIMITED_RANGE
+    return frame.reformat(
+        *stored,
+        format=pixel_format,
+        src_colorspace=kept,
+        dst_colorspace=kept,
+        src_color_range=kept_range,
+        dst_color_range=kept_range,
+    )

@@ -1,0 +1,227 @@
+"""``--report``: a page with the video, its overlay, what was heard, and what sounds when."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+from PIL import Image
+
+from avseg_cli.base.text import clock
+from avseg_cli.base.version import __version__
+from avseg_cli.base.whole_files import discard
+from avseg_cli.media.codecs import Codec
+from avseg_cli.media.video import Picture, Video
+from avseg_cli.outputs.changes import Changes
+from avseg_cli.outputs.naming import report_video
+from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.side_by_side import SideBySideWriter
+from avseg_cli.outputs.snapshots import Snapshot, Snapshots
+from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
+from avseg_cli.outputs.writers import Job, Writer
+from avseg_cli.pages.html import lines_of_json, page, picture_uri, stamp, write
+
+EMBEDDED = 25_000_000  # bytes of video up to which a page carries it; longer ones lie beside the page
+SHOWN = 60  # changes with a picture, at most
+TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds between times written on the axis
+STEPS = 4000  # of the drawn area, at most
+
+
+class _PageMovie(SideBySideWriter):
+    """Original and overlay in one video, so that a page can switch between them without losing a frame."""
+
+    box = (640, 640)
+    codecs = (
+        # key frames each two seconds of 25, so that a click on the timeline is answered at once
+        Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "25", "g": "50"}),
+        Codec("libopenh264", "yuv420p", {"b": "2M", "g": "50"}),
+    )
+    copied_sound = frozenset(("aac", "mp3", "opus", "flac"))  # what browsers play in MP4
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A change of what sounds: since when, the time of its picture, what happens, how much (0 to 1)."""
+
+    since: float  # seconds: where the mask before it ends
+    time: float  # seconds
+    what: str
+    strength: float
+    fraction: float
+    picture: str  # a data: address
+
+
+class ReportWriter(Writer):
+    """One page of HTML. It carries its video up to ``EMBEDDED`` bytes; a larger one lies beside it."""
+
+    draws = True
+
+    def __init__(self, path: Path, job: Job) -> None:
+        super().__init__(path, job)
+        self._changes, self._snapshots = Changes(job.threshold), Snapshots(job, 320, 240)
+        self._named: dict[int, tuple[float, str, float]] = {}  # mask -> change, until its picture passes
+        self._moments: list[Moment] = []
+        self._poster: Snapshot | None = None  # where most of the picture sounds
+        self._masks: list[tuple[float, float, float, float]] = []  # (time, end, fraction, confidence)
+        self._linked = False
+        self._movie = _PageMovie(report_video(path), job)
+
+    def take(self, result: MaskResult) -> None:
+        fraction = result.area / result.mask.size
+        since = self._masks[-1][1] if self._masks else self.job.span[0]
+        self._masks.append(
+            (round(result.time, 3), round(result.end, 3), round(fraction, 5), round(result.confidence, 4))
+        )
+        change = self._changes.step(result)
+        if change:
+            self._named[result.index] = (since, *change)
+        if change or result.index == 0:
+            self._snapshots.want(result)
+
+    def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
+        snapshot = self._snapshots.look(picture)
+        if snapshot:
+            self._keep(snapshot)
+        return self._movie.draw(picture, logits)
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        if self._poster is None or snapshot.fraction > self._poster.fraction:
+            self._poster = snapshot
+        if snapshot.result.index not in self._named:
+            return
+        since, what, strength = self._named.pop(snapshot.result.index)
+        picture = picture_uri(Image.fromarray(snapshot.pixels), quality=80)
+        self._moments.append(Moment(since, snapshot.result.time, what, strength, snapshot.fraction, picture))
+        if len(self._moments) > 2 * SHOWN:
+            self._moments = _strongest(self._moments)
+
+    def write(self, frame: VideoFrame) -> None:
+        self._movie.write(frame)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        self._movie.finish(summary)
+        self._linked = self._movie.partial.stat().st_size > EMBEDDED
+        start, end = self.job.span[0], max(end for _, end, *_ in self._masks)
+        sound = sound_picture(self.job.video.sound, start, end)
+        write(self.partial, self._page(sound, summary))
+
+    def _page(self, sound: SoundPicture, summary: dict[str, Any]) -> str:
+        video = self.job.video
+        moments = _strongest(self._moments)
+        listed = [
+            {"since": m.since, "time": round(m.time, 3), "what": m.what, "fraction": round(m.fraction, 5)}
+            for m in moments
+        ]
+        facts = {
+            "format": "avseg-report-1",
+            "avseg": __version__,
+            **self.job.about,
+            "video": video.to_dict(),
+            **summary,
+            "changes": listed,
+        }
+        rows = [dict(zip(("time", "end", "fraction", "confidence"), mask, strict=True)) for mask in self._masks]
+        movie = None if self._linked else base64.b64encode(self._movie.partial.read_bytes()).decode()
+        return page(
+            "segment.html",
+            **stamp(), title=video.path.name,
+            card=self._card(sound, summary), facts=lines_of_json(facts, "masks", rows), about=self._about(),
+            warnings=summary["warnings"], moments=[asdict(moment) for moment in moments],
+            start=sound.start, length=sound.end - sound.start, ticks=_ticks(sound),
+            width=self._movie.half.width, height=self._movie.half.height, movie=movie,
+            movie_file=self._movie.path.name, wave=_wave(sound), mel=_spectrogram(sound),
+            area=_area(sound, self._masks), most=max(fraction for *_, fraction, _ in self._masks),
+        )  # fmt: skip
+
+    def _card(self, sound: SoundPicture, summary: dict[str, Any]) -> dict[str, Any]:
+        """What a list of reports says of this one."""
+        poster = Image.fromarray(self._poster.pixels)
+        poster.thumbnail((240, 180))
+        return {
+            "title": self.job.video.path.name, "length": round(sound.end - sound.start, 3),
+            "masks": len(self._masks), "changes": len(self._moments), "warnings": summary["warnings"],
+            "sounding": round(float(np.mean([fraction > 0 for *_, fraction, _ in self._masks])), 4),
+            "poster": picture_uri(poster, quality=75),
+        }  # fmt: skip
+
+    def _about(self) -> list[tuple[str, str]]:
+        """The facts a person asks for first."""
+        video, settings = self.job.video, self.job.about["settings"]
+        heard = np.array([fraction for *_, fraction, _ in self._masks])
+        share, area = float((heard > 0).mean()), float(heard.mean())
+        return [
+            ("video", f"{video.width} x {video.height}, {float(video.rate):g} frames/s, {video.codec}"),
+            ("sound", _sound_facts(video)),
+            ("model", f"{self.job.about['model']['checkpoint']}, masks at {settings['fps']:g} Hz"),
+            ("sounds", f"in {share:.0%} of {len(heard)} masks; {area:.1%} of the picture on average"),
+        ]
+
+    def commit(self) -> None:
+        if self._linked:
+            self._movie.commit()
+        else:
+            discard(self._movie.partial)
+            discard(self._movie.path)  # of an earlier page, now replaced
+        super().commit()
+
+    def abort(self) -> None:
+        self._movie.abort()
+        super().abort()
+
+
+def _strongest(moments: list[Moment]) -> list[Moment]:
+    """At most ``SHOWN`` moments, those of the greatest change, in order of time."""
+    kept = sorted(moments, key=lambda moment: -moment.strength)[:SHOWN]
+    return sorted(kept, key=lambda moment: moment.time)
+
+
+def _sound_facts(video: Video) -> str:
+    sound = video.sound
+    other = "" if sound.path == video.path else f" of {sound.path.name}"
+    return f"{sound.codec}, {sound.sample_rate} Hz, {sound.channels} channel{'s' * (sound.channels != 1)}{other}"
+
+
+def _ticks(sound: SoundPicture) -> list[tuple[float, str]]:
+    """(percent of the timeline, time) of at most eight labels."""
+    length = sound.end - sound.start
+    step = next((step for step in TICKS if length / step <= 7), TICKS[-1])
+    first = int(np.ceil(sound.start / step)) * step
+    return [(round(100 * (t - sound.start) / length, 3), clock(t)) for t in np.arange(first, sound.end, step)]
+
+
+def _wave(sound: SoundPicture) -> str:
+    """The waveform's outline as an SVG path in 1000 x 100."""
+    across = np.round(np.linspace(0, 1000, len(sound.peaks)), 1)
+    up = [f"{x:g},{50 - 48 * y:.0f}" for x, y in zip(across, sound.loudness, strict=True)]
+    down = [f"{x:g},{50 + 48 * y:.0f}" for x, y in zip(across, sound.loudness, strict=True)]
+    return "M" + " L".join([*up, *reversed(down)]) + "Z"
+
+
+def _area(sound: SoundPicture, masks: list[tuple[float, float, float, float]]) -> str:
+    """The sounding area over time as steps, an SVG path in 1000 x 100; the greatest area is 96 high."""
+    together = -(-len(masks) // STEPS)
+    ends = [mask[1] for mask in masks][together - 1 :: together]
+    if len(ends) * together < len(masks):
+        ends.append(masks[-1][1])
+    fractions = np.array([fraction for *_, fraction, _ in masks])
+    heights = [fractions[k : k + together].max() for k in range(0, len(fractions), together)]
+    scale, length = 96 / max(float(fractions.max()), 1e-9), sound.end - sound.start
+    path, left = "M0,100", 0.0
+    for end, height in zip(ends, heights, strict=True):
+        right = 1000 * (end - sound.start) / length
+        path += f" L{left:.2f},{100 - scale * height:.1f} L{right:.2f},{100 - scale * height:.1f}"
+        left = right
+    return path + " L1000,100Z"
+
+
+def _spectrogram(sound: SoundPicture) -> str:
+    """The log-mel in colours, as a data: address."""
+    from matplotlib import colormaps
+
+    image = Image.fromarray(np.ascontiguousarray(sound.brightness))
+    image.putpalette((255 * colormaps["magma"](np.arange(256))[:, :3]).astype(np.uint8).tobytes())
+    return picture_uri(image, "PNG", optimize=True)

@@ -1,0 +1,62 @@
+"""What the model finds at one instant of a video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from avseg_cli.base.errors import InputError
+from avseg_cli.model.transforms import upsample_logits
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """What sounds at one instant of a video.
+
+    index counts the masks from 0; time is that of the frame the mask belongs to and end that of the second of
+    sound it was heard with, both in seconds from the start of the file; logits are the model's (h, w) float32,
+    before upsampling; size is the (height, width) of the upright video.
+    """
+
+    index: int
+    time: float
+    end: float
+    logits: np.ndarray
+    size: tuple[int, int]
+    image_size: int
+    threshold: float = 0.5
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """What sounds, at the video's resolution: bool (H, W)."""
+        return self.mask_at(self.size)
+
+    def mask_at(self, size: tuple[int, int]) -> np.ndarray:
+        """The mask at another (height, width)."""
+        low = torch.from_numpy(self.logits)[None]
+        return (upsample_logits(low, self.image_size, size)[0] > logit(self.threshold)).numpy()
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask at the video's resolution."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def confidence(self) -> float:
+        """How sure the model is, 0 to 1: the mean probability inside the mask; for an empty mask, that of silence.
+
+        The latter is 1 minus the highest probability of any pixel. Measured at the model's own resolution.
+        """
+        probability = 1 / (1 + np.exp(-np.clip(self.logits, -30, 30)))
+        inside = probability[probability > self.threshold]
+        return float(inside.mean()) if inside.size else float(1 - probability.max())
+
+
+def logit(probability: float) -> float:
+    """The logit of a probability; raises ``InputError`` unless it lies between 0 and 1."""
+    if not 0 < probability < 1:
+        raise InputError(f"--threshold {probability:g} is out of range; give a value between 0 and 1, not 0 or 1")
+    return float(np.log(probability / (1 - probability)))

@@ -1,0 +1,227 @@
+"""``avseg evaluate``: AVSBench's metrics for a model, anyone's masks, prompted SAM, and with the wrong sound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.prefetch import Prefetch
+from avseg_cli.base.progress import progress_bar
+from avseg_cli.base.sharing import Sharing
+from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_model, read_info
+from avseg_cli.data.clips import Clip, read_categories, read_clips
+from avseg_cli.data.dataset import ClipDataset, Sample, load_batches, read_labels
+from avseg_cli.data.subsets import MASK_SIZE, Subset, find_subset
+from avseg_cli.scoring.examples import Example, Extremes
+from avseg_cli.scoring.other_sounds import MovedSounds, NegativeSounds, categories_by_manifest, categories_by_name
+from avseg_cli.scoring.predictors import (
+    CategoryPredictor,
+    FolderPredictor,
+    ForegroundPredictor,
+    ModelPredictor,
+    Predictor,
+    PromptPredictor,
+    load_sam,
+)
+from avseg_cli.scoring.scores import ClipScore, SplitScore, score_clip, summarise
+
+AHEAD = 4  # clips read while the model works on one
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to score, and on what. Exactly one of checkpoint, predictions and prompts."""
+
+    data: str
+    subset: str
+    split: str = "test"
+    checkpoint: str | None = None
+    predictions: str | None = None  # folder of mask PNGs
+    prompts: str | None = None  # points:1, points:3, box:1, box:3
+    backbone: str = "vit_h"  # of the prompted SAM
+    negatives: tuple[str, ...] = ()  # silence, noise, swap
+    move_sound: bool = False
+    baselines: bool = False
+    masks: str | None = None  # folder for predicted masks
+    limit_clips: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "fp32"
+    examples: int = 0  # best clips to keep, and as many worst
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("checkpoint", "predictions", "prompts") if getattr(self, name)]
+        if len(given) != 1:
+            raise InputError("give one of --checkpoint, --predictions and --prompts to say what is evaluated")
+        if not self.checkpoint and (self.negatives or self.move_sound):
+            raise InputError("--negatives and --move-sound need --checkpoint: only a model can hear another sound")
+
+
+@dataclass(frozen=True)
+class NegativeScore:
+    """Under a sound that nothing in the picture makes: pixels predicted (right: none), beside the matching sound's."""
+
+    foreground: float
+    matching_foreground: float
+
+    @property
+    def drop(self) -> float:
+        """Share of the foreground that vanishes with the matching sound."""
+        return 1 - self.foreground / self.matching_foreground if self.matching_foreground else 0.0
+
+
+@dataclass
+class Evaluation:
+    """Every figure of one evaluation."""
+
+    subject: str
+    subset: Subset
+    split: str
+    clips: list[ClipScore]
+    negatives: dict[str, NegativeScore] = field(default_factory=dict)
+    moved: SplitScore | None = None  # sound of another visible object, against that object
+    baselines: dict[str, SplitScore] = field(default_factory=dict)
+    best: list[Example] = field(default_factory=list)  # the best first
+    worst: list[Example] = field(default_factory=list)  # the worst first
+
+    @property
+    def total(self) -> SplitScore:
+        return summarise(self.clips)
+
+
+def plan(options: EvaluateOptions) -> str:
+    """What ``evaluate`` would do; raises for data it cannot score, and loads no model."""
+    subset, clips = _scored(options)
+    subject = options.checkpoint or options.predictions or f"{options.backbone} prompted with {options.prompts}"
+    if options.checkpoint:
+        read_info(find_checkpoint(options.checkpoint))
+    return f"score {subject} on {len(clips)} clips of {subset.name} {options.split} in {options.data}"
+
+
+def _scored(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
+    subset = find_subset(options.subset)
+    clips = read_clips(options.data, subset, options.split, options.limit_clips)
+    if not clips[0].masks:
+        raise DataError(f"split {options.split} of {subset.name} has no masks to score against")
+    return subset, clips
+
+
+def evaluate(options: EvaluateOptions) -> Evaluation:
+    """Score a split. Raises ``DataError``, ``CheckpointError`` or ``InputError`` with what is wrong."""
+    subset, clips = _scored(options)
+    predictor, subject = _predictor(options, clips)
+    looked_at = {"frames"} if options.examples else set()
+    data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False)
+    extremes = Extremes(options.examples)
+    result = Evaluation(subject, subset, options.split, [])
+    other = _other_sounds(options, subset, clips, data)
+    foreground = {name: 0.0 for name in other}
+    for sample in _samples(data):
+        truth = sample.masks
+        probability = predictor.predict([sample])[0][: len(truth)]
+        result.clips.append(score_clip(sample.name, clips[sample.index].category, probability.cpu(), truth))
+        if options.examples:
+            extremes.show(_example(result.clips[-1], sample, probability))
+        if options.masks:
+            _write_masks(Path(options.masks), clips[sample.index], probability)
+        for name, sounds in other.items():
+            heard = predictor.predict_clip(sample, sounds.log_mel(sample.index))
+            foreground[name] += float((heard > 0.5).double().mean())
+    result.best, result.worst = extremes.best, extremes.worst
+    matching = result.total.foreground
+    result.negatives = {name: NegativeScore(value / len(clips), matching) for name, value in foreground.items()}
+    if options.move_sound:
+        result.moved = _moved(options, subset, clips, predictor)
+    if options.baselines:
+        result.baselines = _baselines(options, subset, clips)
+    return result
+
+
+def _predictor(options: EvaluateOptions, clips: Sequence[Clip]) -> tuple[Predictor, str]:
+    if options.predictions:
+        return FolderPredictor(Path(options.predictions), clips), options.predictions
+    device = choose_device(options.device)
+    if options.prompts:
+        kind, _, count = options.prompts.partition(":")
+        if kind not in ("points", "box") or not count.isdigit() or int(count) < 1:
+            raise InputError(f"--prompts takes points:1, points:3, box:1 or box:3, not {options.prompts!r}")
+        return PromptPredictor(load_sam(options.backbone, device), kind, int(count), options.seed), options.prompts
+    return ModelPredictor(load_model(options.checkpoint, options.device, options.precision)), options.checkpoint
+
+
+def _samples(data: ClipDataset) -> Iterator[Sample]:
+    """The samples in order, read ahead in a thread while the model computes."""
+    ahead = Prefetch(load_batches(data, [[i] for i in range(len(data))]), AHEAD)
+    try:
+        with progress_bar(Sharing()) as progress:
+            for batch in progress.track(ahead, total=len(data), description="evaluating"):
+                yield batch[0]
+    finally:
+        ahead.close()
+
+
+def _other_sounds(
+    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], data: ClipDataset
+) -> dict[str, NegativeSounds]:
+    heard = seen = categories_by_name(clips)
+    if "swap" in options.negatives and heard is None and clips[0].object_maps:
+        categories = read_categories(options.data, subset)
+        maps = ClipDataset(clips, {"object_maps"}, cache=False)
+        heard, seen = categories_by_manifest(read_labels(options.data, subset, clips, categories), maps)
+    return {kind: NegativeSounds(data, kind, heard, seen, options.seed) for kind in options.negatives}
+
+
+def _moved(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: ModelPredictor) -> SplitScore:
+    """Whether the mask follows the sound: each clip heard with another visible object's, scored against that object."""
+    categories = read_categories(options.data, subset)
+    data = ClipDataset(clips, {"frames", "object_maps", "log_mel"}, cache=False)
+    sounds = MovedSounds(data, read_labels(options.data, subset, clips, categories), options.seed)
+    scores = []
+    for sample in _samples(data):
+        target = sounds.target(sample.index)
+        if target is None:
+            continue
+        probability = predictor.predict_clip(sample, sounds.log_mel(sample.index, target)).cpu()
+        truth = CategoryPredictor(target + 1).predict([sample])[0] > 0.5
+        scores.append(score_clip(sample.name, categories[target], probability, truth))
+    if not scores:
+        raise DataError("--move-sound: no clip of this split shows a silent object whose sound the split has")
+    return summarise(scores)
+
+
+def _baselines(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip]) -> dict[str, SplitScore]:
+    """What can be reached without listening: all objects that could sound, and the best single category."""
+    categories = read_categories(options.data, subset)
+    data = ClipDataset(clips, {"object_maps", "masks"}, cache=False)
+    everything = ForegroundPredictor()
+    single = [CategoryPredictor(k + 1) for k in range(len(categories))]
+    scores: list[list[ClipScore]] = [[] for _ in range(1 + len(single))]
+    for sample in _samples(data):
+        for own, predictor in zip(scores, (everything, *single), strict=True):
+            probability = predictor.predict([sample])[0][: len(sample.masks)]
+            own.append(score_clip(sample.name, clips[sample.index].category, probability, sample.masks))
+    totals = [summarise(own) for own in scores]
+    best = int(np.argmax([total.miou for total in totals[1:]]))
+    return {"every object": totals[0], f"best single category ({categories[best]})": totals[1 + best]}
+
+
+def _example(score: ClipScore, sample: Sample, probability: Tensor) -> Example:
+    """What is kept of a clip to be looked at: the frames that have a truth, at the size of the masks."""
+    pictures = [Image.fromarray(frame) for frame in sample.frames[: len(sample.masks)].numpy()]
+    frames = np.stack([np.asarray(picture.resize((MASK_SIZE, MASK_SIZE))) for picture in pictures])
+    return Example(score, frames, sample.masks.numpy(), (probability > 0.5).cpu().numpy())
+
+
+def _write_masks(root: Path, clip: Clip, probability: Tensor) -> None:
+    """Masks as the authors save theirs: ``[{category}/]{name}/{name}_{0..}.png``, 224x224, 0 or 255."""
+    folder = root / clip.category / clip.name if clip.category else root / clip.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, mask in enumerate((probability > 0.5).cpu().numpy()):
+        assert mask.shape == (MASK_SIZE, MASK_SIZE)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{clip.name}_{k}.png")

@@ -1,0 +1,32 @@
+"""The plots of a page of scores."""
+
+from __future__ import annotations
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
+
+from avseg_cli.pages.plots import LINE, axes, curve, svg
+from avseg_cli.scoring.evaluate import Evaluation
+from avseg_cli.scoring.scores import by_category
+
+
+def score_plots(evaluation: Evaluation) -> list[Markup]:
+    """How the clips' IoU is spread, F over the threshold, and the categories' IoU where there are any."""
+    figure, axis = axes("clips by IoU", "IoU", "clips")
+    axis.hist([clip.iou for clip in evaluation.clips], bins=np.linspace(0, 1, 21), color=LINE)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    plots = [svg(figure)]
+    frames = sum(clip.scored_frames for clip in evaluation.clips)
+    if frames:
+        mean = sum(clip.curve_sum for clip in evaluation.clips).numpy() / frames
+        thresholds = np.linspace(0, 1, len(mean))
+        plots.append(curve(list(zip(thresholds, mean, strict=True)), "F over the whole split", "threshold", "F"))
+    categories = by_category(evaluation.clips)
+    if categories:
+        figure, axis = axes("mIoU of each category", "mIoU", "")
+        figure.set_figheight(1 + 0.24 * len(categories))
+        names = sorted(categories, key=lambda name: categories[name].miou)
+        axis.barh(names, [categories[name].miou for name in names], color=LINE)
+        plots.append(svg(figure))
+    return plots

@@ -1,0 +1,113 @@
+"""An evaluation as a table for people, JSON for programs, and a CSV with a line per video."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.table import Table
+
+from avseg_cli.base.whole_files import write_whole
+from avseg_cli.scoring.published import METHODS, PROMPTS
+from avseg_cli.scoring.scores import SplitScore, by_category
+
+if TYPE_CHECKING:
+    from avseg_cli.scoring.evaluate import Evaluation
+
+DEFINITIONS = {
+    "miou": "AVSBench M_J: mean over a video's frames, then over videos; a frame with an empty truth scores the "
+            "share of pixels left empty",
+    "f": "AVSBench M_F, batch of one video (the authors' setting): beta^2 0.3, maximum over 255 thresholds of the "
+         "mean curve of the video's non-empty frames; an all-empty video scores 0",
+    "f_dataset": "maximum over 255 thresholds of the mean curve of all non-empty frames of the split",
+    "foreground": "share of pixels predicted",
+    "negatives": "foreground predicted under a sound that nothing in the picture makes; right is 0",
+    "moved": "heard with the sound of another visible object and scored against that object",
+}  # fmt: skip
+
+
+def to_dict(evaluation: Evaluation) -> dict[str, Any]:
+    """Every figure by name, with its definition."""
+    return {
+        "subject": evaluation.subject, "subset": evaluation.subset.name, "split": evaluation.split,
+        **asdict(evaluation.total),
+        "categories": {name: asdict(score) for name, score in by_category(evaluation.clips).items()},
+        "negatives": {
+            name: {"foreground": score.foreground, "matching_foreground": score.matching_foreground, "drop": score.drop}
+            for name, score in evaluation.negatives.items()
+        },
+        "moved": asdict(evaluation.moved) if evaluation.moved else None,
+        "baselines": {name: asdict(score) for name, score in evaluation.baselines.items()},
+        "definitions": DEFINITIONS,
+    }  # fmt: skip
+
+
+def write_csv(path: Path, evaluation: Evaluation) -> None:
+    """One line per video: name, category, mIoU, F (batch 1), foreground, frames scored by each."""
+
+    def write(partial: Path) -> None:
+        with open(partial, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["name", "category", "miou", "f", "foreground", "frames", "frames_with_truth"])
+            for s in evaluation.clips:
+                figures = (f"{s.iou:.6f}", f"{s.f:.6f}", f"{s.foreground:.6f}")
+                writer.writerow([s.name, s.category, *figures, s.frames, s.scored_frames])
+
+    write_whole(path, write)
+
+
+COLUMNS = ("", "mIoU %", "F (per video)", "F (per data set)", "foreground %")
+
+
+class Row(NamedTuple):
+    """A line of the table. kind: strong (the subject itself), published (others' figures), or nothing."""
+
+    cells: tuple[str, ...]
+    kind: str = ""
+
+
+def rows(evaluation: Evaluation) -> Iterator[Row]:
+    """Ours, its categories, what else was measured, and the published rows where the subset is theirs."""
+    yield _row(evaluation.subject, evaluation.total, "strong")
+    for name, score in by_category(evaluation.clips).items():
+        yield _row(f"  {name} ({score.clips})", score)
+    if evaluation.moved:
+        yield _row(f"sound moved to another visible object ({evaluation.moved.clips})", evaluation.moved)
+    for name, score in evaluation.baselines.items():
+        yield _row(f"baseline: {name}", score)
+    for name, negative in evaluation.negatives.items():
+        yield Row((f"{name}: should be empty", "", "", "", f"{100 * negative.foreground:.2f}"))
+    # on AVSBench's own clips only: the number of videos tells data laid out like it from the real one
+    if evaluation.split == "test" and evaluation.total.clips == evaluation.subset.published[2]:
+        yield from _published(evaluation)
+
+
+def table(evaluation: Evaluation) -> Table:
+    """The rows as a table for the terminal."""
+    result = Table(
+        *COLUMNS, title=f"{evaluation.subset.name} {evaluation.split}: {evaluation.total.clips} videos",
+    )  # fmt: skip
+    before = ""
+    for row in rows(evaluation):
+        if row.kind == "published" != before:
+            result.add_section()
+        result.add_row(*row.cells, style={"strong": "bold", "published": "dim"}.get(row.kind, ""))
+        before = row.kind
+    return result
+
+
+def _row(name: str, score: SplitScore, kind: str = "") -> Row:
+    return Row((
+        name, f"{100 * score.miou:.2f}", f"{score.f:.3f}", f"{score.f_dataset:.3f}", f"{100 * score.foreground:.2f}",
+    ), kind)  # fmt: skip
+
+
+def _published(evaluation: Evaluation) -> Iterator[Row]:
+    for row in (*METHODS, *PROMPTS.values()):
+        miou, f = row.on(evaluation.subset.name)
+        if miou is not None:
+            figures = f"{miou:.2f}", "" if f is None else f"{f:.3f}", "", ""
+            yield Row((f"published: {row.name}", *figures), "published")

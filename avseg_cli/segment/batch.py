@@ -1,0 +1,166 @@
+"""Many videos, one model: each is tried, whatever became of the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from avseg_cli.base.errors import AvsegError, DeviceError, OutputError, debugging
+from avseg_cli.media.container import spooled
+from avseg_cli.media.video import Video, probe
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.segment.addresses import delivered, exists, fetched, is_url
+from avseg_cli.segment.inputs import Source, check_outputs
+from avseg_cli.segment.render import Progress, Rendered, Settings, render
+from avseg_cli.segment.runner import check_span
+
+Work = tuple[Source, dict[str, Path]]  # a video, and where its outputs go: format -> path
+
+
+@dataclass
+class Outcome:
+    """What became of one input: done, skipped, planned (dry run) or failed."""
+
+    source: Path
+    status: str
+    outputs: dict[str, Path]
+    video: Video | None = None
+    rendered: Rendered | None = None
+    error: AvsegError | None = None
+    seconds: float = 0.0
+    worker: str | None = None  # machine and process of a cluster
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as one JSON object."""
+        values: dict[str, Any] = {"input": str(self.source), "status": self.status}
+        values["outputs"] = {name: str(path) for name, path in self.outputs.items()}
+        if self.video:
+            values |= {"duration": self.video.duration, "size": [self.video.width, self.video.height]}
+        if self.rendered:
+            values |= {
+                "masks": self.rendered.masks,
+                "frames": self.rendered.frames,
+                "sound": self.rendered.sound,
+                "warnings": self.rendered.warnings,
+                "pace": _pace(self.rendered.pace),
+            }
+        if self.error:
+            values |= {"error": str(self.error), "exit_code": self.error.exit_code}
+        if self.worker:
+            values["worker"] = self.worker
+        return values | {"seconds": round(self.seconds, 3)}
+
+
+def _pace(stages: dict[str, float]) -> dict[str, Any]:
+    """Which of the overlapping stages had the most work and so set the pace, and the seconds of each."""
+    seconds = {name: round(spent, 3) for name, spent in stages.items()}
+    return {"slowest": max(stages, key=stages.__getitem__, default=None), "seconds": seconds}
+
+
+class Listener(Protocol):
+    """Told how a batch goes on; the command line shows it."""
+
+    def started(self, source: Path, video: Video) -> Progress:
+        """A video is about to be segmented; gives what is to be called with its progress."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """A video is done with, one way or another."""
+
+
+@dataclass
+class Batch:
+    """The options shared by all inputs of a run. ``load`` makes the model when the first input needs it.
+
+    Where ``load`` can be pickled, so can the batch: other processes run it as well.
+    """
+
+    load: Callable[[], AvsegModel]
+    settings: Settings = field(default_factory=Settings)
+    checkpoint: str = "default"
+    audio: Path | None = None
+    audio_track: int | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+    dry_run: bool = False
+
+    def run(self, work: Iterable[Work], listener: Listener) -> Iterator[Outcome]:
+        """Segment each source into its outputs; an error ends only the input it concerns."""
+        model: AvsegModel | None = None
+
+        def loaded() -> AvsegModel:
+            nonlocal model
+            model = model or self.load()
+            return model
+
+        for source, outputs in work:
+            began = time.perf_counter()
+            outcome = Outcome(source.path, "failed", outputs)
+            try:
+                self._one(source, outcome, loaded, listener)
+            except Exception as error:
+                outcome.error = _explained(error, source.path)
+            outcome.seconds = time.perf_counter() - began
+            listener.ended(outcome)
+            yield outcome
+
+    def _one(self, source: Source, outcome: Outcome, loaded: Callable[[], AvsegModel], listener: Listener) -> None:
+        missing = {name: path for name, path in outcome.outputs.items() if not exists(path)}
+        if self.skip_existing and not missing:
+            outcome.status = "skipped"
+            return
+        if self.skip_existing:
+            outcome.outputs = missing
+        check_outputs(source, outcome.outputs, self.overwrite)
+        opened = fetched if is_url(source.path) else spooled
+        with opened(source.path) as path, _named(path, source.path):
+            video = outcome.video = probe(path, self.audio, self.audio_track)
+            check_span(video, *self._start_duration())
+            if self.dry_run:
+                outcome.status = "planned"
+                return
+            progress = listener.started(source.path, video)
+            with delivered(outcome.outputs) as places:
+                outcome.rendered = render(video, loaded(), places, self.settings, self.checkpoint, progress)
+                outcome.rendered.outputs = outcome.outputs
+        outcome.status = "done"
+
+    def _start_duration(self) -> tuple[float, float | None]:
+        return self.settings.start, self.settings.duration
+
+
+@contextmanager
+def _named(copy: Path, source: Path) -> Iterator[None]:
+    """Errors about a temporary copy name what it is a copy of."""
+    try:
+        yield
+    except AvsegError as error:
+        if copy == source:
+            raise
+        raise type(error)(str(error).replace(str(copy), str(source))) from error
+
+
+def _explained(error: Exception, path: Path) -> AvsegError:
+    """The error as a sentence about ``path``; one nobody expected, too, must not cost the other inputs."""
+    if isinstance(error, AvsegError):
+        return error
+    if debugging():
+        raise error
+    if isinstance(error, MemoryError):
+        return DeviceError(f"{path}: out of memory; close other programs, or use a smaller model or --batch-size")
+    if isinstance(error, OSError):
+        return OutputError(f"{error.filename or path}: {error.strerror or error}")
+    said = " ".join(str(error).split())[:200]
+    return AvsegError(
+        f"{path}: avseg failed in a way it should not ({type(error).__name__}: {said}); "
+        "please report it with the output of `avseg --debug segment`"
+    )
+
+
+def exit_code(outcomes: list[Outcome]) -> int:
+    """0 when nothing failed; the failures' own code when they share one, else 1."""
+    codes = {outcome.error.exit_code for outcome in outcomes if outcome.error}
+    return 0 if not codes else codes.pop() if len(codes) == 1 else 1

@@ -1,0 +1,215 @@
+"""From what a user names on the command line to the videos meant, and where their outputs go."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.outputs.naming import report_video
+from avseg_cli.segment.addresses import check_writable, exists, files_below, is_folder, is_url, location, plain_name
+
+VIDEO_SUFFIXES = frozenset((
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".asf",
+    ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".vob", ".h264", ".264", ".h265", ".hevc", ".y4m",
+))  # fmt: skip
+OWN = ".avseg."  # in the names of our outputs; folders are searched without them
+STDIN = "-"
+SUFFIXES = {
+    "overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json",
+    "side-by-side": ".avseg.side-by-side.mp4", "preview": ".avseg.preview.png",
+    "report": ".avseg.html",
+    "picture": ".avseg.attention.png", "video": ".avseg.attention.mp4",  # of `avseg attention`
+}  # fmt: skip
+FILE_SUFFIXES = {
+    "overlay": (".mp4", ".m4v", ".mov", ".mkv"), "cutout": (".mov", ".mkv"), "json": (".json",),
+    "side-by-side": (".mp4", ".m4v", ".mov", ".mkv"), "preview": (".png",), "report": (".html",),
+    "picture": (".png",), "video": (".mp4", ".m4v", ".mov", ".mkv"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """One video to segment, and its path relative to what was named (the tree that outputs keep)."""
+
+    path: Path  # "-" is stdin
+    relative: Path
+
+    @property
+    def is_stdin(self) -> bool:
+        return str(self.path) == STDIN
+
+
+def find_sources(inputs: list[str], recursive: bool) -> list[Source]:
+    """The videos that files, folders, patterns and ``-`` (stdin) stand for, each once, in order.
+
+    Raises ``InputError`` for a name that stands for nothing.
+    """
+    found: dict[str, Source] = {}
+    for name in inputs:
+        for source in _sources_of(name, recursive):
+            found.setdefault(_identity(source), source)
+    return list(found.values())
+
+
+def find_source(name: str) -> Source:
+    """The one video that a file or ``-`` (stdin) stands for; raises ``InputError`` for several, or a folder."""
+    if is_url(name):
+        raise InputError(f"{name}: this command reads files of this machine; copy it here first")
+    sources = find_sources([name], recursive=False)
+    if len(sources) > 1 or Path(name).is_dir():
+        raise InputError(f"{name}: stands for {len(sources)} videos; give one")
+    return sources[0]
+
+
+def _identity(source: Source) -> str:
+    """Equal for two names of one file."""
+    named = source.is_stdin or is_url(source.path)
+    return str(source.path) if named else os.path.realpath(source.path)
+
+
+def _sources_of(name: str, recursive: bool) -> list[Source]:
+    path = location(name)
+    if name == STDIN:
+        return [Source(path, Path("stdin"))]
+    if is_url(path):
+        return _in_folder(path, recursive) if is_folder(path) else [Source(path, Path(plain_name(path)))]
+    if os.path.isdir(path):
+        return _in_folder(path, recursive)
+    if os.path.lexists(path) or not glob.has_magic(name):
+        return [Source(path, Path(path.name))]  # one that is missing fails in its turn, beside the others
+    matches = [match for match in sorted(glob.glob(name, recursive=True)) if OWN not in Path(match).name]
+    if not matches:
+        raise InputError(f"{name}: no file matches this pattern")
+    return [source for match in matches for source in _sources_of(match, recursive)]
+
+
+def _in_folder(folder: Path, recursive: bool) -> list[Source]:
+    if is_url(folder):
+        candidates = files_below(folder, recursive)
+    else:
+        candidates = sorted(folder.rglob("*") if recursive else folder.glob("*"))
+    videos = [path for path in candidates if _is_video(path, folder)]
+    if not videos:
+        cure = "" if recursive else "; add --recursive to look into its subfolders"
+        raise InputError(f"{folder}: a folder without videos{cure}")
+    return [Source(path, _below(path, folder)) for path in videos]
+
+
+def _below(path: Path, folder: Path) -> Path:
+    """The path from the folder on; raises ``InputError`` for a name that leads out of it (object stores allow such)."""
+    relative = Path(str(path).removeprefix(str(folder)).lstrip("/")) if is_url(path) else path.relative_to(folder)
+    if ".." in relative.parts or relative.is_absolute():
+        raise InputError(f"{path}: a name that leads out of its folder; name the file itself")
+    return relative
+
+
+def _is_video(path: Path, folder: Path) -> bool:
+    wanted = path.suffix.lower() in VIDEO_SUFFIXES and OWN not in path.name
+    hidden = wanted and any(part.startswith(".") and part != ".." for part in _parts(path, folder))
+    return wanted and not hidden and (is_url(path) or path.is_file())
+
+
+def _parts(path: Path, folder: Path) -> tuple[str, ...]:
+    return (
+        tuple(str(path).removeprefix(str(folder)).strip("/").split("/"))
+        if is_url(path)
+        else (path.relative_to(folder).parts)
+    )
+
+
+def plan_outputs(sources: list[Source], output: str | None, formats: list[str]) -> list[dict[str, Path]]:
+    """Where the outputs of each source go: format -> path, no two alike.
+
+    Without ``output`` they lie beside their source (stdin's in the current folder); a folder as ``output``
+    keeps the tree; a file is for one source and one format. Raises ``OutputError`` where that does not work out.
+    """
+    plan = _plan(sources, output, formats)
+    for outputs in plan:
+        check_writable(outputs)
+    return plan
+
+
+def _plan(sources: list[Source], output: str | None, formats: list[str]) -> list[dict[str, Path]]:
+    if output is not None and _names_a_file(output, formats):
+        if len(sources) > 1 or len(formats) > 1:
+            raise OutputError(f"{output}: one file cannot take several outputs; give -o a folder")
+        return [{formats[0]: location(output)}]
+    if output is not None and not is_url(output) and Path(output).is_file():
+        listed = ",".join(formats)
+        raise OutputError(f"{output}: is a file of a kind that --format {listed} does not write; give -o a folder")
+    stems = _stems(sources, None if output is None else location(output))
+    return [{name: stem.with_name(stem.name + SUFFIXES[name]) for name in formats} for stem in stems]
+
+
+def _names_a_file(output: str, formats: list[str]) -> bool:
+    if output.endswith(("/", os.sep)) or (not is_url(output) and Path(output).is_dir()):
+        return False
+    return any(Path(output).suffix.lower() in FILE_SUFFIXES.get(name, ()) for name in formats)
+
+
+def _stems(sources: list[Source], folder: Path | None) -> list[Path]:
+    """The outputs' paths without what each format adds."""
+    if folder is None:
+        places = [Path("stdin") if source.is_stdin else source.path for source in sources]
+    else:
+        places = [folder / relative.as_posix() for relative in _relatives(sources)]
+    without = [place.with_suffix("") if _suffix_known(place) else place for place in places]
+    shared = Counter(without)
+    return [
+        place if shared[stem] > 1 or _has_twin(source) else stem
+        for source, place, stem in zip(sources, places, without, strict=True)
+    ]
+
+
+def _suffix_known(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _has_twin(source: Source) -> bool:
+    """Whether clip.mkv lies beside clip.mp4: then names keep the suffix, whichever of them is asked for today."""
+    if source.is_stdin or is_url(source.path) or not source.path.parent.is_dir():
+        return False
+    stem = source.path.with_suffix("").name
+    beside = (path for path in source.path.parent.glob(f"{glob.escape(stem)}.*") if path.stem == stem)
+    return any(path.name != source.path.name and _suffix_known(path) for path in beside)
+
+
+def _relatives(sources: list[Source]) -> list[Path]:
+    """Paths below the output folder; sources that would collide keep their path from a common folder."""
+    count = Counter(source.relative for source in sources)
+    if max(count.values(), default=0) == 1:
+        return [source.relative for source in sources]
+    absolute = [_absolute(source.path) for source in sources]
+    common = os.path.commonpath([path.parent for path in absolute])
+    return [
+        source.relative if count[source.relative] == 1 else path.relative_to(common)
+        for source, path in zip(sources, absolute, strict=True)
+    ]
+
+
+def _absolute(path: Path) -> Path:
+    """The path from the root; an address without its scheme stands beside them."""
+    return Path("/", *str(path).partition("://")[2].split("/")) if is_url(path) else Path(os.path.abspath(path))
+
+
+KEEP_OR_REPLACE = "use --overwrite to replace it, or --skip-existing to keep it"
+
+
+def check_outputs(source: Source, outputs: dict[str, Path], overwrite: bool, cure: str = KEEP_OR_REPLACE) -> None:
+    """Refuse outputs that exist (unless ``overwrite``) or that are the input itself; raises ``OutputError``."""
+    beside = [report_video(path) for name, path in outputs.items() if name == "report"]
+    for path in (*outputs.values(), *beside):
+        if _same(path, source.path):
+            raise OutputError(f"{path}: is the input itself; give -o another name")
+        if exists(path) and not overwrite:
+            raise OutputError(f"{path}: exists; {cure}")
+
+
+def _same(one: Path, other: Path) -> bool:
+    if is_url(one) or is_url(other):
+        return str(one) == str(other)
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)

@@ -1,0 +1,235 @@
+"""Several videos at once on one machine: processes with a model each, which share out the cores.
+
+Each process decodes, runs the model and encodes in step, as one alone does; beside each other they fill the
+moments in which one of them waits. A process that dies (killed by the system, crashed in a codec) costs the video
+it was at, and is replaced.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avseg_cli.base.errors import AvsegError, DeviceError, InputError
+from avseg_cli.base.threads import cores, take_share
+from avseg_cli.segment.addresses import is_url
+
+if TYPE_CHECKING:
+    from avseg_cli.media.video import Video
+    from avseg_cli.segment.batch import Batch, Listener, Outcome, Work
+    from avseg_cli.segment.render import Progress
+
+PROGRESS_EVERY = 0.2  # seconds between two messages of how far a video is
+PATIENCE = 30.0  # seconds a process may take to clean up
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_jobs(batch: Batch, work: list[Work], listener: Listener, jobs: int) -> Iterator[Outcome]:
+    """``batch.run`` on up to ``jobs`` videos at once; outcomes come as they end."""
+    if min(jobs, len(work)) == 1:
+        yield from batch.run(work, listener)
+        return
+    piped = [item for item in work if item[0].is_stdin]  # only this process has it
+    yield from batch.run(piped, listener)
+    yield from _Pool(batch, [item for item in work if not item[0].is_stdin], listener, jobs).run()
+
+
+class _Pool:
+    """The processes and the work still to be given to them."""
+
+    def __init__(self, batch: Batch, work: list[Work], listener: Listener, jobs: int) -> None:
+        self.batch, self.listener, self.waiting = batch, listener, deque(work)
+        self.jobs = min(jobs, len(work))
+        self.workers: list[_Worker] = []
+
+    def run(self) -> Iterator[Outcome]:
+        try:
+            while self.waiting or self.workers:
+                self._staff()
+                for ready in wait([worker.pipe for worker in self.workers]):
+                    worker = next(worker for worker in self.workers if worker.pipe is ready)
+                    if outcome := self._listen(worker):
+                        self.listener.ended(outcome)
+                        yield outcome
+        finally:
+            for worker in self.workers:
+                worker.stop()
+            for worker in self.workers:
+                worker.end()
+
+    def _staff(self) -> None:
+        """Start processes until there are enough, each with something to do."""
+        while self.waiting and len(self.workers) < self.jobs:
+            worker = _Worker(self.batch, max(1, cores() // self.jobs))
+            self.workers.append(worker)
+            worker.give(self.waiting.popleft())
+
+    def _listen(self, worker: _Worker) -> Outcome | None:
+        """Take one message; gives the outcome of a video that ended."""
+        try:
+            kind, value = worker.pipe.recv()
+        except (EOFError, OSError):
+            self.workers.remove(worker)
+            return worker.died()
+        if kind == "started":
+            worker.progress = self.listener.started(worker.item[0].path, value)
+        elif kind == "progress":
+            worker.progress(value)
+        else:
+            self._next(worker)
+            return value
+        return None
+
+    def _next(self, worker: _Worker) -> None:
+        if self.waiting:
+            worker.give(self.waiting.popleft())
+        else:
+            self.workers.remove(worker)
+            worker.end()
+
+
+class _Worker:
+    """A process as seen from the one that started it."""
+
+    def __init__(self, batch: Batch, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")  # forks of a process with threads can hang
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, threads), daemon=True)
+        with _signals_held():
+            self.process.start()
+        theirs.close()
+        self.item: Work | None = None
+        self.began = 0.0
+        self.progress: Progress | None = None
+        self._send(batch)
+
+    def give(self, item: Work) -> None:
+        """The next video."""
+        self.item, self.began = item, time.perf_counter()
+        self._send(item)
+
+    def _send(self, value: object) -> None:
+        with suppress(OSError):  # it died: what is received from it says so
+            self.pipe.send(value)
+
+    def stop(self) -> None:
+        """Have it clean up and end, whatever it is doing."""
+        self.process.terminate()
+
+    def end(self) -> None:
+        """Wait for its end; nothing more is sent."""
+        self.pipe.close()
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+    def died(self) -> Outcome:
+        """What became of the video it was at, whose unfinished outputs are deleted."""
+        from avseg_cli.base.whole_files import discard, partial_name
+        from avseg_cli.segment.batch import Outcome
+
+        self.end()
+        source, outputs = self.item
+        for path in outputs.values():
+            if not is_url(path):  # those are made in a temporary folder
+                discard(partial_name(path, self.process.pid))
+        error = _why_it_died(source.path, self.process.exitcode)
+        return Outcome(source.path, "failed", outputs, error=error, seconds=time.perf_counter() - self.began)
+
+
+def _why_it_died(path: Path, code: int | None) -> AvsegError:
+    if code == -signal.SIGKILL:
+        return DeviceError(
+            f"{path}: the system killed the process at work on it, as it does when memory runs out; use fewer --jobs"
+        )
+    return InputError(
+        f"{path}: the process at work on it crashed (exit code {code}); the file is damaged in a way "
+        "its decoder does not survive"
+    )
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """A process started here begins with Ctrl-C and SIGTERM held back until it can answer them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(pipe: Connection, threads: int) -> None:
+    """A worker's life: the batch's options come first, then one video after the other."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # torch looks at it when it is loaded
+    _listen_to_signals()
+    try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        batch: Batch = pipe.recv()
+        take_share(threads)
+        for _ in batch.run(_received(pipe), _Messenger(pipe)):
+            pass
+    except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
+        pass  # the run was stopped, or the process that started it is gone
+
+
+def _listen_to_signals() -> None:
+    """Ctrl-C reaches every process of a terminal, but only the first one decides; it sends SIGTERM."""
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not interrupted again
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot say stop."""
+    wait([multiprocessing.parent_process().sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _received(pipe: Connection) -> Iterable[Work]:
+    while True:
+        try:
+            yield pipe.recv()
+        except EOFError:
+            return
+
+
+class _Messenger:
+    """The listener in a worker: passes on what happens."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def started(self, source: Path, video: Video) -> Progress:
+        self._pipe.send(("started", video))
+        last = 0.0
+
+        def progress(seconds: float) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= PROGRESS_EVERY:
+                last = now
+                self._pipe.send(("progress", seconds))
+
+        return progress
+
+    def ended(self, outcome: Outcome) -> None:
+        self._pipe.send(("ended", outcome))

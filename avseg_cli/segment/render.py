@@ -1,0 +1,190 @@
+"""One video to its outputs: the model once, then every format asked for, in step with the source's frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+
+from avseg_cli.base.errors import InputError
+from avseg_cli.base.prefetch import Prefetch
+from avseg_cli.base.writing import writing
+from avseg_cli.media.codecs import H264, Codec
+from avseg_cli.media.video import Picture, Video, VideoReader
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.outputs.formats import open_writer
+from avseg_cli.outputs.overlay import Style, Timeline
+from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.writers import Job, Writer
+from avseg_cli.segment.runner import Segmentation, segment_video
+
+MASKS_AHEAD = 4  # each is small
+PICTURES_AHEAD = 3  # 3 MB each at 1080p, 12 MB at 4K
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to segment: the options of ``segment_video`` and the look of the overlay."""
+
+    fps: float = 1.0
+    consecutive: bool = False
+    stride: int = 1
+    start: float = 0.0
+    duration: float | None = None
+    threshold: float = 0.5
+    batch_size: int | None = None
+    style: Style = field(default_factory=Style)
+    encoder: tuple[Codec, ...] = H264
+
+    @property
+    def span(self) -> tuple[float, float | None]:
+        """(start, end) in seconds."""
+        return self.start, None if self.duration is None else self.start + self.duration
+
+    def model_options(self) -> dict[str, Any]:
+        """The keyword arguments of ``segment_video``."""
+        names = ("fps", "consecutive", "stride", "start", "duration", "threshold", "batch_size")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass
+class Rendered:
+    """What was made of one video."""
+
+    outputs: dict[str, Path]
+    masks: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    sound: str = "none"  # what became of it in a video output: copied, re-encoded to AAC
+    warnings: list[str] = field(default_factory=list)
+    pace: dict[str, float] = field(default_factory=dict)  # seconds each stage worked, while others did
+
+
+Progress = Callable[[float], None]  # told how far we are, in seconds of the video
+
+
+def render(
+    video: Video,
+    model: AvsegModel,
+    outputs: dict[str, Path],
+    settings: Settings,
+    checkpoint: str,
+    progress: Progress = lambda seconds: None,
+) -> Rendered:
+    """Segment ``video`` and write ``outputs`` (format -> path), all of them whole or none of them.
+
+    Raises ``InputError``, ``OutputError`` or ``DeviceError``; whatever is raised, Ctrl-C too, no partial
+    output is left.
+    """
+    began = time.perf_counter()
+    masks = segment_video(video, model, **settings.model_options())
+    done = Rendered(dict(outputs))
+    writers: list[Writer] = []
+    try:
+        job = _job(video, model, settings, checkpoint)
+        for name, path in outputs.items():
+            writers.append(open_writer(name, path, job))
+        _run(masks, writers, settings, done, progress)
+        if not done.masks:
+            raise InputError(f"{video.path}: has no picture from --start {settings.start:g} on; give an earlier one")
+        done.seconds = time.perf_counter() - began
+        summary = {"masks_count": done.masks, "warnings": done.warnings}
+        for writer in writers:
+            with writing(writer.path):
+                writer.finish(summary)
+        done.sound = next((writer.sound_action for writer in writers if writer.sound_action != "none"), "none")
+        for writer in writers:
+            with writing(writer.path):
+                writer.commit()
+    except BaseException:
+        masks.close()
+        for writer in writers:
+            writer.abort()
+        raise
+    return done
+
+
+def _job(video: Video, model: AvsegModel, settings: Settings, checkpoint: str) -> Job:
+    config = model.config
+    about = {
+        "model": {"checkpoint": checkpoint, "config": config.to_dict()},
+        "settings": settings.model_options(),
+    }
+    return Job(
+        video,
+        settings.span,
+        config.low_res,
+        config.image_size,
+        settings.threshold,
+        settings.style,
+        about,
+        settings.encoder,
+    )
+
+
+def _run(masks: Segmentation, writers: list[Writer], settings: Settings, done: Rendered, progress: Progress) -> None:
+    """Two readers in step: one feeds the model a few seconds ahead, the other the writers."""
+    results = Prefetch(masks, MASKS_AHEAD)
+    drawing = [writer for writer in writers if writer.draws]
+    pictures = VideoReader(masks.video, *settings.span)
+    try:
+        taken = _taken(results, writers, done)
+        if drawing:
+            _write_pictures(pictures, taken, drawing, done, progress)
+            done.pace["draw"] -= results.waited  # drawing asks for the masks
+        for result in taken:
+            progress(result.time)
+    finally:
+        results.close()
+    done.pace = {**masks.pace, **done.pace}
+    done.warnings = [*masks.warnings]
+    left_out = max((writer.left_out for writer in writers), default=0)
+    if left_out:
+        done.warnings.append(f"sound: {left_out} damaged packets were left out of the output")
+
+
+def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered) -> Iterator[MaskResult]:
+    """Pass each mask on after the writers took it."""
+    for result in results:
+        for writer in writers:
+            with writing(writer.path):
+                writer.take(result)
+        done.masks += 1
+        yield result
+
+
+def _write_pictures(
+    reader: VideoReader, taken: Iterator[MaskResult], writers: list[Writer], done: Rendered, progress: Progress
+) -> None:
+    decoded = Prefetch(reader, PICTURES_AHEAD)
+    drawn = Prefetch(_drawn(decoded, taken, writers), PICTURES_AHEAD)
+    began = time.perf_counter()
+    try:
+        for seconds, frames in drawn:
+            for writer, frame in zip(writers, frames, strict=True):
+                with writing(writer.path):
+                    writer.write(frame)
+            done.frames += 1
+            progress(seconds)
+        done.pace = {
+            "decode": decoded.made,
+            "draw": drawn.made - decoded.waited,
+            "encode": time.perf_counter() - began - drawn.waited,
+        }
+    finally:
+        drawn.close()
+        decoded.close()
+
+
+def _drawn(
+    pictures: Iterator[Picture], masks: Iterator[MaskResult], writers: list[Writer]
+) -> Iterator[tuple[float, list[VideoFrame | None]]]:
+    timeline = Timeline(masks)
+    for picture in pictures:
+        logits: np.ndarray = timeline.at(picture.time)
+        yield picture.time, [writer.draw(picture, logits) for writer in writers]

@@ -1,0 +1,316 @@
+"""The main job: a video in, a mask of what sounds for every instant of a grid out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import ClassVar, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avseg_cli.base.errors import DeviceError, InputError
+from avseg_cli.base.prefetch import Prefetch
+from avseg_cli.media.audio import SoundReader
+from avseg_cli.media.video import Video, VideoReader, probe
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.log_mel import log_mel_examples
+from avseg_cli.model.transforms import prepare_frames
+from avseg_cli.outputs.results import MaskResult, logit
+from avseg_cli.segment.sampling import ClipSequence, Grid, GridFrame, sample
+
+DEFAULT_STRIDE = 1  # clips overlap as much as they can: only the cheap part of the model runs once per clip
+LOADED_AHEAD = 8  # frames at most, 6 MB each at 1080p
+LARGE_INPUT = 512  # pixels; models with larger inputs gain nothing from batches on a CPU
+
+Result = TypeVar("Result")
+
+
+class Segmentation(Iterator[MaskResult]):
+    """The masks of one video in order of time, made while they are asked for.
+
+    ``video`` holds the facts of the input; ``warnings`` what was found wrong with it, complete at the end.
+    """
+
+    def __init__(
+        self, video: Video, model: AvsegModel, grid: Grid, stride: int, span: tuple[float, float | None],
+        threshold: float, batch_size: int,
+    ) -> None:  # fmt: skip
+        self.video = video
+        self._reader = VideoReader(video, *span)
+        self._sound = SoundReader(video.sound, span[0])
+        self._runner = Runner(model, batch_size)
+        self._frames = self._runner.loaded(sample(self._reader, grid))
+        self._results = _results(self._frames, self._sound, self._runner, grid, stride, threshold, video.size)
+        self._busy = 0.0
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was found wrong with the input so far, a sentence each."""
+        heard = [f"sound: {warning}" for warning in self._sound.damage.warnings()]
+        return [*self.video.warnings, *self._reader.damage.warnings(), *heard, *self._runner.warnings()]
+
+    @property
+    def pace(self) -> dict[str, float]:
+        """Seconds of work so far, of stages that overlap: reading the model's frames, and the model itself."""
+        return {"read": self._frames.made, "model": self._busy - self._frames.waited}
+
+    def __next__(self) -> MaskResult:
+        began = perf_counter()
+        try:
+            return next(self._results)
+        finally:
+            self._busy += perf_counter() - began
+
+    def close(self) -> None:
+        """Close the files; an unfinished segmentation needs it."""
+        self._results.close()
+        self._sound.close()
+
+
+def segment_video(
+    path: str | Path | Video,
+    model: AvsegModel,
+    *,
+    fps: float = 1.0,
+    consecutive: bool = False,
+    stride: int = DEFAULT_STRIDE,
+    start: float = 0.0,
+    duration: float | None = None,
+    audio: str | Path | None = None,
+    audio_track: int | None = None,
+    threshold: float = 0.5,
+    batch_size: int | None = None,
+) -> Segmentation:
+    """Find what sounds in a video: an iterator over its masks, holding a few seconds at a time.
+
+    path: a video file (or what ``probe`` said of one). fps: masks a second; consecutive: clips of neighbouring
+    grid frames rather than of frames one second apart. stride: frames between the starts of clips; logits are
+    averaged where clips overlap. start, duration: the part to segment, in seconds. audio: a file whose sound is
+    used; audio_track: which of its tracks, from 1. threshold: probability above which a pixel sounds.
+    batch_size: frames encoded together. Raises ``InputError`` for unusable inputs at once, ``DeviceError`` when
+    memory runs out.
+    """
+    grid = Grid(fps, consecutive)
+    logit(threshold)
+    length = model.config.clip_frames
+    if not 1 <= stride <= length:
+        raise InputError(f"--stride {stride} is out of range; clips have {length} frames: give 1 to {length}")
+    video = path if isinstance(path, Video) else probe(path, audio, audio_track)
+    span = check_span(video, start, duration)
+    if batch_size is None:
+        batch_size = _batch_size(model)
+    return Segmentation(video, model, grid, stride, span, threshold, batch_size)
+
+
+def check_span(video: Video, start: float, duration: float | None) -> tuple[float, float | None]:
+    """(start, end) in seconds; raises ``InputError`` when nothing of the video lies between."""
+    if start < 0 or (duration is not None and duration <= 0):
+        raise InputError("--start must not be negative, and --duration must be more than 0 seconds")
+    if video.duration is not None and start >= video.duration:
+        raise InputError(f"{video.path}: lasts {video.duration:.2f} s, so nothing is left after --start {start:g}")
+    return start, None if duration is None else start + duration
+
+
+def _batch_size(model: AvsegModel) -> int:
+    """Frames encoded together, unless the user says otherwise."""
+    if _device(model).type == "cuda":
+        return 16
+    return 1 if model.config.image_size > LARGE_INPUT else 4
+
+
+def _device(model: AvsegModel) -> torch.device:
+    return next(model.parameters()).device
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A grid frame ready for the model: its picture uint8 RGB (H, W, 3), in pinned memory for a model on CUDA."""
+
+    index: int
+    time: float
+    end: float
+    pixels: Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A grid frame after the encoders: all that clips need of it."""
+
+    index: int
+    time: float
+    end: float
+    embedding: Tensor  # (C, g, g)
+    sound: Tensor  # (128,)
+
+
+class Runner:
+    """Runs the two halves of the model: each frame is encoded once, each clip decoded once.
+
+    When memory runs out the batch is halved and the work goes on; the model remembers what fitted, so that the
+    next video of a run begins with it.
+    """
+
+    _fitting: ClassVar[WeakKeyDictionary[AvsegModel, int]] = WeakKeyDictionary()
+
+    def __init__(self, model: AvsegModel, batch_size: int) -> None:
+        self.model, self.device = model, _device(model)
+        self.asked = min(max(1, batch_size), self._fitting.get(model, batch_size))
+        self.batch_size = self.asked
+        self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
+    def warnings(self) -> list[str]:
+        """What memory made of the batch, in one sentence."""
+        if self.batch_size == self.asked:
+            return []
+        return [
+            f"out of memory on {self.device} with {self.asked} frames together, so it went on with "
+            f"{self.batch_size}; --batch-size {self.batch_size} avoids the detour"
+        ]
+
+    def loaded(self, frames: Iterator[GridFrame]) -> Prefetch[Loaded]:
+        """The frames as the model takes them, decoded and converted in a thread while the model works."""
+        return Prefetch(map(self._load, frames), min(self.batch_size, LOADED_AHEAD))
+
+    def _load(self, frame: GridFrame) -> Loaded:
+        pixels = torch.from_numpy(frame.picture.rgb())
+        if self._copies is not None:
+            with suppress(RuntimeError), torch.cuda.device(self.device):  # without page-locked memory it is slower
+                pixels = pixels.pin_memory()
+        return Loaded(frame.index, frame.picture.time, frame.end, pixels)
+
+    def _upload(self, pixels: Tensor) -> Tensor:
+        """To the device; on CUDA on a stream of its own, while the pictures before it are being resized."""
+        if self._copies is None:
+            return pixels.to(self.device)
+        with torch.cuda.stream(self._copies):
+            moved = pixels.to(self.device, non_blocking=True)
+        computing = torch.cuda.current_stream(self.device)
+        computing.wait_stream(self._copies)
+        moved.record_stream(computing)  # its memory belongs to the copying stream, which must not reuse it too early
+        return moved
+
+    def encode(self, frames: list[Loaded], waves: list[np.ndarray]) -> list[Encoded]:
+        """The frames with the second of sound of each, through the encoders."""
+        return self._in_batches(len(frames), lambda part: self._encode(frames[part], waves[part]))
+
+    def decode(self, clips: list[list[Encoded]]) -> list[np.ndarray]:
+        """The logits of each clip, (T, h, w) float32."""
+        return self._in_batches(len(clips), lambda part: self._decode(clips[part]))
+
+    def _in_batches(self, count: int, run: Callable[[slice], list[Result]]) -> list[Result]:
+        done: list[Result] = []
+        while len(done) < count:
+            try:
+                done += run(slice(len(done), len(done) + self.batch_size))
+                continue
+            except OutOfMemory:
+                if self.batch_size == 1:
+                    raise
+            # after the except clause, which keeps the failed call's tensors alive
+            self.batch_size = self._fitting[self.model] = self.batch_size // 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        return done
+
+    def _encode(self, frames: list[Loaded], waves: list[np.ndarray]) -> list[Encoded]:
+        size = self.model.config.image_size
+        with inference(self.device):
+            ready = torch.cat([prepare_frames(self._upload(f.pixels)[None], size) for f in frames])  # (N, 3, S, S)
+            log_mel = torch.cat([log_mel_examples(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
+            sound = self.model.embed_sound(log_mel)  # (N, 128)
+            embeddings = self.model.embed_frames(ready, sound)  # (N, C, g, g)
+        return [
+            Encoded(frame.index, frame.time, frame.end, *vectors)
+            for frame, *vectors in zip(frames, embeddings, sound, strict=True)
+        ]
+
+    def _decode(self, clips: list[list[Encoded]]) -> list[np.ndarray]:
+        with inference(self.device):
+            embeddings = torch.stack([torch.stack([item.embedding for item in clip]) for clip in clips])
+            sound = torch.stack([torch.stack([item.sound for item in clip]) for clip in clips])
+            return list(self.model.decode(embeddings, sound).float().cpu().numpy())  # (B, T, h, w)
+
+
+class OutOfMemory(DeviceError):
+    """The memory of the device ran out."""
+
+
+@contextmanager
+def inference(device: torch.device) -> Iterator[None]:
+    """No gradients, and running out of memory said with its cure."""
+    try:
+        with torch.inference_mode():
+            yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(device) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "out of memory" in str(error):
+            raise _out_of_memory(device) from error
+        raise
+
+
+def _out_of_memory(device: torch.device) -> OutOfMemory:
+    other = "--device cpu" if device.type != "cpu" else "closing other programs"
+    cures = f"--batch-size 1, --precision bf16, a smaller checkpoint, or {other}"
+    return OutOfMemory(f"out of memory on {device}; try {cures}")
+
+
+def _results(
+    frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, grid: Grid, stride: int, threshold: float,
+    video_size: tuple[int, int],
+) -> Iterator[MaskResult]:  # fmt: skip
+    """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
+    config = runner.model.config
+    sequences = [ClipSequence[Encoded](config.clip_frames, stride) for _ in range(grid.phases)]
+    waiting: deque[tuple[int, float, float]] = deque()  # (index, time, end), mean logits not yet known
+    means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
+
+    def finished() -> Iterator[MaskResult]:
+        while waiting and means[waiting[0][0] % grid.phases]:
+            index, time, end = waiting.popleft()
+            logits = means[index % grid.phases].popleft()
+            yield MaskResult(index, time, end, logits, video_size, config.image_size, threshold)
+
+    try:
+        while batch := list(islice(frames, runner.batch_size)):
+            encoded = runner.encode(batch, [sound.second(frame.end) for frame in batch])
+            waiting.extend((item.index, item.time, item.end) for item in encoded)
+            _advance(sequences, means, runner, encoded)
+            yield from finished()
+    finally:
+        frames.close()
+        sound.close()
+    _finish(sequences, means, runner)
+    yield from finished()
+
+
+def _advance(
+    sequences: list[ClipSequence[Encoded]], means: list[deque[np.ndarray]], runner: Runner, encoded: list[Encoded]
+) -> None:
+    """Give new frames to their sequences, decode the clips they complete, and collect what is settled."""
+    clips = []
+    for item in encoded:
+        sequence = sequences[item.index % len(sequences)]
+        clips += [(sequence, *clip) for clip in sequence.push(item)]
+    _decode(runner, clips)
+    for sequence, ready in zip(sequences, means, strict=True):
+        ready.extend(sequence.release())
+
+
+def _finish(sequences: list[ClipSequence[Encoded]], means: list[deque[np.ndarray]], runner: Runner) -> None:
+    _decode(runner, [(sequence, *clip) for sequence in sequences for clip in sequence.finish()])
+    for sequence, ready in zip(sequences, means, strict=True):
+        ready.extend(sequence.release(finished=True))
+
+
+def _decode(runner: Runner, clips: list[tuple[ClipSequence[Encoded], int, list[Encoded]]]) -> None:
+    for (sequence, start, _), logits in zip(clips, runner.decode([clip for *_, clip in clips]), strict=True):
+        sequence.add(start, logits)

@@ -1,0 +1,57 @@
+"""``train --report``: the curves of a run's stages, and how its last model does on the clips it was chosen on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from avseg_cli.base.errors import OutputError
+from avseg_cli.pages.html import page, stamp, write_page
+from avseg_cli.pages.plots import curve
+from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
+from avseg_cli.scoring.scores_page import scores
+from avseg_cli.training.options import STAGES, TrainOptions
+from avseg_cli.training.run_folder import StageFolder
+
+NAME = "report.html"
+EXAMPLES = 4  # best clips, and as many worst
+SEGMENTING = ("2", "1b", "1a")  # the stages whose models give masks, the last first
+
+
+def write_run(run: Path) -> Path:
+    """Write ``run/report.html`` and return its path; raises ``OutputError`` when there is no run to report."""
+    stages = {name: StageFolder(run / name) for name in STAGES if StageFolder(run / name).records()}
+    if not stages:
+        raise OutputError(f"{run}: no stage of a run has finished an epoch here; --report comes after training")
+    last = next((stages[name] for name in SEGMENTING if name in stages and stages[name].best.is_file()), None)
+    told = [_stage(name, folder) for name, folder in stages.items()]
+    judged = scores(_evaluated(last)) if last else None
+    path = run / NAME
+    write_page(path, page("train.html", title=f"Training run {run.name}", stages=told, judged=judged, **stamp()))
+    return path
+
+
+def _stage(name: str, folder: StageFolder) -> dict[str, Any]:
+    """One stage: what it was told, its best epoch, and its curves."""
+    records = folder.records()
+    scored = [record for record in records if "score" in record]
+    best = max(scored, key=lambda record: record["score"], default=None)
+    lasted = records[-1]["time"] - records[0]["time"]
+    plots = [
+        curve([(record["epoch"], record[key]) for record in rows], title, "epoch", "")
+        for key, title, rows in (("loss", "training loss", records), ("score", "validation score", scored))
+        if rows
+    ]
+    return {
+        "name": name, "command": (folder.path / "command.txt").read_text().strip(), "epochs": records[-1]["epoch"],
+        "loss": records[-1]["loss"], "best": best, "hours": lasted / 3600, "plots": plots, "done": folder.done,
+    }  # fmt: skip
+
+
+def _evaluated(stage: StageFolder) -> Any:
+    """The stage's best checkpoint on the split it was chosen on."""
+    options: TrainOptions = stage.options
+    return evaluate(EvaluateOptions(
+        data=options.data, subset=options.subset, split="val", checkpoint=str(stage.best),
+        limit_clips=options.limit_clips, device=options.device, precision=options.scoring_precision, examples=EXAMPLES,
+    ))  # fmt: skip

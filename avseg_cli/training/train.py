@@ -1,0 +1,271 @@
+"""``avseg train``: the paper's recipe (section 5.3), stage after stage, each in a folder of its own and resumable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.base.progress import console
+from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, save_checkpoint
+from avseg_cli.checkpoints.precision import training_precision
+from avseg_cli.checkpoints.public_weights import starting_weights
+from avseg_cli.data.clips import Clip, read_categories, read_clips
+from avseg_cli.data.dataset import read_labels
+from avseg_cli.data.subsets import Subset, find_subset
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.training.distributed import local_device, process_group
+from avseg_cli.training.loop import Setup, fit
+from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.parameters import (
+    SAM_VIT_H_PARAMETERS,
+    set_dropout,
+    set_trainable,
+    start_sound_from_nothing,
+    transfer,
+)
+from avseg_cli.training.pretraining import ImagePretraining, SoundPretraining
+from avseg_cli.training.run_folder import StageFolder, unfinished, versions
+from avseg_cli.training.tasks import SegmentationTask, Task
+
+# Where a stage's weights come from: earlier stages of the same run, the later winning, each for the parts named.
+SOURCES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "pretrain-sound": (),
+    "pretrain-image": (),
+    "1a": (
+        ("pretrain-sound", ("vggish.",)),
+        ("pretrain-image", ("image_encoder.", "mask_decoder.", "positions.")),
+    ),
+    "1b": (
+        ("pretrain-sound", ("vggish.",)),
+        ("pretrain-image", ("image_encoder.", "mask_decoder.", "positions.")),
+    ),
+    "2": (
+        ("pretrain-sound", ("vggish.",)),
+        ("pretrain-image", ("image_encoder.", "mask_decoder.", "positions.")),
+        ("1a", ("",)),
+        ("1b", ("image_encoder.adapters.",)),
+    ),
+}  # fmt: skip
+
+
+def train(options: TrainOptions, resume: bool = False) -> Path:
+    """Run the stages that are asked for and not yet done; returns the best checkpoint of the last one.
+
+    Raises ``InputError`` for options that do not fit together, ``OutputError`` when the run exists and
+    ``resume`` is false, ``DataError`` and ``CheckpointError`` for what the data or a checkpoint lacks.
+    """
+    options = replace(options, stages=options.stages or whole_recipe(options))
+    run = Path(options.out)
+    if not resume:
+        _refuse_started(run, options.stages)
+    device = local_device(choose_device(options.device))
+    with process_group(device) as sharing:
+        for stage in options.stages:
+            folder = StageFolder(run / stage)
+            if folder.done:
+                continue
+            with folder.alone(sharing):
+                setup = Setup(
+                    options.recipe(stage), options.seed, options.workers, sharing, device,
+                    training_precision(options.precision, device), options.accumulate, options.validate_every,
+                    options.save_minutes,
+                )  # fmt: skip
+                train_stage(stage, options, setup, folder)
+    return StageFolder(run / options.stages[-1]).best
+
+
+def plan(options: TrainOptions, resume: bool = False) -> list[str]:
+    """What ``train`` would do, in sentences without their subject; raises as it would, and writes nothing."""
+    options = replace(options, stages=options.stages or whole_recipe(options))
+    run = Path(options.out)
+    if not resume:
+        _refuse_started(run, options.stages)
+    device = choose_device(options.device)
+    precision = str(training_precision(options.precision, device)).removeprefix("torch.")
+    clips = [
+        len(read_clips(options.data, find_subset(options.subset), split, options.limit_clips))
+        for split in ("train", "val")
+    ]
+    lines = [f"train on {clips[0]} clips and choose the best on {clips[1]}, on {device} in {precision}"]
+    for stage in options.stages:
+        recipe, folder = options.recipe(stage), StageFolder(run / stage)
+        if not folder.done:
+            going_on = "continue" if folder.started else "train"
+            lines.append(
+                f"{going_on} stage {stage}, {recipe.epochs} epochs in batches of {recipe.batch_size}, into "
+                f"{folder.path}"
+            )
+    if "1a" in options.stages:
+        lines.append(f"keep image embeddings in {cache_folder(options)}")
+    return lines
+
+
+def plan_resume(run: str | Path) -> list[str]:
+    """What ``resume`` would do."""
+    left = unfinished(Path(run))
+    return [line for options in left for line in plan(replace(options, out=str(run)), resume=True)]
+
+
+def resume(run: str | Path) -> list[Path]:
+    """Continue every command whose stages a run folder has not finished; returns their best checkpoints."""
+    left = unfinished(Path(run))
+    return [train(replace(options, out=str(run)), resume=True) for options in left]
+
+
+def whole_recipe(options: TrainOptions) -> tuple[str, ...]:
+    """All stages the options call for: pretraining only from nothing, 1b and 2 only with adapters.
+
+    The tiny backbone does without 1b: its encoder trains in stage 2, and its adapters with it.
+    """
+    tiny = options.backbone == "tiny"
+    first = ("pretrain-sound", "pretrain-image") if tiny and not options.init and not options.pretrained else ()
+    joint = ("2",) if tiny else ("1b", "2")
+    return first + ("1a", *(joint if options.adapters else ()))
+
+
+def _refuse_started(run: Path, stages: Iterable[str]) -> None:
+    for stage in stages:
+        if StageFolder(run / stage).started:
+            raise OutputError(
+                f"{run / stage}: this stage was already started; continue it with `avseg train --resume {run}`, "
+                "or name another --out"
+            )
+
+
+def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFolder) -> None:
+    """One stage from its start, or from where it was interrupted, to its best checkpoint."""
+    subset = find_subset(options.subset)
+    train_clips = read_clips(options.data, subset, "train", options.limit_clips)
+    val_clips = read_clips(options.data, subset, "val", options.limit_clips)
+    torch.manual_seed(options.seed)
+    model, origin = initial_model(stage, options, subset, Path(options.out))
+    parameters = set_trainable(model, stage, options.unfreeze)
+    set_dropout(model, options.dropout)
+    model.image_encoder.recompute = model.config.backbone != "tiny"  # memory for time, where memory is what lacks
+    model.to(setup.device)
+    task = make_task(stage, model, options, setup, subset, train_clips, val_clips)
+    heads = {f"head.{n}": p for n, p in task.module.named_parameters() if not n.startswith(_MODEL_PREFIXES)}
+    facts = {"recipe": vars(setup.recipe), "model": model.config.to_dict(), "origin": origin}
+    if setup.sharing.rank == 0:
+        folder.start(options, facts)
+        _announce(stage, model, parameters, setup, len(train_clips), len(val_clips))
+    setup.sharing.wait()
+
+    def save(which: str, figures: dict[str, Any]) -> None:
+        training = {
+            "stage": stage, "subset": subset.name, "command": options.command, "versions": versions(),
+            "recipe": vars(setup.recipe), "clips": len(train_clips), "seed": options.seed, "origin": origin,
+            "epoch": figures["epoch"],
+        }  # fmt: skip
+        save_checkpoint(folder.path / f"{which}.safetensors", model, training, {"val": figures})
+
+    summary = fit(task, {**parameters, **heads}, setup, folder, save)
+    if setup.sharing.rank == 0:
+        folder.finish(summary)
+    setup.sharing.wait()
+
+
+_MODEL_PREFIXES = ("model.", "encoder.", "upscaling.", "vggish.")  # of the task modules; the rest are heads
+
+
+def make_task(
+    stage: str, model: AvsegModel, options: TrainOptions, setup: Setup, subset: Subset,
+    train_clips: list[Clip], val_clips: list[Clip],
+) -> Task:  # fmt: skip
+    """What the stage computes, on its data."""
+    if stage == "pretrain-sound":
+        categories = read_categories(options.data, subset)
+        labels = [read_labels(options.data, subset, clips, categories) for clips in (train_clips, val_clips)]
+        task: Task = SoundPretraining(model, setup, train_clips, labels[0], val_clips, labels[1])
+    elif stage == "pretrain-image":
+        categories = read_categories(options.data, subset)
+        task = ImagePretraining(model, setup, train_clips, val_clips, len(categories))
+    else:
+        task = SegmentationTask(model, setup, train_clips, val_clips, stage == "1a", cache_folder(options))
+    task.module.to(setup.device)
+    return task
+
+
+def cache_folder(options: TrainOptions) -> Path:
+    """Where stage 1a keeps image embeddings: beside the run unless told otherwise (ViT-H on S4 takes 36 GB)."""
+    return Path(options.cache) if options.cache else Path(options.out) / "embeddings"
+
+
+def stage_config(stage: str, config: ModelConfig) -> ModelConfig:
+    """The model a stage trains: 1a has no adapters, 1b no fusion."""
+    if stage == "1a":
+        return replace(config, adapters=False)
+    if stage == "1b":
+        return replace(config, fusion="none", adapters=True)
+    return config
+
+
+def initial_model(stage: str, options: TrainOptions, subset: Subset, run: Path) -> tuple[AvsegModel, dict[str, Any]]:
+    """The model a stage starts from, and a record of where each part of it came from."""
+    start, config = _starting_point(options, subset)
+    pretrained = Path(options.pretrained or run)
+    model = AvsegModel(stage_config(stage, options.ablated(config)))
+    origin: dict[str, Any] = {"init": options.init or f"{options.backbone}, public weights or seed {options.seed}"}
+    if start:
+        origin["fresh"] = transfer(model, start)
+    else:
+        start_sound_from_nothing(model)
+    for earlier, parts in SOURCES[stage]:
+        best = StageFolder((pretrained if earlier.startswith("pretrain") else run) / earlier).best
+        if best.is_file():
+            transfer(model, load_file(best), parts)
+            origin[earlier] = str(best)
+    if stage == "2" and options.init_adapters:
+        other, _ = load_checkpoint(find_checkpoint(options.init_adapters))
+        transfer(model, other.state_dict(), ("image_encoder.adapters.",))
+        origin["adapters"] = options.init_adapters
+    return model, origin
+
+
+def _starting_point(options: TrainOptions, subset: Subset) -> tuple[dict[str, Tensor], ModelConfig]:
+    """Tensors and configuration to begin with: a checkpoint, the public files, or nothing but a preset."""
+    if options.init:
+        model, info = load_checkpoint(find_checkpoint(options.init))
+        if info.config.backbone != options.backbone:
+            raise InputError(
+                f"{options.init}: a {info.config.backbone} checkpoint; pass --backbone {info.config.backbone}"
+            )
+        config = replace(info.config, adapters=True, fusion="stbava")
+        if info.config.fusion not in ("stbava", "none"):
+            config = replace(config, fusion=info.config.fusion)
+        return model.state_dict(), config
+    config = preset(options.backbone)
+    if options.backbone == "tiny":
+        return {}, config
+    return starting_weights(config), replace(config, fusion_depth=subset.fusion_depth)
+
+
+def _announce(
+    stage: str,
+    model: AvsegModel,
+    parameters: dict[str, torch.nn.Parameter],
+    setup: Setup,
+    train: int,
+    val: int,
+) -> None:
+    count = sum(p.numel() for p in parameters.values())
+    everything = sum(p.numel() for p in model.parameters())
+    recipe = setup.recipe
+    share = f", {count / SAM_VIT_H_PARAMETERS:.1%} of SAM ViT-H's" if model.config.backbone == "vit_h" else ""
+    console().print(
+        f"[bold]stage {stage}[/bold]: {train} clips to train on, {val} to choose the best on; "
+        f"{count / 1e6:.2f} M of {everything / 1e6:.2f} M parameters train{share}\n"
+        f"{recipe.optimizer}, lr {recipe.learning_rate:g} {recipe.schedule}, batch {recipe.batch_size} clips"
+        f" x {setup.accumulate} x {setup.sharing.world}, {recipe.epochs} epochs, loss {recipe.loss}, "
+        f"{setup.device} {str(setup.dtype).removeprefix('torch.')}, {os.cpu_count()} cores",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip

@@ -1,0 +1,94 @@
+"""The rooms of the package: what is in each may stand on rooms below it, never above, and no two files lean on each
+other. Imports inside functions count too."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import avseg_cli
+
+PACKAGE = Path(avseg_cli.__file__).parent
+ROOMS = (  # from the ground up
+    "base", "model", "checkpoints", "media", "pages", "outputs", "segment", "attention", "data", "scoring", "training",
+    "ablation", "synth", "bench", "doctor", "cli",
+)  # fmt: skip
+APART = {  # further than the order above says: these rooms know nothing of each other
+    "model": {"checkpoints", "media", "pages", "outputs", "data"},
+    "checkpoints": {"media", "pages", "outputs", "data"},
+    "media": {"checkpoints", "data", "outputs", "pages"},
+    "outputs": {"checkpoints", "data"},
+    "data": {"pages", "outputs", "segment", "attention"},
+    "synth": {"model", "checkpoints", "segment", "attention", "training", "scoring"},
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(module: str) -> set[str]:
+    """The modules of the package that ``module`` imports, anywhere in its text."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in inside}
+    return {name for name in found if name in MODULES and name != module}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1]
+
+
+INSIDE = [module for module in MODULES if module.count(".") and module != "avseg_cli.__main__"]
+IMPORTS = {module: imports(module) for module in INSIDE}
+
+
+def test_nothing_stands_loose_beside_the_rooms() -> None:
+    loose = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    assert loose <= {"__init__.py", "__main__.py", "py.typed"}
+    assert {room(module) for module in INSIDE} == set(ROOMS)
+
+
+@pytest.mark.parametrize("name", ROOMS)
+def test_arrows_run_downwards_only(name: str) -> None:
+    below = ROOMS[: ROOMS.index(name) + 1]
+    for module in (module for module in INSIDE if room(module) == name):
+        for imported in IMPORTS[module]:
+            assert imported.count("."), f"{module}: the public library is for others; import from the room"
+            assert room(imported) in below, f"{module} imports {imported} from above"
+            assert room(imported) not in APART.get(name, ()), f"{module} is to know nothing of {imported}"
+
+
+def test_no_imports_in_a_circle() -> None:
+    done: set[str] = set()
+
+    def walk(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join((*above[above.index(module) :], module))
+        if module not in done:
+            for imported in sorted(IMPORTS[module]):
+                walk(imported, (*above, module))
+            done.add(module)
+
+    for module in INSIDE:
+        walk(module, ())
+
+
+def test_files_of_one_name_are_about_one_thing() -> None:
+    """Only a command of `cli` shares its name with the file or the room that does its work."""
+    places = defaultdict(list)
+    for module in INSIDE:
+        if MODULES[module].name != "__init__.py" and room(module) != "cli":
+            places[MODULES[module].stem].append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
