@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import os
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from avseg_cli.data.check import check_root
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, batch_indices, load_batches
 from avseg_cli.data.files import read_log_mel, read_mask, read_masks
+from avseg_cli.data.pickled_tensor import read_pickled_tensor
 from avseg_cli.data.subsets import SUBSETS, find_subset
 from avseg_cli.model.log_mel import clip_log_mel
 
@@ -71,25 +75,96 @@ def test_pickled_log_mel_serves_where_the_wav_is_missing(tmp_path: Path) -> None
     clip = read_clips(make(tmp_path, "ms3", SMALL), find_subset("ms3"), "test")[0]
     wanted = read_log_mel(clip)
     clip.log_mel.parent.mkdir(parents=True)
-    torch.save(wanted.clone().requires_grad_(), clip.log_mel)
     clip.wav.unlink()
+    with open(clip.log_mel, "wb") as file:
+        pickle.dump(wanted.clone().requires_grad_(), file)  # as AVSBench's own preprocessing does
     torch.testing.assert_close(read_log_mel(clip), wanted, rtol=0, atol=0)
     assert not read_log_mel(clip).requires_grad
-
-
-def test_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
-    clip = read_clips(make(tmp_path, "ms3", SMALL), find_subset("ms3"), "test")[0]
-    clip.wav.unlink()
-    clip.log_mel.parent.mkdir(parents=True)
-
-    class Harm:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "harm"),)
-
-    clip.log_mel.write_bytes(pickle.dumps(Harm()))
-    with pytest.raises(DataError, match="not a pickled tensor"):
+    clip.log_mel.write_bytes(pickle.dumps(wanted.expand(5, 1, 96, 64)[:, :, :50]))
+    with pytest.raises(DataError, match=r"expected floats of shape \(5, 1, 96, 64\)"):
         read_log_mel(clip)
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_tensors_pickled_in_any_protocol_are_read(protocol: int, with_gradient: bool, tmp_path: Path) -> None:
+    tensor = torch.randn(5, 1, 96, 64)
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(tensor.clone().requires_grad_(with_gradient), protocol))
+    read = read_pickled_tensor(tmp_path / "x.pkl")
+    assert torch.equal(read, tensor) and not read.requires_grad
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_of_torch_save_are_read_too(zipped: bool, tmp_path: Path) -> None:
+    tensor = torch.randn(5, 1, 96, 64)
+    torch.save(tensor, tmp_path / "x.pkl", _use_new_zipfile_serialization=zipped)
+    assert torch.equal(read_pickled_tensor(tmp_path / "x.pkl"), tensor)
+
+
+class Harm:
+    """Pickled, it calls ``function`` when it is opened."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def zipped_storage() -> bytes:
+    content = io.BytesIO()
+    torch.save(torch.zeros(4).untyped_storage(), content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda folder: Harm(os.mkdir, str(folder / "harm")),
+        lambda folder: {"x": [torch.zeros(3), Harm(os.mkdir, str(folder / "harm"))]},
+        lambda folder: Harm(torch.storage._load_from_bytes, pickle.dumps(Harm(os.mkdir, str(folder / "harm")))),
+        lambda folder: Harm(torch.storage._load_from_bytes, zipped_storage()),
+        lambda folder: Harm(codecs.encode, "x", "rot13"),
+        lambda folder: Harm(getattr, torch.zeros(3), "numpy"),
+        lambda folder: OrderedDict(x=torch.zeros(3)),
+        lambda folder: torch.nn.Parameter(torch.zeros(3)),
+    ],
+    ids=[
+        "a call",
+        "a call in a list",
+        "a call in the values",
+        "a zip",
+        "a codec",
+        "an attribute",
+        "no tensor",
+        "a class",
+    ],
+)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_pickles_of_anything_else_are_refused_and_not_run(harm, protocol: int, tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(harm(tmp_path), protocol))
+    with pytest.raises(
+        DataError, match=r"x\.pkl: .*(not a pickled tensor|could run code).*put the clip's wav in its place"
+    ):
+        read_pickled_tensor(tmp_path / "x.pkl")
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 2000])
+def test_a_truncated_pickle_is_refused(length: int, tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(torch.randn(5, 1, 96, 64))[:length])
+    with pytest.raises(DataError, match=r"x\.pkl: not a"):
+        read_pickled_tensor(tmp_path / "x.pkl")
+
+
+@pytest.mark.parametrize(("name", "malformed"), [("v2", 0), ("ms3", 1)])
+def test_masks_of_the_later_release_have_their_videos_size(name: str, malformed: int, tmp_path: Path) -> None:
+    root, subset = make(tmp_path, name, SMALL), find_subset(name)
+    clip = read_clips(root, subset, "test")[0]
+    Image.new("L", (1280, 720), 255).save(clip.masks[0])
+    report = check_root(root, subset)
+    assert len(report.malformed) == malformed and not report.missing
+    assert read_masks(clip)[0].all()
 
 
 def test_short_sound_repeats_its_last_example() -> None:

@@ -18,7 +18,7 @@ from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.dataset import ClipDataset
-from avseg_cli.data.files import read_masks
+from avseg_cli.data.files import read_masks, read_prediction
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import preset
@@ -66,6 +66,34 @@ def test_the_truth_scores_one(first: int, data: Path, tmp_path: Path) -> None:
     figures = scored("--data", data, "--predictions", tmp_path)
     assert figures["miou"] == pytest.approx(1.0) and figures["f"] == pytest.approx(1.0)
     assert set(figures["definitions"]) >= {"miou", "f", "f_dataset"}
+    assert "F is of binary masks" in figures["notes"][0]
+
+
+def test_a_perfect_soft_mask_scores_one(data: Path, tmp_path: Path) -> None:
+    """Grey below half is background, however much of it there is; F is of the greys, and that is said."""
+    for clip in read_clips(data, find_subset("ms3"), "test"):
+        (tmp_path / clip.name).mkdir()
+        for k, mask in enumerate(read_masks(clip)):
+            Image.fromarray(np.where(mask, 200, 90).astype(np.uint8)).save(
+                tmp_path / clip.name / f"{clip.name}_{k}.png"
+            )
+    figures = scored("--data", data, "--predictions", tmp_path)
+    assert figures["miou"] == pytest.approx(1.0) and figures["f"] == pytest.approx(1.0)
+    assert "cut at half grey" in figures["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "wanted"),
+    [("L", 255, 1.0), ("L", 1, 1 / 255), ("L", 51, 0.2), ("1", 1, 1.0), ("P", 1, 1.0), ("RGB", (0, 51, 0), 0.2),
+     ("RGBA", (0, 0, 0, 255), 0.0), ("LA", (51, 255), 0.2)],
+)  # fmt: skip
+def test_predictions_are_read_in_every_kind_of_picture(mode: str, value, wanted: float, tmp_path: Path) -> None:
+    picture = Image.new(mode, (64, 64), value)
+    if mode == "P":
+        picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(tmp_path / "mask.png")
+    read = read_prediction(tmp_path / "mask.png")
+    assert read.shape == (224, 224) and read.min() == read.max() == pytest.approx(wanted)
 
 
 def test_a_models_masks_score_what_the_model_scores(data: Path, checkpoint: Path, tmp_path: Path) -> None:

@@ -100,5 +100,7 @@ def evaluate(
     console().print(table(result))
     for name in ("miou", "f", "f_dataset"):
         console().print(f"{name}: {DEFINITIONS[name]}", style="dim", highlight=False)
+    for note in result.notes:
+        console().print(note, highlight=False)
     if as_json:
         print(json.dumps(to_dict(result), indent=1))

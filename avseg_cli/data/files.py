@@ -9,13 +9,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from avseg_cli.base.errors import CheckpointError, DataError
-from avseg_cli.checkpoints.state_files import load_tensors_only
+from avseg_cli.base.errors import DataError
 from avseg_cli.data.clips import Clip
+from avseg_cli.data.pickled_tensor import REMAKE, read_pickled_tensor
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, clip_log_mel
-
-MAX_PICKLED_LOG_MEL = 16 << 20  # bytes; ten seconds of AVSBench take a quarter of a megabyte
 
 
 def read_image(path: Path, mode: str | None = None) -> np.ndarray:
@@ -39,14 +37,35 @@ def read_frames(clip: Clip) -> np.ndarray:
 
 def read_mask(path: Path) -> np.ndarray:
     """A ground-truth mask as bool (224, 224): gray 0/255, one bit, palette index or colour, true where > 0."""
-    mask = read_image(path)
-    if mask.ndim == 3:
-        mask = mask[..., :3].any(-1)  # colour: any channel > 0; alpha is not part of the label
-    mask = mask > 0
+    mask = _brightest(read_image(path)) > 0
     if mask.shape != (MASK_SIZE, MASK_SIZE):
         resized = Image.fromarray(mask).resize((MASK_SIZE, MASK_SIZE), Image.Resampling.NEAREST)
         mask = np.asarray(resized)
     return mask
+
+
+def read_prediction(path: Path) -> np.ndarray:
+    """A predicted mask as probabilities, float32 (224, 224): the brightness of grey and colour as a share of white;
+    0 or 1 where a picture has one bit, or a palette, whose index counts."""
+    picture = _brightest(read_image(path))
+    white = {np.dtype(bool): 1, np.dtype(np.uint8): 255}.get(picture.dtype, 65535)
+    soft = picture.astype(np.float32) / np.float32(1 if _has_palette(path) else white)
+    soft = soft.clip(0, 1)
+    if soft.shape != (MASK_SIZE, MASK_SIZE):
+        soft = np.asarray(Image.fromarray(soft).resize((MASK_SIZE, MASK_SIZE), Image.Resampling.NEAREST))
+    return soft
+
+
+def _has_palette(path: Path) -> bool:
+    with Image.open(path) as image:
+        return image.mode == "P"
+
+
+def _brightest(picture: np.ndarray) -> np.ndarray:
+    """The largest channel of a picture in grey or colour, (H, W); alpha is not part of a label."""
+    if picture.ndim == 2:
+        return picture
+    return picture[..., : 1 if picture.shape[-1] == 2 else 3].max(-1)
 
 
 def read_masks(clip: Clip) -> np.ndarray:
@@ -86,16 +105,10 @@ def read_log_mel(clip: Clip) -> Tensor:
 
 
 def _read_pickled_log_mel(path: Path, frames: int) -> Tensor:
-    """The pickle holds one tensor; only a loader that runs no code may open it, and no more than a tensor's worth."""
-    if path.stat().st_size > MAX_PICKLED_LOG_MEL:
-        raise DataError(f"{path}: too large for a log-mel, not opened; make it again with `avseg prepare`")
-    try:
-        tensor = load_tensors_only(path)
-    except CheckpointError as error:
-        raise DataError(f"{error}; not a pickled tensor, so use the wav instead") from error
+    tensor = read_pickled_tensor(path)
     shape = (frames, 1, EXAMPLE_FRAMES, MEL_BANDS)
-    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape or not tensor.is_floating_point():
-        raise DataError(f"{path}: expected floats of shape {shape}; make it again with `avseg prepare`")
+    if tuple(tensor.shape) != shape or not tensor.is_floating_point():
+        raise DataError(f"{path}: expected floats of shape {shape}; {REMAKE}")
     if tensor.layout != torch.strided or not torch.isfinite(tensor).all():
-        raise DataError(f"{path}: has values that are not finite numbers; make it again with `avseg prepare`")
-    return tensor.detach().float()
+        raise DataError(f"{path}: has values that are not finite numbers; {REMAKE}")
+    return tensor.float()

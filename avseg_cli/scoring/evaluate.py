@@ -89,6 +89,7 @@ class Evaluation:
     baselines: dict[str, SplitScore] = field(default_factory=dict)
     best: list[Example] = field(default_factory=list)  # the best first
     worst: list[Example] = field(default_factory=list)  # the worst first
+    notes: list[str] = field(default_factory=list)  # sentences without which a figure would mislead
 
     @property
     def total(self) -> SplitScore:
@@ -134,6 +135,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
             heard = predictor.predict_clip(sample, sounds.log_mel(sample.index))
             foreground[name] += float((heard > 0.5).double().mean())
     result.best, result.worst = extremes.best, extremes.worst
+    if isinstance(predictor, FolderPredictor):
+        result.notes.append(predictor.note)
     matching = result.total.foreground
     result.negatives = {name: NegativeScore(value / len(clips), matching) for name, value in foreground.items()}
     if options.move_sound:

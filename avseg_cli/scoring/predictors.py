@@ -18,7 +18,7 @@ from avseg_cli.base.errors import DataError, InputError
 from avseg_cli.data.augment import nearest
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.dataset import Sample
-from avseg_cli.data.files import read_mask
+from avseg_cli.data.files import read_prediction
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.transforms import MEAN, STD, prepare_frames, upsample_logits
@@ -72,7 +72,8 @@ class ModelPredictor:
 
 
 class FolderPredictor:
-    """Anyone's masks: ``[{category}/]{name}/{name}_{k}.png``, k from 0 (the authors' naming) or 1 (the truth's)."""
+    """Anyone's masks, binary or grey: ``[{category}/]{name}/{name}_{k}.png``, k from 0 (as the authors name theirs)
+    or 1 (as the truth is named)."""
 
     needs: frozenset[str] = frozenset()
 
@@ -80,6 +81,8 @@ class FolderPredictor:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder of predictions")
         self.folder, self.clips = folder, clips
+        self.graded = False  # whether any mask so far had values between 0 and 1
+        self.brightest = 0.0
 
     def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
         return [self._read(self.clips[sample.index]) for sample in samples]
@@ -92,7 +95,22 @@ class FolderPredictor:
             )
         first = 0 if (folder / f"{clip.name}_0.png").is_file() else 1
         paths = [folder / f"{clip.name}_{k + first}.png" for k in range(len(clip.masks))]
-        return torch.from_numpy(np.stack([read_mask(path) for path in paths])).float()
+        masks = np.stack([read_prediction(path) for path in paths])
+        self.graded = self.graded or bool(((masks > 0) & (masks < 1)).any())
+        self.brightest = max(self.brightest, float(masks.max()))
+        return torch.from_numpy(masks)
+
+    @property
+    def note(self) -> str:
+        """What has to be said of figures from these masks."""
+        if 0 < self.brightest < 2 / 255:
+            return "no mask is brighter than 1 of 255, so all count as empty: write what sounds as 255"
+        if self.graded:
+            return "mIoU is of the masks cut at half grey, F of their grey values"
+        return (
+            "F is of binary masks, which its 255 thresholds cannot change: not comparable with published F, "
+            "which is of probabilities"
+        )
 
 
 def prediction_folders(root: Path, clip: Clip) -> list[Path]:

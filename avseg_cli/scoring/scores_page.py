@@ -32,6 +32,7 @@ def scores(evaluation: Evaluation) -> dict[str, Any]:
         "subject": evaluation.subject, "clips": len(evaluation.clips), "columns": COLUMNS,
         "rows": list(rows(evaluation)), "plots": score_plots(evaluation),
         "definitions": {name: DEFINITIONS[name] for name in ("miou", "f", "f_dataset")},
+        "notes": evaluation.notes,
         "examples": [("Best clips", [_strips(example) for example in evaluation.best]),
                      ("Worst clips", [_strips(example) for example in evaluation.worst])],
     }  # fmt: skip

@@ -42,6 +42,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "moved": asdict(evaluation.moved) if evaluation.moved else None,
         "baselines": {name: asdict(score) for name, score in evaluation.baselines.items()},
         "definitions": DEFINITIONS,
+        "notes": evaluation.notes,
     }  # fmt: skip
 
 

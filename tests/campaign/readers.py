@@ -280,7 +280,7 @@ READERS = {
         "mel.pkl", partial(_saved, _use_new_zipfile_serialization=False), _read_log_mel
     ),
     "log-mel as a plain pickle": Reader(
-        "mel.pkl", lambda folder: pickle.dumps(torch.zeros(5, 1, 96, 64)), _read_log_mel, refused=True
+        "mel.pkl", lambda folder: pickle.dumps(torch.zeros(5, 1, 96, 64)), _read_log_mel
     ),
     "manifest of weights": Reader("manifest.json", _weights, _read_manifest, edit_json),
     "record of a check": Reader("cache/x.pth.verified.json", lambda folder: RECORD, _read_record, edit_json),
