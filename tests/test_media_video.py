@@ -266,3 +266,25 @@ def test_masks_follow_the_square_of_a_rotated_video(tmp_path: Path) -> None:
     upright = np.rot90(clip.picture(0))
     assert [result.mask.shape for result in results] == [(160, 120)] * 2
     assert all(iou(result.mask, is_red(upright)) > 0.85 for result in results)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_frames_whose_times_are_those_of_storage_are_all_kept_in_order(tmp_path: Path, codec: str) -> None:
+    """As in AVI files of Xvid: B-frames carry the time at which they were stored."""
+    options = {"bf": "3", "b_strategy": "0", "preset": "fast"} if codec == "libx264" else {"bf": "2"}
+    moving = Clip(codec=codec, options=options, rate=25, seconds=2, place=lambda t: (0.2 + t / 4, 0.5))
+    path, stored = moving.write(tmp_path / "clip.mkv"), tmp_path / "stored.mkv"
+    with av.open(str(path)) as source, av.open(str(stored), "w") as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in source.streams}
+        number = itertools.count()
+        for packet in [packet for packet in source.demux() if packet.size]:
+            if packet.stream.type == "video":
+                packet.pts = packet.dts = 40 * next(number)  # milliseconds
+            packet.stream = streams[packet.stream_index]
+            target.mux(packet)
+    assert any(np.diff([frame.pts for frame in frames_of(stored)]) < 0), "the file has the fault"
+    reader = VideoReader(probe(stored))
+    pictures = list(reader)
+    assert [p.time for p in pictures] == pytest.approx([i / 25 for i in range(50)], abs=0.002)
+    assert all(iou(is_red(p.rgb()), is_red(moving.picture(p.time))) > 0.9 for p in pictures)
+    assert len(reader.damage.warnings()) == 1 and "all are kept" in reader.damage.warnings()[0]

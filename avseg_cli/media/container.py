@@ -35,7 +35,8 @@ class Damage:
 
     packets: int = 0  # could not be decoded
     frames: int = 0  # decoded with errors, shown as the decoder concealed them
-    timestamps: int = 0  # frames left out because their time repeated or ran backwards
+    timestamps: int = 0  # frames left out because their time repeated
+    out_of_order: int = 0  # frames whose time ran backwards, before times were sorted
     notes: list[str] = field(default_factory=list)
 
     def warnings(self) -> list[str]:
@@ -46,7 +47,9 @@ class Damage:
         if self.frames:
             found.append(f"{self.frames} frames were decoded with errors")
         if self.timestamps:
-            found.append(f"{self.timestamps} frames with repeated or backward timestamps were left out")
+            found.append(f"{self.timestamps} frames with repeated timestamps were left out")
+        if self.out_of_order:
+            found.append(f"{self.out_of_order} frames had timestamps out of order; all are kept, their times sorted")
         return found
 
 

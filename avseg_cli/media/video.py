@@ -20,6 +20,7 @@ from av.video.frame import VideoFrame
 from avseg_cli.base.errors import InputError
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.container import Damage, audio_stream, clock_zero, decode, open_input, seek, video_stream
+from avseg_cli.media.frame_times import FrameTimes
 
 DEFAULT_RATE = Fraction(25)  # frames a second, where a file says nothing
 UNSPECIFIED = 2  # of matrix, primaries and transfer, in FFmpeg's numbering
@@ -263,22 +264,10 @@ class VideoReader:
 
 
 def _timed(frames: Iterator[VideoFrame], video: Video, damage: Damage) -> Iterator[Picture]:
-    """Give each frame its time since the clock's zero; times grow strictly, as encoders demand."""
-    step = max(1, round(1 / (video.rate * video.time_base)))  # ticks, where a frame has no time of its own
-    last: int | None = None
-    jump = 0  # ticks added after the file's own clock was set back
-    for frame in frames:
-        if frame.pts is None:
-            pts = 0 if last is None else last + step
-        else:
-            pts = round(frame.pts - video.zero / video.time_base) + jump
-            if last is not None and (last - pts) * video.time_base > 1:
-                jump += last + step - pts
-                pts = last + step
-        if last is not None and pts <= last:
-            damage.timestamps += 1
-            continue
-        last = pts
+    """Give each frame its time since the clock's zero."""
+    step = max(1, round(1 / (video.rate * video.time_base)))
+    times = FrameTimes(video.zero / video.time_base, step, video.time_base, damage)
+    for frame, pts in times.of(frames):
         yield Picture(frame, pts, float(pts * video.time_base), video)
 
 
