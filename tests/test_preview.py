@@ -23,7 +23,7 @@ from PIL import Image
 from avseg_cli.base.text import clock
 from avseg_cli.media.video import probe
 from avseg_cli.outputs.preview import CELL, FRAMES
-from avseg_cli.outputs.snapshots import fitted
+from avseg_cli.outputs.snapshots import Snapshot, Snapshots, fitted
 from avseg_cli.outputs.sound_picture import sound_picture
 from avseg_cli.segment.render import Settings, render
 
@@ -91,6 +91,22 @@ def test_a_long_video_is_thinned_out_evenly(tmp_path: Path) -> None:
     red = is_red(sheet[8 : 8 + 48])
     starts = np.flatnonzero(np.diff(red.any(0).astype(int)) == 1)
     assert len(starts) == FRAMES and set(np.diff(starts)) == {72}, "twelve in one row, 64 pixels and a gap of 8"
+
+
+def test_a_snapshot_shows_the_picture_of_its_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where masks are denser than pictures, so that several belong to one."""
+    clip = Clip(seconds=3, place=lambda time: (0.15 + time / 4, 0.5))
+    taken: list[Snapshot] = []
+    look = Snapshots.look
+    monkeypatch.setattr(Snapshots, "look", lambda self, picture: taken.append(look(self, picture)) or taken[-1])
+    segment(clip.write(tmp_path / "clip.mp4"), "preview", tmp_path / "sheet.png", fps=20.0)
+    snapshots = [shot for shots in taken for shot in shots]
+    for shot in snapshots:
+        across = np.flatnonzero(shot.result.mask.any(0))
+        assert abs(across.mean() / 160 - clip.place(shot.result.time)[0]) < 0.03, "the mask is that of its time"
+        seen = np.flatnonzero(is_red(shot.pixels).any(0))
+        assert abs(seen.mean() / shot.pixels.shape[1] - clip.place(shot.result.time)[0]) < 0.03
+    assert len({shot.result.time for shot in snapshots}) < len(snapshots)
 
 
 def test_a_portrait_fits_its_cell(tmp_path: Path) -> None:

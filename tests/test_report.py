@@ -86,6 +86,13 @@ def test_facts_say_when_what_sounds_changes(report: Path) -> None:
         assert poster.size == (240, 180)
 
 
+def test_a_change_is_told_where_the_timeline_marks_it(report: Path) -> None:
+    cards = re.findall(r'data-seek="([\d.]+)".*?<span>(\S+) ·', report.read_text(), re.S)
+    assert [(float(seek), written) for seek, written in cards] == [(0, "0:00"), (2, "0:02"), (4, "0:04")]
+    marks = re.findall(r'class="mark" style="left: ([\d.]+)%"', report.read_text())
+    assert [6 * float(mark) / 100 for mark in marks] == pytest.approx([0, 2, 4], abs=0.01)
+
+
 def test_what_a_file_is_called_cannot_become_code(tmp_path: Path) -> None:
     page = write_report(tmp_path, Clip(seconds=1), "<img src=x onerror=alert(1)>.mp4")
     assert "<img src=x" not in page.read_text() and "&lt;img src=x" in page.read_text()

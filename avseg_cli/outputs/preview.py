@@ -44,11 +44,8 @@ class PreviewWriter(Writer):
             self._snapshots.want(result)
 
     def draw(self, picture: Picture, logits: np.ndarray) -> None:
-        snapshot = self._snapshots.look(picture)
-        if snapshot is None or snapshot.result.index % self._stride:
-            return
-        self._kept.append(snapshot)
-        if len(self._kept) > 2 * FRAMES:  # the length may be unknown: thin out as it grows
+        self._kept += [shot for shot in self._snapshots.look(picture) if shot.result.index % self._stride == 0]
+        while len(self._kept) > 2 * FRAMES:  # the length may be unknown: thin out as it grows
             self._stride *= 2
             self._kept = [kept for kept in self._kept if kept.result.index % self._stride == 0]
 

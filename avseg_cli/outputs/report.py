@@ -83,8 +83,7 @@ class ReportWriter(Writer):
             self._snapshots.want(result)
 
     def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
-        snapshot = self._snapshots.look(picture)
-        if snapshot:
+        for snapshot in self._snapshots.look(picture):
             self._keep(snapshot)
         return self._movie.draw(picture, logits)
 

@@ -59,9 +59,11 @@ class Snapshots:
         """Ask for the picture of a mask, before that picture passes."""
         self._wanted.append(result)
 
-    def look(self, picture: Picture) -> Snapshot | None:
-        """The snapshot, if the picture that passes is a wanted one."""
-        if not self._wanted or picture.time < self._wanted[0].time - 1e-6:
-            return None
-        result = self._wanted.popleft()
-        return Snapshot(result, result.area / result.mask.size, self._drawer.rgb(picture, result.logits))
+    def look(self, picture: Picture) -> list[Snapshot]:
+        """The snapshots of the picture that passes: one of each wanted mask that belongs to it."""
+        found = []
+        while self._wanted and picture.time >= self._wanted[0].time - 1e-6:
+            result = self._wanted.popleft()
+            pixels = self._drawer.rgb(picture, result.logits)
+            found.append(Snapshot(result, result.area / result.mask.size, pixels))
+        return found
