@@ -24,4 +24,8 @@ def open_writer(name: str, path: Path, job: Job) -> Writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         discard_abandoned(path.parent)
         discard(partial_name(path))
-        return WRITERS[name](path, job)
+        try:
+            return WRITERS[name](path, job)
+        except BaseException:
+            discard(partial_name(path))
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -199,5 +200,6 @@ class JsonWriter(Writer):
         self._file.close()
 
     def abort(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # the disk that is full does not take the last bytes either
+            self._file.close()
         super().abort()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,9 @@ def render(
             with writing(writer.path):
                 writer.commit()
     except BaseException:
-        masks.close()
-        for writer in writers:
-            writer.abort()
+        for clean_up in (masks.close, *(writer.abort for writer in writers)):
+            with suppress(Exception):  # one that fails neither keeps the others from it nor hides the cause
+                clean_up()
         raise
     return done
 
