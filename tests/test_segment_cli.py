@@ -135,6 +135,22 @@ def test_existing_outputs(avseg, clip: Path, tmp_path: Path) -> None:
     assert avseg(clip, "-o", tmp_path, "--overwrite", "--skip-existing").code == 2
 
 
+def test_a_report_is_there_only_with_its_video(
+    avseg, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kill between the two leaves it: one without the other is made again."""
+    monkeypatch.setattr("avseg_cli.pages.segment.EMBEDDED", 1000)
+    arguments = (clip, "-o", tmp_path, "--format", "report", "--skip-existing", "--json")
+    both = [tmp_path / "clip.avseg.html", tmp_path / "clip.avseg.video.mp4"]
+    for missing in (both[0], both[1]):
+        assert avseg(*arguments).code == 0
+        missing.unlink()
+        ran = avseg(*arguments)
+        assert ran.code == 0 and json.loads(ran.out)["status"] == "done", ran.err
+        assert all(path.exists() for path in both)
+    assert json.loads(avseg(*arguments).out)["status"] == "skipped"
+
+
 def test_a_folder_of_masks_is_replaced_whole(avseg, clip: Path, tmp_path: Path) -> None:
     old = tmp_path / "clip.avseg.masks"
     old.mkdir()
@@ -190,6 +206,10 @@ ERRORS = {
     "one file for two": (["clip.mp4", "other.mp4", "-o", "x.mp4"], 5, "give -o a folder"),
     "one file for two formats": (["clip.mp4", "-o", "x.mp4", "--format", "overlay,json"], 5, "give -o a folder"),
     "wrong kind of file": (["clip.mp4", "-o", "text.mp4", "--format", "json"], 5, "give -o a folder"),
+    "WebM": (["clip.mp4", "-o", "x.webm"], 5, "(overlay: .mp4, .m4v, .mov, .mkv); give -o a folder"),
+    "GIF": (["clip.mp4", "-o", "x.gif"], 5, "x.gif: nothing asked for is such a file"),
+    "cutout in MP4": (["clip.mp4", "-o", "c.mp4", "--format", "cutout"], 5, "(cutout: .mov, .mkv)"),
+    "masks in a picture": (["clip.mp4", "-o", "m.png", "--format", "masks,json"], 5, "masks: a folder; json: .json"),
     "format": (["clip.mp4", "--format", "gif"], 2, "overlay, masks, cutout, json"),
     "colour": (["clip.mp4", "--color", "pink"], 2, "six hexadecimal digits"),
     "threshold": (["clip.mp4", "--threshold", "1"], 2, "between 0 and 1"),

@@ -8,7 +8,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,28 @@ def _machine() -> str:
 @lru_cache(maxsize=4096)  # once in a run: a folder may hold a million outputs
 def discard_abandoned(folder: Path) -> None:
     """Delete what processes of this machine that were killed left half-written in ``folder``."""
+    for entry, process in _partials(folder):
+        if not _runs(process):
+            discard(entry)
+
+
+def discard_of(folder: Path, process: int) -> None:
+    """Delete what one process of this machine, which has ended, left half-written in ``folder``."""
+    for entry, owner in _partials(folder):
+        if owner == process:
+            discard(entry)
+
+
+def _partials(folder: Path) -> Iterator[tuple[Path, int]]:
+    """What is half-written in a folder, and the number of the process that is at it."""
     name = re.compile(rf"\..+\.{_machine()}-(\d+)\.(part|old)")
     try:
         entries = os.listdir(folder)
     except OSError:  # may be written to, but not read
         return
     for entry in entries:
-        match = name.fullmatch(entry)
-        if match and not _runs(int(match[1])):
-            discard(folder / entry)
+        if match := name.fullmatch(entry):
+            yield folder / entry, int(match[1])
 
 
 def _runs(process: int) -> bool:

@@ -13,8 +13,8 @@ from avseg_cli.base.errors import AvsegError, DeviceError, OutputError, debuggin
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.segment.addresses import delivered, exists, fetched, is_url
-from avseg_cli.segment.inputs import Source, check_outputs
+from avseg_cli.segment.addresses import delivered, fetched, is_url
+from avseg_cli.segment.inputs import Source, check_outputs, is_there
 from avseg_cli.segment.render import Progress, Rendered, Settings, render
 from avseg_cli.segment.runner import check_span
 
@@ -108,13 +108,13 @@ class Batch:
             yield outcome
 
     def _one(self, source: Source, outcome: Outcome, loaded: Callable[[], AvsegModel], listener: Listener) -> None:
-        missing = {name: path for name, path in outcome.outputs.items() if not exists(path)}
+        missing = {name: path for name, path in outcome.outputs.items() if not is_there(name, path)}
         if self.skip_existing and not missing:
             outcome.status = "skipped"
             return
         if self.skip_existing:
             outcome.outputs = missing
-        check_outputs(source, outcome.outputs, self.overwrite)
+        check_outputs(source, outcome.outputs, self.overwrite or self.skip_existing)  # what is half there is redone
         opened = fetched if is_url(source.path) else spooled
         with opened(source.path) as path, _named(path, source.path):
             video = outcome.video = probe(path, self.audio, self.audio_track)

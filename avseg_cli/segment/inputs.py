@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
+from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,9 @@ FILE_SUFFIXES = {
     "side-by-side": (".mp4", ".m4v", ".mov", ".mkv"), "preview": (".png",), "report": (".html",),
     "picture": (".png",), "video": (".mp4", ".m4v", ".mov", ".mkv"),
 }  # fmt: skip
+
+OTHER_FILES = frozenset((".gif", ".webp", ".apng", ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".htm", ".txt",
+                         ".zip", ".wav", ".mp3"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,8 @@ def _plan(sources: list[Source], output: str | None, formats: list[str]) -> list
         if len(sources) > 1 or len(formats) > 1:
             raise OutputError(f"{output}: one file cannot take several outputs; give -o a folder")
         return [{formats[0]: location(output)}]
-    if output is not None and not is_url(output) and Path(output).is_file():
-        listed = ",".join(formats)
-        raise OutputError(f"{output}: is a file of a kind that --format {listed} does not write; give -o a folder")
+    if output is not None and _looks_like_a_file(output):
+        raise OutputError(f"{output}: nothing asked for is such a file ({_kinds(formats)}); give -o a folder")
     stems = _stems(sources, None if output is None else location(output))
     return [{name: stem.with_name(stem.name + SUFFIXES[name]) for name in formats} for stem in stems]
 
@@ -151,6 +154,19 @@ def _names_a_file(output: str, formats: list[str]) -> bool:
     return any(Path(output).suffix.lower() in FILE_SUFFIXES.get(name, ()) for name in formats)
 
 
+def _looks_like_a_file(output: str) -> bool:
+    """Whether ``output``, which none of the formats writes, is a file's name all the same, not that of a folder."""
+    if output.endswith(("/", os.sep)) or (not is_url(output) and Path(output).is_dir()):
+        return False
+    known = VIDEO_SUFFIXES.union(OTHER_FILES, *FILE_SUFFIXES.values())
+    return Path(output).suffix.lower() in known or (not is_url(output) and Path(output).is_file())
+
+
+def _kinds(formats: list[str]) -> str:
+    """What the formats write, for a message."""
+    return "; ".join(f"{name}: {', '.join(FILE_SUFFIXES.get(name, ('a folder',)))}" for name in formats)
+
+
 def _stems(sources: list[Source], folder: Path | None) -> list[Path]:
     """The outputs' paths without what each format adds."""
     if folder is None:
@@ -158,9 +174,9 @@ def _stems(sources: list[Source], folder: Path | None) -> list[Path]:
     else:
         places = [folder / relative.as_posix() for relative in _relatives(sources)]
     without = [place.with_suffix("") if _suffix_known(place) else place for place in places]
-    shared = Counter(without)
+    shared, twins = Counter(without), _twins(sources)
     return [
-        place if shared[stem] > 1 or _has_twin(source) else stem
+        place if shared[stem] > 1 or source.path in twins else stem
         for source, place, stem in zip(sources, places, without, strict=True)
     ]
 
@@ -169,13 +185,20 @@ def _suffix_known(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _has_twin(source: Source) -> bool:
-    """Whether clip.mkv lies beside clip.mp4: then names keep the suffix, whichever of them is asked for today."""
-    if source.is_stdin or is_url(source.path) or not source.path.parent.is_dir():
-        return False
-    stem = source.path.with_suffix("").name
-    beside = (path for path in source.path.parent.glob(f"{glob.escape(stem)}.*") if path.stem == stem)
-    return any(path.name != source.path.name and _suffix_known(path) for path in beside)
+def _twins(sources: list[Source]) -> set[Path]:
+    """Sources beside which another video has their name: clip.mkv beside clip.mp4.
+
+    Their outputs keep the suffix, whichever of them is asked for today. Each folder is listed once.
+    """
+    here = [source.path for source in sources if not source.is_stdin and not is_url(source.path)]
+    videos: dict[Path, dict[str, set[str]]] = {}  # folder -> name without suffix -> names
+    for folder in {path.parent for path in here}:
+        videos[folder] = defaultdict(set)
+        with suppress(OSError):  # one that is missing or closed fails in its turn
+            for name in os.listdir(folder):
+                if _suffix_known(path := Path(name)):
+                    videos[folder][path.stem].add(name)
+    return {path for path in here if videos[path.parent].get(path.stem, set()) - {path.name}}
 
 
 def _relatives(sources: list[Source]) -> list[Path]:
@@ -194,6 +217,22 @@ def _relatives(sources: list[Source]) -> list[Path]:
 def _absolute(path: Path) -> Path:
     """The path from the root; an address without its scheme stands beside them."""
     return Path("/", *str(path).partition("://")[2].split("/")) if is_url(path) else Path(os.path.abspath(path))
+
+
+def is_there(name: str, path: Path) -> bool:
+    """Whether the output ``path`` of a format exists, whole: of several files, all of them."""
+    if not exists(path):
+        return False
+    return name != "report" or _carries_its_video(path) or report_video(path).exists()
+
+
+def _carries_its_video(page: Path) -> bool:
+    """Whether a report needs no video beside it; the place where it would name one comes early."""
+    try:
+        with open(page, "rb") as file:
+            return b'<video id="video" playsinline preload="auto" src=' not in file.read(1 << 20)
+    except OSError:
+        return True
 
 
 KEEP_OR_REPLACE = "use --overwrite to replace it, or --skip-existing to keep it"

@@ -135,20 +135,19 @@ class _Worker:
 
     def died(self) -> Outcome:
         """What became of the video it was at, whose unfinished outputs are deleted."""
-        from avseg_cli.base.whole_files import discard, partial_name
+        from avseg_cli.base.whole_files import discard_of
         from avseg_cli.segment.batch import Outcome
 
         self.end()
         source, outputs = self.item
-        for path in outputs.values():
-            if not is_url(path):  # those are made in a temporary folder
-                discard(partial_name(path, self.process.pid))
+        for folder in {path.parent for path in outputs.values() if not is_url(path)}:  # addresses: a temporary folder
+            discard_of(folder, self.process.pid)
         error = _why_it_died(source.path, self.process.exitcode)
         return Outcome(source.path, "failed", outputs, error=error, seconds=time.perf_counter() - self.began)
 
 
 def _why_it_died(path: Path, code: int | None) -> AvsegError:
-    if code == -signal.SIGKILL:
+    if code == -9:  # SIGKILL, a name that Windows lacks
         return DeviceError(
             f"{path}: the system killed the process at work on it, as it does when memory runs out; use fewer --jobs"
         )
