@@ -111,7 +111,7 @@ class Clip:
         yield from stream.encode(None)
 
     def _sound_stream(self, container):
-        options = {"strict": "experimental"} if self.sound == "vorbis" else {}
+        options = {"strict": "experimental"} if self.sound in ("vorbis", "truehd", "s302m") else {}
         stream = container.add_stream(self.sound, rate=self.sound_rate, layout=self.layout, options=options)
         stream.bit_rate = 128_000
         return stream

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from avseg_cli.inputs import find_sources, plan_outputs
+from avseg_cli.segment.inputs import find_sources, plan_outputs
 
 
 def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def test_a_report_is_there_only_with_its_video(
     avseg, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a kill between the two leaves it: one without the other is made again."""
-    monkeypatch.setattr("avseg_cli.pages.segment.EMBEDDED", 1000)
+    monkeypatch.setattr("avseg_cli.outputs.report.EMBEDDED", 1000)
     arguments = (clip, "-o", tmp_path, "--format", "report", "--skip-existing", "--json")
     both = [tmp_path / "clip.avseg.html", tmp_path / "clip.avseg.video.mp4"]
     for missing in (both[0], both[1]):

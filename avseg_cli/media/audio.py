@@ -126,16 +126,44 @@ class SoundPackets:
             seek(self._container, sound.zero + Fraction(start))
 
     def __iter__(self) -> Iterator[Packet]:
+        back, shift, due = round(SET_BACK / self.stream.time_base), 0, None  # ticks
         for packet in demux(self._container, self.stream, self.damage):
             pts = packet.dts if packet.pts is None else packet.pts
-            if pts is None or (self._start > 0 and pts < self._offset):
+            if pts is None:
+                continue
+            if due is not None and pts + shift < due - back:  # the file's clock was set back: go on where it was
+                shift = due - pts
+            pts += shift
+            due = pts + (packet.duration or 0)
+            if self._start > 0 and pts < self._offset:
                 continue
             if self._end is not None and (pts - self._offset) * self.stream.time_base >= self._end - self._start:
                 return
+            packet.dts = (pts if packet.dts is None else packet.dts + shift) - self._offset
             packet.pts = pts - self._offset
-            packet.dts = packet.pts if packet.dts is None else packet.dts - self._offset
             yield packet
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+
+def changes_form(sound: Sound) -> bool:
+    """Whether AAC that tells its form in each packet, as in transport streams, changes rate or channels on the way.
+
+    Other containers tell the form of AAC once, so that players lose what comes after the change.
+    """
+    with open_input(sound.path) as container:
+        stream = container.streams.audio[sound.track - 1]
+        if stream.codec_context.name != "aac" or stream.codec_context.extradata:
+            return False
+        forms = {_adts_form(packet) for packet in demux(container, stream, Damage())} - {None}
+    return len(forms) > 1
+
+
+def _adts_form(packet: Packet) -> tuple[int, int] | None:
+    """Profile, rate and channels as an ADTS header has them; None where there is none."""
+    data = memoryview(packet)
+    if len(data) < 7 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0:
+        return None
+    return data[2] & 0xFD, data[3] & 0xC0

@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.base.errors import OutputError
 from avseg_cli.base.threads import codec_threads
-from avseg_cli.media.audio import SoundPackets
+from avseg_cli.media.audio import SoundPackets, changes_form
 from avseg_cli.media.codecs import Codec, available
 from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video, even
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 UNPLAYABLE = ("vorbis",)  # FFmpeg writes it into MP4, but players do not hear it there
+OVERLAP = 0.1  # seconds by which a packet of sound may come before its time is free
+MP4_PCM_RATE = 65535  # Hz; more does not fit where players look for it
 USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
@@ -46,7 +48,7 @@ class Movie:
         self._copied_sound = copied_sound
         self.codec = available(codecs)
         self.frames = 0
-        self.left_out = 0  # packets of sound too damaged to be written
+        self.left_out, self.left_out_seconds = 0, 0.0  # packets of sound that could not be written
         self._offset = round(Fraction(span[0]) / video.time_base)
         self._container: OutputContainer | None = None
         self._sound = SoundPackets(video.sound, *span) if video.sound else None
@@ -64,11 +66,15 @@ class Movie:
         """Open the container, its pictures encoded here or already ``made``; the sound is copied where that goes."""
         try:
             self._open_with(made, copy=True)
-        except (ValueError, ArgumentError):
+        except OSError:
+            raise
+        except (ValueError, FFmpegError):
             self._container.close()
             try:
                 self._open_with(made, copy=False)
-            except (ValueError, ArgumentError) as error:
+            except OSError:
+                raise
+            except (ValueError, FFmpegError) as error:
                 raise OutputError(
                     f"{self.path}: this kind of file does not take pictures of {self.codec.name}; "
                     "give -o FILE.mkv, or another --encoder"
@@ -117,6 +123,11 @@ class Movie:
             raise ValueError(f"{template.codec_context.name} is not to be copied")
         if template.codec_context.name in UNPLAYABLE and self.path.suffix.lower() != ".mkv":
             raise ValueError(f"few players hear {template.codec_context.name} in this container")
+        fast = template.codec_context.name.startswith("pcm_") and template.rate > MP4_PCM_RATE
+        if fast and CONTAINERS[self.path.suffix.lower()] == "mp4":
+            raise ValueError(f"MP4 has no place for a rate of {template.rate} Hz, so that players take another")
+        if changes_form(self.video.sound):
+            raise ValueError("this container tells the form of AAC once")
         usual = USUAL_LAYOUTS.get(template.channels)
         if usual is None and self.path.suffix.lower() != ".mkv":
             raise ValueError(f"no name for the layout of {template.channels} channels, which MP4 asks for at its end")
@@ -177,20 +188,34 @@ class Movie:
             self._waiting = None
             try:
                 self._container.mux(packet)
-            except (InvalidDataError, ArgumentError):  # muxers look into some codecs' packets
-                self.left_out += 1
+            except OSError:
+                raise
+            except FFmpegError:  # muxers look into some codecs' packets
+                self._leave_out(packet)
 
     def _sound_packets(self, copy: bool) -> Iterator[Packet]:
         if not copy:
             yield from self._encoded_sound()
             return
-        last = None
+        tick = self._heard.time_base
+        least = 0 if CONTAINERS[self.path.suffix.lower()] == "matroska" else 1  # ticks from packet to packet
+        due = None
         for packet in self._sound:
-            packet.stream = self._heard
-            if last is not None and packet.dts <= last:
-                continue  # muxers refuse times that do not grow: only damaged files have them
-            last = packet.dts
+            scale = packet.time_base / tick
+            dts, pts, length = (round((value or 0) * scale) for value in (packet.dts, packet.pts, packet.duration))
+            if due is not None and dts < due:
+                if (due - dts) * tick > OVERLAP:
+                    self._leave_out(packet)
+                    continue
+                dts = due  # sources round: TrueHD has a packet each 0.8 ms, Matroska a tick of 1 ms
+            due = dts + least
+            packet.stream, packet.time_base = self._heard, tick
+            packet.dts, packet.pts, packet.duration = dts, max(pts, dts), length
             yield packet
+
+    def _leave_out(self, packet: Packet) -> None:
+        self.left_out += 1
+        self.left_out_seconds += float((packet.duration or 0) * packet.time_base)
 
     def _encoded_sound(self) -> Iterator[Packet]:
         resampler, shape = None, None
@@ -201,6 +226,8 @@ class Movie:
                 continue
             for frame in frames:
                 if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)) or resampler is None:
+                    for ready in resampler.resample(None) if resampler else ():  # the rest of what it holds
+                        yield from self._heard.encode(ready)
                     context = self._heard.codec_context
                     resampler = AudioResampler(context.format, context.layout, context.rate)
                 for ready in resampler.resample(frame):
