@@ -52,6 +52,7 @@ class Clip:
     rotation: int = 0  # degrees counter-clockwise, written as a display matrix
     tags: tuple[int, int, int, int] | None = None  # matrix, primaries, transfer, range
     format: str | None = None
+    block: int = 1024  # samples that the sound's encoder is given at once
     second_sound: Loudness | None = None  # a second track
 
     def write(self, path: Path) -> Path:
@@ -111,7 +112,7 @@ class Clip:
         yield from stream.encode(None)
 
     def _sound_stream(self, container):
-        options = {"strict": "experimental"} if self.sound in ("vorbis", "truehd", "s302m") else {}
+        options = {"strict": "experimental"} if self.sound in ("vorbis", "s302m") else {}
         stream = container.add_stream(self.sound, rate=self.sound_rate, layout=self.layout, options=options)
         stream.bit_rate = 128_000
         return stream
@@ -122,8 +123,8 @@ class Clip:
         wave = (np.sin(2 * np.pi * 440 * times) * loudness(times)).astype(np.float32)
         delay = round(max(0.0, self.sound_delay) * self.sound_rate)
         channels = stream.codec_context.channels
-        for first in range(0, len(wave), 1024):
-            block = np.ascontiguousarray(np.tile(wave[first : first + 1024], (channels, 1)))
+        for first in range(0, len(wave), self.block):
+            block = np.ascontiguousarray(np.tile(wave[first : first + self.block], (channels, 1)))
             frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self.layout)
             frame.sample_rate, frame.pts, frame.time_base = self.sound_rate, first + delay, Fraction(1, self.sound_rate)
             yield from stream.encode(frame)

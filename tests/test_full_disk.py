@@ -12,9 +12,9 @@ import pytest
 from media_files import Clip, LoudRed
 
 from avseg_cli.base.errors import OutputError
+from avseg_cli.media.video import probe
 from avseg_cli.outputs.formats import WRITERS
 from avseg_cli.segment.inputs import SUFFIXES
-from avseg_cli.media.video import probe
 from avseg_cli.segment.render import Settings, render
 
 resource = pytest.importorskip("resource", reason="a limit on the size of files stands in for a full disk")

@@ -37,6 +37,7 @@ class Damage:
     frames: int = 0  # decoded with errors, shown as the decoder concealed them
     timestamps: int = 0  # frames left out because their time repeated
     out_of_order: int = 0  # frames whose time ran backwards, before times were sorted
+    resets: int = 0  # times that the file's clock was set back
     notes: list[str] = field(default_factory=list)
 
     def warnings(self) -> list[str]:
@@ -48,8 +49,10 @@ class Damage:
             found.append(f"{self.frames} frames were decoded with errors")
         if self.timestamps:
             found.append(f"{self.timestamps} frames with repeated timestamps were left out")
+        if self.resets:
+            found.append(f"the file's clock was set back ({self.resets} x); what follows goes on where it was")
         if self.out_of_order:
-            found.append(f"{self.out_of_order} frames had timestamps out of order; all are kept, their times sorted")
+            found.append(f"{self.out_of_order} frames had timestamps out of order, which were sorted")
         return found
 
 

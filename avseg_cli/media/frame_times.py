@@ -44,6 +44,7 @@ class FrameTimes:
             time = self._time(frame)
             if self._newest is not None and self._newest - time > self._reset:
                 yield from self._release(0)
+                self._damage.resets += 1
                 self._jump += self._newest + self._step - time
                 time = self._newest + self._step
             elif self._newest is not None and time < self._newest:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.container import OutputContainer
-from av.error import ArgumentError, FFmpegError, InvalidDataError
+from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from avseg_cli.base.errors import OutputError
 from avseg_cli.base.threads import codec_threads
-from avseg_cli.media.audio import SoundPackets, changes_form
+from avseg_cli.media.audio import GAP, SoundPackets, changes_form
 from avseg_cli.media.codecs import Codec, available
 from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video, even
 
@@ -48,7 +50,7 @@ class Movie:
         self._copied_sound = copied_sound
         self.codec = available(codecs)
         self.frames = 0
-        self.left_out, self.left_out_seconds = 0, 0.0  # packets of sound that could not be written
+        self.left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
         self._offset = round(Fraction(span[0]) / video.time_base)
         self._container: OutputContainer | None = None
         self._sound = SoundPackets(video.sound, *span) if video.sound else None
@@ -214,10 +216,24 @@ class Movie:
             yield packet
 
     def _leave_out(self, packet: Packet) -> None:
-        self.left_out += 1
-        self.left_out_seconds += float((packet.duration or 0) * packet.time_base)
+        packets, seconds = self.left_out
+        self.left_out = packets + 1, seconds + float((packet.duration or 0) * packet.time_base)
 
     def _encoded_sound(self) -> Iterator[Packet]:
+        """AAC of the decoded sound, without a break where its times meet but for rounding."""
+        context, due = self._heard.codec_context, None  # due: the sample after the last
+        for ready in self._resampled(context):
+            if ready.pts is not None:
+                first = round(ready.pts * ready.time_base * context.rate)
+                if due is not None and first - due < GAP * context.rate:
+                    first = due
+                ready.pts, ready.time_base = first, Fraction(1, context.rate)
+                due = first + ready.samples
+            yield from self._heard.encode(ready)
+        yield from self._heard.encode(None)
+
+    def _resampled(self, context: AudioCodecContext) -> Iterator[AudioFrame]:
+        """The sound in the encoder's own form; a change of the source's starts a new resampler."""
         resampler, shape = None, None
         for packet in self._sound:
             try:
@@ -226,13 +242,12 @@ class Movie:
                 continue
             for frame in frames:
                 if shape != (shape := (frame.format.name, frame.layout.name, frame.sample_rate)) or resampler is None:
-                    for ready in resampler.resample(None) if resampler else ():  # the rest of what it holds
-                        yield from self._heard.encode(ready)
-                    context = self._heard.codec_context
+                    if resampler is not None:
+                        yield from resampler.resample(None)  # the rest of what it holds
                     resampler = AudioResampler(context.format, context.layout, context.rate)
-                for ready in resampler.resample(frame):
-                    yield from self._heard.encode(ready)
-        yield from self._heard.encode(None)
+                yield from resampler.resample(frame)
+        if resampler is not None:
+            yield from resampler.resample(None)
 
     def _check(self) -> None:
         try:

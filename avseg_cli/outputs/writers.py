@@ -43,7 +43,7 @@ class Writer:
     """
 
     draws = False
-    left_out = 0  # packets of sound too damaged to be written
+    left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
     sound_action = "none"  # what became of the sound: none, copied, re-encoded to AAC
 
     def __init__(self, path: Path, job: Job) -> None:
@@ -93,7 +93,7 @@ class MovieWriter(Writer):
         return self.movie.sound_action
 
     @property
-    def left_out(self) -> int:
+    def left_out(self) -> tuple[int, float]:
         return self.movie.left_out
 
     def write(self, frame: VideoFrame) -> None:

@@ -144,9 +144,9 @@ def _run(masks: Segmentation, writers: list[Writer], settings: Settings, done: R
         results.close()
     done.pace = {**masks.pace, **done.pace}
     done.warnings = [*masks.warnings]
-    left_out = max((writer.left_out for writer in writers), default=0)
+    left_out, seconds = max((writer.left_out for writer in writers), default=(0, 0.0))
     if left_out:
-        done.warnings.append(f"sound: {left_out} damaged packets were left out of the output")
+        done.warnings.append(f"sound: {left_out} packets ({seconds:.1f} s) could not be written and were left out")
 
 
 def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered) -> Iterator[MaskResult]:
