@@ -41,7 +41,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from avseg_cli.checkpoints.checkpoint import save_checkpoint
     from avseg_cli.model.avseg import AvsegModel
-    from avseg_cli.model.config import preset
+    from avseg_cli.model.backbones import preset
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avseg_cli.model.config import preset
+from avseg_cli.model.backbones import preset
 from avseg_cli.model.transforms import MEAN, STD
 
 RED = (220, 30, 30)

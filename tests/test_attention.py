@@ -24,7 +24,7 @@ from avseg_cli.base.errors import InputError
 from avseg_cli.checkpoints.checkpoint import load_model, save_checkpoint
 from avseg_cli.media.video import probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import preset
+from avseg_cli.model.backbones import preset
 
 
 @pytest.fixture

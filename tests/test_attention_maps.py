@@ -14,8 +14,9 @@ from avseg_cli.attention.maps import FusionMaps, Maps, fusion_maps
 from avseg_cli.base.errors import CheckpointError
 from avseg_cli.bench.reference import BLOCK_NAMES
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import ModelConfig, preset
-from avseg_cli.model.fusion import st_bava
+from avseg_cli.model.backbones import preset
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import stbava
 
 CONFIG = replace(preset("tiny"), out_chans=32, fusion_depth=2, decoder_mlp_dim=32)
 FRAMES, GRID = CONFIG.clip_frames, CONFIG.grid
@@ -100,7 +101,7 @@ def test_the_blocks_outputs_rebuilt_from_the_maps_are_the_fast_path_s(model: Avs
             torch.testing.assert_close(sound, want[1], rtol=1e-5, atol=1e-5)
 
 
-def rebuilt(block: st_bava.STBAVABlock, maps: Maps, pixels: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
+def rebuilt(block: stbava.STBAVABlock, maps: Maps, pixels: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
     """A block (its MLPs and norms as they are) whose attention only mixes values by the weights of the maps."""
     temporal, spatial = block.temporal_attention, block.spatial_attention
     time, space, listening = (x.double() for x in (maps.time, maps.space, maps.listening))
@@ -132,13 +133,13 @@ def test_looking_changes_nothing_and_nobody_watches_afterwards(model: AvsegModel
         before = model.decode(*inputs)
         fusion_maps(model, *inputs)
         assert torch.equal(model.decode(*inputs), before)
-    assert all(m.watch is None for m in model.modules() if isinstance(m, st_bava.CrossModalAttention))
+    assert all(m.watch is None for m in model.modules() if isinstance(m, stbava.CrossModalAttention))
 
 
 def test_maps_do_not_depend_on_the_parts_pixels_are_taken_in(
     model: AvsegModel, maps: FusionMaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(st_bava, "CHUNK", 100)  # 256 pixels: 100, 100, 56
+    monkeypatch.setattr(stbava, "CHUNK", 100)  # 256 pixels: 100, 100, 56
     with torch.inference_mode():
         again = fusion_maps(model, *clips())
     for ours, theirs in zip(again.blocks, maps.blocks, strict=True):

@@ -16,7 +16,7 @@ from avseg_cli.bench.reference import Reference
 from avseg_cli.bench.run import BenchOptions, mask_iou, run_bench
 from avseg_cli.cli import app
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import preset
+from avseg_cli.model.backbones import preset
 
 FEW = ("--backbone", "tiny", "--repeats", "1", "--threads", "1", "--device", "cpu", "--precision", "fp32")
 CPU = torch.device("cpu")

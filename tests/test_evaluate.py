@@ -21,7 +21,7 @@ from avseg_cli.data.dataset import ClipDataset
 from avseg_cli.data.files import read_masks, read_prediction
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import preset
+from avseg_cli.model.backbones import preset
 from avseg_cli.scoring import evaluate as job
 from avseg_cli.scoring import tables as report
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import preset
+from avseg_cli.model.backbones import preset
 from avseg_cli.model.fusion import build_fusion
 from avseg_cli.model.fusion.cmran import SpatialChannelAttention
 from avseg_cli.model.fusion.han import HAN

@@ -24,7 +24,8 @@ from avseg_cli.checkpoints.import_weights import infer_config
 from avseg_cli.checkpoints.names import rename
 from avseg_cli.checkpoints.public_weights import starting_weights
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.backbones import BACKBONES, preset
+from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
 from avseg_cli.model.transforms import upsample_logits
 
@@ -178,7 +179,8 @@ def test_an_encoder_equal_to_the_public_one_is_left_out(
     importing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a small stand-in for SAM's ViT-B: the imported file names its base instead of carrying it."""
-    monkeypatch.setitem(preset.__globals__["_PRESETS"], "vit_b", replace(SMALL, backbone="vit_b"))
+    small = replace(BACKBONES["vit_b"], config=replace(SMALL, backbone="vit_b"))
+    monkeypatch.setitem(BACKBONES.declared, "vit_b", small)
     theirs = reference()
     torch.save(sam_part(theirs), tmp_path / "sam_vit_b.pth")
     entries = [manifest_entry("sam_vit_b", tmp_path / "sam_vit_b.pth"), manifest_entry("vggish", b"absent")]
@@ -207,7 +209,8 @@ def test_training_starts_from_the_public_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SAM's encoder, decoder and positions, and VGGish: all but adapters, audio linear and fusion."""
-    monkeypatch.setitem(preset.__globals__["_PRESETS"], "vit_b", replace(SMALL, backbone="vit_b"))
+    small = replace(BACKBONES["vit_b"], config=replace(SMALL, backbone="vit_b"))
+    monkeypatch.setitem(BACKBONES.declared, "vit_b", small)
     theirs = reference()
     torch.save(sam_part(theirs), vggish_cache / "sam_vit_b.pth")
     entries = [manifest_entry("sam_vit_b", vggish_cache / "sam_vit_b.pth"), vggish_entry]

@@ -17,8 +17,9 @@ from torchvggish import vggish_input
 
 from avseg_cli.checkpoints.names import rename
 from avseg_cli.model.adapters import AudioAdapters
-from avseg_cli.model.config import ModelConfig, preset
-from avseg_cli.model.fusion.st_bava import STBAVA, CrossModalAttention
+from avseg_cli.model.backbones import preset
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion.stbava import STBAVA, CrossModalAttention
 from avseg_cli.model.image_encoder import ImageEncoder
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples, second_log_mel
 from avseg_cli.model.mask_decoder import MaskDecoder

@@ -34,10 +34,13 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(module: str) -> set[str]:
-    """The modules of the package that ``module`` imports, anywhere in its text."""
+def imports(module: str, types: bool = True) -> set[str]:
+    """The modules of the package that ``module`` imports, anywhere in its text; those for ``types`` alone, if asked."""
+    tree = ast.parse(MODULES[module].read_text())
+    for_types = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    left_out = set() if types else {id(node) for branch in for_types for node in ast.walk(branch)}
     found = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+    for node in (node for node in ast.walk(tree) if id(node) not in left_out):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -77,7 +80,7 @@ def test_no_imports_in_a_circle() -> None:
     def walk(module: str, above: tuple[str, ...]) -> None:
         assert module not in above, " -> ".join((*above[above.index(module) :], module))
         if module not in done:
-            for imported in sorted(IMPORTS[module]):
+            for imported in sorted(imports(module, types=False)):
                 walk(imported, (*above, module))
             done.add(module)
 

@@ -140,7 +140,7 @@ def test_overlapping_clips_are_averaged_like_the_model_itself(tmp_path: Path) ->
 
     from avseg_cli.media.audio import SoundReader
     from avseg_cli.model.avseg import AvsegModel
-    from avseg_cli.model.config import preset
+    from avseg_cli.model.backbones import preset
     from avseg_cli.model.log_mel import log_mel_examples
     from avseg_cli.segment.sampling import GridFrame
 

@@ -14,9 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from avseg_cli.bench.parts import build_model
 from avseg_cli.model import relative_attention
-from avseg_cli.model.config import preset
-from avseg_cli.model.fusion import st_bava
-from avseg_cli.model.fusion.st_bava import STBAVA
+from avseg_cli.model.backbones import preset
+from avseg_cli.model.fusion.stbava import STBAVA
 from avseg_cli.model.image_encoder import PatchEmbed
 from avseg_cli.model.inference import PackedLinear, can_pack, keep_freed_memory, pack_linears, prepare_for_inference
 from avseg_cli.model.linear import ResidualLinear
@@ -225,7 +224,7 @@ def test_keeping_memory_twice_is_harmless() -> None:
 
 
 def test_st_bava_in_parts_is_st_bava_at_once_and_leaves_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(st_bava, "CHUNK", 24)  # 64 pixels: two parts and a rest
+    monkeypatch.setattr(stbava, "CHUNK", 24)  # 64 pixels: two parts and a rest
     fusion = STBAVA(preset("tiny")).eval().double()
     pixels = torch.randn(2, 5, 64, 128, dtype=torch.float64)
     sound, positions = torch.randn(2, 5, 128, dtype=torch.float64), torch.randn(64, 128, dtype=torch.float64)

@@ -25,11 +25,11 @@ from avseg_cli.data.clips import read_clips
 from avseg_cli.data.files import read_frames
 from avseg_cli.data.subsets import SUBSETS, find_subset
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import preset
+from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.training.loop import learning_rate
 from avseg_cli.training.losses import bce, bce_iou
 from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
-from avseg_cli.training.parameters import SAM_VIT_H_PARAMETERS, TRAINED, set_trainable, trained_parts, transfer
+from avseg_cli.training.parameters import TRAINED, set_trainable, trained_parts, transfer
 from avseg_cli.training.train import train, whole_recipe
 
 SMALL = ["--backbone", "tiny", "--image-size", "64", "--depth", "1", "--device", "cpu"]
@@ -97,7 +97,7 @@ def test_less_than_four_percent_of_sam_trains(subset) -> None:
     with torch.device("meta"):
         model = AvsegModel(preset("vit_h", fusion_depth=subset.fusion_depth))
     count = sum(p.numel() for p in set_trainable(model, "2").values())
-    assert 0.01 < count / SAM_VIT_H_PARAMETERS < 0.04
+    assert 0.01 < count / BACKBONES["vit_h"].parameters < 0.04
 
 
 def test_the_papers_recipe_is_the_default_for_sam() -> None:

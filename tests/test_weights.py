@@ -20,7 +20,7 @@ from avseg_cli.checkpoints import manifest as weights
 from avseg_cli.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from avseg_cli.checkpoints.manifest import PublicFile, read_manifest, size_text
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import preset
+from avseg_cli.model.backbones import preset
 
 CONTENT = b"weights" * 1000
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.backbones import preset
+from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
 
 DTYPES = {"torch.float32": "F32", "torch.int64": "I64"}

@@ -16,9 +16,10 @@ from avseg_cli.base.progress import console
 from avseg_cli.base.whole_files import write_json, write_whole
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.subsets import find_subset
+from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
-from avseg_cli.training.options import TrainOptions, fits
+from avseg_cli.training.options import PRETRAINING, TrainOptions, fits
 from avseg_cli.training.run_folder import StageFolder, unfinished
 from avseg_cli.training.train import train
 
@@ -121,10 +122,10 @@ def plan(base: TrainOptions, variants: list[Variant], frozen: bool = False) -> l
 
 def _pretrained(base: TrainOptions, out: Path) -> TrainOptions:
     """A backbone from nothing is pretrained once for all variants."""
-    if base.backbone != "tiny" or base.init or base.pretrained:
+    if not BACKBONES[base.backbone].from_nothing or base.init or base.pretrained:
         return base
     folder = out / "pretrained"
-    _trained(replace(base, stages=("pretrain-sound", "pretrain-image"), out=str(folder), epochs=None, batch_size=None))
+    _trained(replace(base, stages=PRETRAINING, out=str(folder), epochs=None, batch_size=None))
     return replace(base, pretrained=str(folder))
 
 

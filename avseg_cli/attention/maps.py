@@ -15,7 +15,7 @@ from torch import Tensor
 
 from avseg_cli.base.errors import CheckpointError
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.fusion.st_bava import STBAVA, STBAVABlock
+from avseg_cli.model.fusion.stbava import STBAVA, STBAVABlock
 
 Seen = dict[str, list[Tensor]]  # direction -> weights, in the pieces in which they were computed
 

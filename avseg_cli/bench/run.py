@@ -25,7 +25,8 @@ from avseg_cli.bench.training_parts import TrainingParts
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint
 from avseg_cli.checkpoints.precision import choose_precision, has_bf16
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.backbones import preset
+from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.inference import prepare_for_inference
 
 Report = dict[str, Any]

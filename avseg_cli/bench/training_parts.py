@@ -22,6 +22,7 @@ from avseg_cli.bench.measure import Work
 from avseg_cli.bench.parts import Part, build_model
 from avseg_cli.bench.reference import MASK_SIZE, Reference
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.training.parameters import set_trainable, transfer
@@ -63,7 +64,7 @@ class TrainingParts:
     def train_2(self) -> Iterator[Part]:
         """A step of stage 2, one clip: gradients go through the encoder to the adapters."""
         model = self._trainable(self.config, "2")
-        model.image_encoder.recompute = self.config.backbone != "tiny"  # as in training
+        model.image_encoder.recompute = BACKBONES[self.config.backbone].recompute  # as in training
         yield self._part("train_2", "a step of stage 2 for each clip", "2", model, None)
 
     def _trainable(self, config: ModelConfig, stage: str) -> AvsegModel:

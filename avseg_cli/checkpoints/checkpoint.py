@@ -1,7 +1,7 @@
 """Checkpoints: safetensors with the configuration inside, holding only what public weights do not.
 
 A checkpoint on a SAM backbone has adapters, audio linear, fusion, mask decoder and positions; the frozen
-image encoder and VGGish come from the public files, whose SHA-256 it names. ``tiny`` carries everything.
+image encoder and VGGish come from the public files, whose SHA-256 it names. One that stands on none carries everything.
 """
 
 from __future__ import annotations

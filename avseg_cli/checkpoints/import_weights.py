@@ -17,9 +17,10 @@ from avseg_cli.base.errors import CheckpointError, OutputError
 from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.checkpoints.manifest import checksum, hash_file, public_file, status
 from avseg_cli.checkpoints.names import rename
-from avseg_cli.checkpoints.public_weights import SAM, VGGISH, is_own, read_public
+from avseg_cli.checkpoints.public_weights import VGGISH, is_own, read_public
 from avseg_cli.checkpoints.state_files import checked, read_state, some
-from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.backbones import preset, sam_backbones
+from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
 
 # Not in the files and not readable off the tensors: as the authors set them.
@@ -120,7 +121,7 @@ def _refuse_bases(path: Path, state: dict[str, Tensor]) -> None:
 def _bases(config: ModelConfig, state: dict[str, Tensor]) -> dict[str, str]:
     """VGGish, and SAM's file when it is at hand and the checkpoint's encoder has exactly its values."""
     base = {VGGISH: checksum(VGGISH)}
-    sam = SAM.get(config.backbone)
+    sam = sam_backbones().get(config.backbone)
     if sam is None or status(public_file(sam)) == "missing":
         return base
     public = {name: tensor for name, tensor in read_public(sam).items() if not is_own(name, {sam: ""})}
@@ -176,7 +177,7 @@ def _infer_fusion(state: dict[str, Tensor]) -> dict[str, object]:
 def _backbone_name(config: ModelConfig) -> str:
     """SAM's name for an encoder of these dimensions, or "custom"."""
     fields = ("image_size", "patch_size", "embed_dim", "depth", "num_heads", "window_size", "global_blocks")
-    for name in ("vit_h", "vit_l", "vit_b"):
+    for name in sam_backbones():
         if all(getattr(config, field) == getattr(preset(name), field) for field in fields):
             return name
     return "custom"

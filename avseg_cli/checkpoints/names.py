@@ -7,6 +7,7 @@ used (SAM's prompt encoder, which the model does not call) is in the table too, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor
@@ -14,10 +15,12 @@ from torch import Tensor
 from avseg_cli.base.errors import CheckpointError
 from avseg_cli.checkpoints.state_files import some
 
+Table = tuple[tuple[str, str | None], ...]
+
 _FOURIER = "positional_encoding_gaussian_matrix"
 
 # (their name, ours); \1, \2 … are what the parentheses matched. The first line that fits counts.
-NAMES: tuple[tuple[str, str | None], ...] = (
+NAMES: Table = (
     (r"image_encoder\.prompt_generator\.shared_mlp\.(.+)", r"image_encoder.adapters.shared.\1"),
     (r"image_encoder\.prompt_generator\.lightweight_mlp_(\d+)\.0\.(.+)", r"image_encoder.adapters.own.\1.\2"),
     (r"(image_encoder\.(?:pos_embed|patch_embed|blocks|neck)(?:\..+)?)", r"\1"),
@@ -41,16 +44,16 @@ NAMES: tuple[tuple[str, str | None], ...] = (
     (r"layers\.(\d+)\.norm6\.(.+)", r"fusion.blocks.\1.norm_visual_out.\2"),
     (r"((?:features|embeddings)\.\d+\.(?:weight|bias))", r"vggish.\1"),
 )
-_PATTERNS = tuple((re.compile(theirs), ours) for theirs, ours in NAMES)
 
 
-def rename(tensors: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
-    """``tensors`` under our names, by ``NAMES``; ``CheckpointError`` lists names not in the table."""
+def rename(tensors: dict[str, Tensor], path: str | Path, table: Table = NAMES) -> dict[str, Tensor]:
+    """``tensors`` under our names, by ``table``; ``CheckpointError`` lists names not in it."""
+    patterns = tuple((re.compile(theirs), ours) for theirs, ours in table)
     renamed: dict[str, Tensor] = {}
     unexpected = []
     for name, tensor in tensors.items():
         try:
-            ours = _our_name(name)
+            ours = _our_name(name, patterns)
         except KeyError:
             unexpected.append(name)
             continue
@@ -65,8 +68,8 @@ def rename(tensors: dict[str, Tensor], path: str | Path) -> dict[str, Tensor]:
     return renamed
 
 
-def _our_name(name: str) -> str | None:
-    for pattern, ours in _PATTERNS:
+def _our_name(name: str, patterns: Iterable[tuple[re.Pattern[str], str | None]]) -> str | None:
+    for pattern, ours in patterns:
         match = pattern.fullmatch(name)
         if match:
             return match.expand(ours) if ours is not None else None

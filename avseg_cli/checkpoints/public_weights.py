@@ -1,4 +1,4 @@
-"""The frozen parts of a SAM backbone, read from the public files a user has downloaded."""
+"""The frozen parts of a backbone, read from the public files a user has downloaded."""
 
 from __future__ import annotations
 
@@ -6,28 +6,24 @@ from torch import Tensor
 
 from avseg_cli.base.errors import CheckpointError
 from avseg_cli.checkpoints.manifest import checksum, find
-from avseg_cli.checkpoints.names import rename
+from avseg_cli.checkpoints.names import NAMES, rename
 from avseg_cli.checkpoints.state_files import read_state
+from avseg_cli.model import backbones
+from avseg_cli.model.backbones import BACKBONES, part_of, public_parts
 from avseg_cli.model.config import ModelConfig
 
-VGGISH = "vggish"
-SAM = {"vit_h": "sam_vit_h", "vit_l": "sam_vit_l", "vit_b": "sam_vit_b"}  # backbone -> name in the manifest
+VGGISH = backbones.VGGISH.file
 
 
 def public_files(config: ModelConfig) -> dict[str, str]:
-    """The public files a configuration stands on: name -> SHA-256 in the manifest. Empty for ``tiny``."""
-    if config.backbone not in SAM:
-        return {}
-    return {name: checksum(name) for name in (SAM[config.backbone], VGGISH)}
+    """The public files a configuration stands on: name -> SHA-256 in the manifest."""
+    own = BACKBONES[config.backbone].public if config.backbone in BACKBONES else ()
+    return {part.file: checksum(part.file) for part in own}
 
 
 def is_own(name: str, base: dict[str, str]) -> bool:
     """Whether a parameter is a checkpoint's own, rather than part of one of the public files in ``base``."""
-    if name.startswith("vggish."):
-        return VGGISH not in base
-    if name.startswith("image_encoder.") and not name.startswith("image_encoder.adapters."):
-        return not any(sam in base for sam in SAM.values())
-    return True
+    return not any(part.holds(name) for part in map(part_of, base) if part is not None)
 
 
 def load_public_weights(config: ModelConfig, base: dict[str, str]) -> dict[str, Tensor]:
@@ -36,7 +32,7 @@ def load_public_weights(config: ModelConfig, base: dict[str, str]) -> dict[str, 
     Raises ``CheckpointError`` when a file has not been downloaded (the message has the command), is not
     what it claims to be, or differs from the one the checkpoint was made with.
     """
-    strangers = set(base) - {SAM.get(config.backbone), VGGISH}
+    strangers = set(base) - {part.file for part in public_parts(config)}
     if strangers:
         raise CheckpointError(f"the checkpoint names bases that do not fit its backbone: {sorted(strangers)}")
     state: dict[str, Tensor] = {}
@@ -54,10 +50,13 @@ def read_public(name: str) -> dict[str, Tensor]:
     SAM's file gives image encoder, mask decoder and positions, VGGish's file VGGish. Raises
     ``CheckpointError`` when it has not been downloaded or is not what it claims to be.
     """
-    path = find(name)
-    return rename(read_state(path), path)
+    path, part = find(name), part_of(name)
+    return rename(read_state(path), path, part.names if part and part.names else NAMES)
 
 
 def starting_weights(config: ModelConfig) -> dict[str, Tensor]:
-    """What training on a SAM backbone starts from: SAM's encoder, decoder and positions, and VGGish."""
-    return read_public(SAM[config.backbone]) | read_public(VGGISH)
+    """What training starts from: of a SAM backbone its encoder, decoder and positions, and VGGish."""
+    state: dict[str, Tensor] = {}
+    for part in BACKBONES[config.backbone].public:
+        state |= read_public(part.file)
+    return state

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from avseg_cli.cli.completion import BACKBONES, list_of
+from avseg_cli.cli.completion import either, list_of, one_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
+from avseg_cli.model.backbones import BACKBONES
 
 
 def register(app: typer.Typer) -> None:
@@ -41,9 +42,7 @@ def ablate(
         ),
     ] = False,
     split: Annotated[str, typer.Option(help="The split that is reported.")] = "test",
-    backbone: Annotated[
-        str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.", autocompletion=BACKBONES)
-    ] = "vit_h",
+    backbone: Annotated[str, typer.Option(help=either(BACKBONES), autocompletion=one_of(*BACKBONES))] = "vit_h",
     init: Annotated[str | None, typer.Option(help="Checkpoint every variant starts from.")] = None,
     pretrained: Annotated[Path | None, typer.Option(help="Run whose pretraining stages are used (tiny).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Of every stage. [default: the recipe's]")] = None,

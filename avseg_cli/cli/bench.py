@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avseg_cli.cli.completion import PRECISIONS, checkpoints
+from avseg_cli.cli.completion import PRECISIONS, checkpoints, either
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName
+from avseg_cli.model.backbones import BACKBONES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
-    backbone: Annotated[str, typer.Option(help="vit_b, vit_l, vit_h or tiny, with random weights.")] = "vit_b",
+    backbone: Annotated[str, typer.Option(help=f"{either(BACKBONES, '')}, with random weights.")] = "vit_b",
     checkpoint: Annotated[
         str | None,
         typer.Option(help="Use these weights instead of random ones, e.g. default.", autocompletion=checkpoints),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 Complete = Callable[[str], list[str]]
@@ -15,6 +15,12 @@ def one_of(*values: str) -> Complete:
         return [value for value in values if value.startswith(incomplete)]
 
     return complete
+
+
+def either(values: Iterable[str], end: str = ".") -> str:
+    """The words for a help text: "this, that or the other."."""
+    *most, last = values
+    return f"{', '.join(most)} or {last}{end}" if most else f"{last}{end}"
 
 
 def list_of(*values: str) -> Complete:
@@ -59,7 +65,6 @@ def _paths(incomplete: str, suffix: str) -> list[str]:
 
 DEVICES = one_of("auto", "cpu", "cuda", "cuda:0", "mps")
 PRECISIONS = one_of("auto", "fp32", "bf16")
-BACKBONES = one_of("vit_h", "vit_l", "vit_b", "tiny")
 ENCODERS = one_of(
     "libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_vaapi",
     "hevc_vaapi", "h264_videotoolbox", "hevc_videotoolbox", "h264_amf", "hevc_amf",

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from avseg_cli.cli.completion import BACKBONES, checkpoints, list_of, one_of
+from avseg_cli.cli.completion import checkpoints, list_of, one_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, PrecisionName
+from avseg_cli.model.backbones import BACKBONES
 
 EXAMPLES = 6  # best clips on the page of --report, and as many worst
 
@@ -40,7 +41,7 @@ def evaluate(
         ),
     ] = None,
     backbone: Annotated[
-        str, typer.Option(help="Of the prompted SAM: vit_h, vit_l, vit_b.", autocompletion=BACKBONES)
+        str, typer.Option(help="Of the prompted SAM: vit_h, vit_l, vit_b.", autocompletion=one_of(*BACKBONES))
     ] = "vit_h",
     negatives: Annotated[
         str,

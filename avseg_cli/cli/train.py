@@ -10,10 +10,12 @@ from typing import Annotated
 
 import typer
 
-from avseg_cli.cli.completion import BACKBONES, list_of, one_of
+from avseg_cli.cli.completion import either, list_of, one_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
+from avseg_cli.model.backbones import BACKBONES
+from avseg_cli.model.fusion import FUSIONS
 
 
 def register(app: typer.Typer) -> None:
@@ -34,9 +36,7 @@ def train(
             autocompletion=list_of("all", "pretrain", "pretrain-sound", "pretrain-image", "1a", "1b", "2"),
         ),
     ] = "all",
-    backbone: Annotated[
-        str, typer.Option(help="vit_h, vit_l, vit_b (SAM's) or tiny.", autocompletion=BACKBONES)
-    ] = "vit_h",
+    backbone: Annotated[str, typer.Option(help=either(BACKBONES), autocompletion=one_of(*BACKBONES))] = "vit_h",
     init: Annotated[
         str | None,
         typer.Option(help="Checkpoint to start from (a warm start from another subset, or an earlier stage)."),
@@ -69,14 +69,14 @@ def train(
     dropout: Annotated[float, typer.Option(help="On ST-BAVA's attention weights.")] = 0.1,
     unfreeze: Annotated[
         str | None,
-        typer.Option(help="Also train in stage 2: image, sound, image,sound or none. [default: none; tiny: both]"),
+        typer.Option(help="Also train in stage 2: image, sound, image,sound or none. [default: by backbone]"),
     ] = None,
     depth: Annotated[int | None, typer.Option(help="ST-BAVA blocks (paper: 5 for S4, 7 for MS3).")] = None,
     fusion: Annotated[
         str | None,
         typer.Option(
-            help="stbava, none, tpavi, han, cmran or jca.",
-            autocompletion=one_of("stbava", "none", "tpavi", "han", "cmran", "jca"),
+            help=either(FUSIONS),
+            autocompletion=one_of(*FUSIONS),
         ),
     ] = None,
     temporal: Annotated[bool, typer.Option("--temporal/--no-temporal", help="Attention over time.")] = True,

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avseg_cli.model.backbones import build_image_encoder, build_sound_network
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import build_fusion
-from avseg_cli.model.image_encoder import ImageEncoder
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.positional import RandomFourierPositions
 from avseg_cli.model.transforms import prepare_frames
-from avseg_cli.model.vggish import VGGish
 
 
 class AvsegModel(nn.Module):
@@ -21,8 +20,8 @@ class AvsegModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.vggish = VGGish(config.audio_dim, config.vggish_width)
-        self.image_encoder = ImageEncoder(config)
+        self.vggish = build_sound_network(config)
+        self.image_encoder = build_image_encoder(config)
         self.audio_embed = nn.Linear(config.audio_dim, config.out_chans)
         self.positions = RandomFourierPositions(config.out_chans)
         self.fusion = build_fusion(config)
@@ -46,7 +45,7 @@ class AvsegModel(nn.Module):
         A frame's embedding depends on that frame and its own sound only: compute it once, use it in
         every clip the frame is part of. ``sound`` None leaves the adapters out (training stage 1a).
         """
-        dtype = self.image_encoder.pos_embed.dtype
+        dtype = self.image_encoder.dtype
         return self.image_encoder(frames.to(dtype), None if sound is None else sound.to(dtype))
 
     def decode(self, embeddings: Tensor, sound: Tensor) -> Tensor:

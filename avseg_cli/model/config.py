@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from avseg_cli.base.errors import CheckpointError
-
-FUSIONS = ("stbava", "none", "tpavi", "han", "cmran", "jca")
+from avseg_cli.model.fusion import FUSIONS
 
 MAX_GRID = 256  # tokens a side; SAM has 64
 RANGES = {       # what a model can be made of; ViT-H lies well inside
@@ -112,34 +111,3 @@ class ModelConfig:
             return cls(**values)
         except TypeError as error:
             raise CheckpointError(f"the checkpoint's configuration is malformed: {error}") from error
-
-
-_PRESETS: dict[str, ModelConfig] = {
-    "vit_b": ModelConfig(),
-    "vit_l": ModelConfig(backbone="vit_l", embed_dim=1024, depth=24, num_heads=16, global_blocks=(5, 11, 17, 23)),
-    "vit_h": ModelConfig(backbone="vit_h", embed_dim=1280, depth=32, num_heads=16, global_blocks=(7, 15, 23, 31)),
-    # Made to be trained from nothing and to run on a laptop: 16x16 tokens of 8 pixels.
-    "tiny": ModelConfig(
-        backbone="tiny",
-        image_size=128,
-        patch_size=8,
-        stem="conv",
-        embed_dim=128,
-        depth=4,
-        num_heads=4,
-        window_size=8,
-        global_blocks=(1, 3),
-        out_chans=128,
-        decoder_mlp_dim=512,
-        adapter_dim=64,
-        vggish_width=0.25,
-        fusion_depth=3,
-    ),
-}
-
-
-def preset(backbone: str, **overrides: Any) -> ModelConfig:
-    """The configuration of ``vit_h``, ``vit_l``, ``vit_b`` or ``tiny``, with fields replaced by name."""
-    if backbone not in _PRESETS:
-        raise CheckpointError(f"no backbone named {backbone!r}; choose one of {', '.join(_PRESETS)}")
-    return replace(_PRESETS[backbone], **overrides)

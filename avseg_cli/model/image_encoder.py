@@ -182,6 +182,11 @@ class ImageEncoder(nn.Module):
         )
         self.recompute = False  # activation checkpointing, switched on by training
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision in which frames and sound are taken."""
+        return self.pos_embed.dtype
+
     def forward(self, frames: Tensor, sound: Tensor | None = None) -> Tensor:
         """(B, 3, S, S) normalised, (B, audio_dim) raw VGGish or None (adapters off) -> (B, C, g, g)."""
         x = self.patch_embed(frames) + self.pos_embed

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from avseg_cli.base.processor import processor_field
-from avseg_cli.model.fusion.st_bava import STBAVA
+from avseg_cli.model.fusion.stbava import STBAVA
 from avseg_cli.model.linear import GeluLinear
 
 # glibc's mallopt parameters (malloc.h)

@@ -21,6 +21,7 @@ from avseg_cli.data.dataset import Sample
 from avseg_cli.data.files import read_prediction
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import sam_backbones
 from avseg_cli.model.transforms import MEAN, STD, prepare_frames, upsample_logits
 
 FRAMES_AT_ONCE = 10  # through the encoder
@@ -213,12 +214,12 @@ def load_sam(backbone: str, device: torch.device) -> torch.nn.Module:
     from segment_anything import sam_model_registry
 
     from avseg_cli.checkpoints.manifest import find
-    from avseg_cli.checkpoints.public_weights import SAM
     from avseg_cli.checkpoints.state_files import read_state
 
-    if backbone not in SAM:
-        raise InputError(f"--prompts needs one of SAM's backbones ({', '.join(SAM)}), not {backbone!r}")
-    state = read_state(find(SAM[backbone]))
+    files = sam_backbones()
+    if backbone not in files:
+        raise InputError(f"--prompts needs one of SAM's backbones ({', '.join(files)}), not {backbone!r}")
+    state = read_state(find(files[backbone]))
     with torch.device("meta"):  # else its weights are drawn at random first
         sam = sam_model_registry[backbone]()
     sam.load_state_dict(state, assign=True)

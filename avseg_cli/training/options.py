@@ -8,9 +8,11 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 
-STAGES = ("pretrain-sound", "pretrain-image", "1a", "1b", "2")
+PRETRAINING = ("pretrain-sound", "pretrain-image")
+STAGES = (*PRETRAINING, "1a", "1b", "2")
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine")
 
@@ -42,29 +44,12 @@ class Recipe:
             )
 
 
-# Paper section 5.3: Adam, 1e-4, no decay, no schedule, 250 epochs apart and 15 together; batch 1 as its authors.
-_PAPER = {"1a": Recipe(250), "1b": Recipe(250), "2": Recipe(15)}
-
-_SMALL = Recipe(
-    10, batch_size=8, learning_rate=5e-4, optimizer="adamw", weight_decay=0.01, schedule="cosine", warmup=0.05,
-    clip_gradient=1.0, loss="bce+iou",
-)  # fmt: skip
-# Batches are a process's: these are for two processes (`torchrun --nproc-per-node 2`), one for each core.
-_TINY = {
-    "pretrain-sound": replace(_SMALL, epochs=6, learning_rate=1e-3, augment=True),
-    "pretrain-image": replace(_SMALL, epochs=17, learning_rate=1e-3, weight_decay=0.05, augment=True),
-    "1a": replace(_SMALL, epochs=6, batch_size=4),
-    "1b": replace(_SMALL, epochs=3, batch_size=4, augment=True),
-    "2": replace(_SMALL, epochs=3, batch_size=4, learning_rate=2e-4),
-}
-
-
 def default_recipe(backbone: str, stage: str) -> Recipe:
-    """The recipe of a stage: the paper's for SAM backbones, one for training from nothing for tiny."""
-    recipes = _TINY if backbone == "tiny" else _PAPER
+    """The recipe a backbone declares for a stage. Raises ``InputError`` for a stage it is not trained in."""
+    recipes = BACKBONES[backbone].recipes
     if stage not in recipes:
-        raise InputError(f"stage {stage!r} is for backbones without public weights; choose one of {', '.join(_PAPER)}")
-    return recipes[stage]
+        raise InputError(f"{backbone} is not trained in stage {stage!r}; choose one of {', '.join(recipes)}")
+    return Recipe(**recipes[stage])
 
 
 @dataclass(frozen=True)
@@ -117,8 +102,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", tuple(self.stages))
         unfreeze = self.unfreeze
-        if unfreeze is None:  # SAM and VGGish stay as published; encoders made here have more to learn
-            unfreeze = ("image", "sound") if self.backbone == "tiny" else ()
+        if unfreeze is None:
+            unfreeze = BACKBONES[self.backbone].unfreeze if self.backbone in BACKBONES else ()
         object.__setattr__(self, "unfreeze", tuple(unfreeze))
         for stage in self.stages:
             if stage not in STAGES:

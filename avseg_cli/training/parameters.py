@@ -20,7 +20,6 @@ TRAINED: dict[str, tuple[str, ...]] = {
 UNFROZEN = {"image": "image_encoder", "sound": "vggish"}
 # SAM's decoder carries them; the summed three-mask output never reads them.
 NEVER_READ = ("mask_decoder.iou_prediction_head", "mask_decoder.output_hypernetworks_mlps.0")
-SAM_VIT_H_PARAMETERS = 641_090_608  # what "under 4 % of SAM" is measured against
 
 
 def trained_parts(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ()) -> list[str]:

@@ -21,12 +21,12 @@ from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import read_labels
 from avseg_cli.data.subsets import Subset, find_subset
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import ModelConfig, preset
+from avseg_cli.model.backbones import BACKBONES, preset
+from avseg_cli.model.config import ModelConfig
 from avseg_cli.training.distributed import local_device, process_group
 from avseg_cli.training.loop import Setup, fit
-from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.options import PRETRAINING, TrainOptions
 from avseg_cli.training.parameters import (
-    SAM_VIT_H_PARAMETERS,
     set_dropout,
     set_trainable,
     start_sound_from_nothing,
@@ -122,14 +122,10 @@ def resume(run: str | Path) -> list[Path]:
 
 
 def whole_recipe(options: TrainOptions) -> tuple[str, ...]:
-    """All stages the options call for: pretraining only from nothing, 1b and 2 only with adapters.
-
-    The tiny backbone does without 1b: its encoder trains in stage 2, and its adapters with it.
-    """
-    tiny = options.backbone == "tiny"
-    first = ("pretrain-sound", "pretrain-image") if tiny and not options.init and not options.pretrained else ()
-    joint = ("2",) if tiny else ("1b", "2")
-    return first + ("1a", *(joint if options.adapters else ()))
+    """The backbone's stages that the options call for: pretraining only from nothing, 1b and 2 only with adapters."""
+    given = bool(options.init or options.pretrained)
+    left_out = {name for name in PRETRAINING if given} | {name for name in ("1b", "2") if not options.adapters}
+    return tuple(name for name in BACKBONES[options.backbone].stages if name not in left_out)
 
 
 def _refuse_started(run: Path, stages: Iterable[str]) -> None:
@@ -150,7 +146,7 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     model, origin = initial_model(stage, options, subset, Path(options.out))
     parameters = set_trainable(model, stage, options.unfreeze)
     set_dropout(model, options.dropout)
-    model.image_encoder.recompute = model.config.backbone != "tiny"  # memory for time, where memory is what lacks
+    model.image_encoder.recompute = BACKBONES[options.backbone].recompute
     model.to(setup.device)
     task = make_task(stage, model, options, setup, subset, train_clips, val_clips)
     heads = {f"head.{n}": p for n, p in task.module.named_parameters() if not n.startswith(_MODEL_PREFIXES)}
@@ -244,7 +240,7 @@ def _starting_point(options: TrainOptions, subset: Subset) -> tuple[dict[str, Te
             config = replace(config, fusion=info.config.fusion)
         return model.state_dict(), config
     config = preset(options.backbone)
-    if options.backbone == "tiny":
+    if BACKBONES[options.backbone].from_nothing:
         return {}, config
     return starting_weights(config), replace(config, fusion_depth=subset.fusion_depth)
 
@@ -260,7 +256,8 @@ def _announce(
     count = sum(p.numel() for p in parameters.values())
     everything = sum(p.numel() for p in model.parameters())
     recipe = setup.recipe
-    share = f", {count / SAM_VIT_H_PARAMETERS:.1%} of SAM ViT-H's" if model.config.backbone == "vit_h" else ""
+    whole = BACKBONES[model.config.backbone].parameters
+    share = f", {count / whole:.1%} of SAM's" if whole else ""
     console().print(
         f"[bold]stage {stage}[/bold]: {train} clips to train on, {val} to choose the best on; "
         f"{count / 1e6:.2f} M of {everything / 1e6:.2f} M parameters train{share}\n"

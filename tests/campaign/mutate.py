@@ -148,7 +148,7 @@ def _model():
     import torch
 
     from avseg_cli.model.avseg import AvsegModel
-    from avseg_cli.model.config import preset
+    from avseg_cli.model.backbones import preset
 
     torch.manual_seed(0)
     return AvsegModel(

@@ -63,3 +63,6 @@ class CMRAN(nn.Module):
         seen = self.relate_pixels(pooled, sound)
         heard = self.relate_sound(sound, pooled)
         return self.norm(weighted + seen[:, :, None]), heard
+
+
+FUSION = CMRAN

@@ -36,3 +36,6 @@ class HAN(nn.Module):
         crossed, _ = self.other(x, other, other, need_weights=False)
         x = self.norm1(x + own + crossed)
         return self.norm2(x + self.lin2(F.relu(self.lin1(x))))
+
+
+FUSION = HAN

@@ -48,3 +48,6 @@ class JCA(nn.Module):
         seen = self.pixels(over_time, torch.cat([heard, over_time], dim=-1))
         told = self.sound(sound, torch.cat([sound, pixels.mean(2)], dim=-1))
         return seen.view(batch, count, time, dim).transpose(1, 2), told
+
+
+FUSION = JCA

@@ -30,3 +30,6 @@ class TPAVI(nn.Module):
         memory = torch.einsum("bsc,bsd->bcd", self.key(sound), values)  # (B, c, c)
         mixed = torch.einsum("btnc,bcd->btnd", self.query(pixels), memory)
         return self.norm(pixels + self.out(mixed)), sound
+
+
+FUSION = TPAVI

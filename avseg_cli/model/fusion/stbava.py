@@ -214,3 +214,6 @@ class STBAVA(nn.Module):
         for block in self.blocks:
             pixels, sound = block(pixels, sound, positions, sound_0)
         return pixels, sound + sound_0
+
+
+FUSION = STBAVA

@@ -1,0 +1,62 @@
+"""Things of one kind, each declared in a file of its own: whoever puts a file into the folder has added one.
+
+The names are those of the files, so that help texts and completion can list them without importing any.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from avseg_cli.base.errors import AvsegError
+
+Declared = TypeVar("Declared")
+
+
+class Registry(Generic[Declared]):
+    """The files of ``folder``, the package ``package``; each says in ``variable`` what it declares.
+
+    what: the kind of thing, for messages. ``error`` is raised for names that nothing has. Files whose names begin
+    with an underscore declare nothing; an underscore inside a file's name is a hyphen in that of the thing if
+    ``hyphens``.
+    """
+
+    def __init__(
+        self, package: str, folder: Path, variable: str, what: str, error: type[AvsegError], hyphens: bool = False
+    ) -> None:
+        self._package, self._folder, self._variable = package, folder, variable
+        self._what, self._error, self._hyphens = what, error, hyphens
+        self.declared: dict[str, Declared] = {}  # those whose files have been imported
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """All names, in alphabetical order."""
+        stems = sorted(path.stem for path in self._folder.glob("*.py") if not path.stem.startswith("_"))
+        return tuple(stem.replace("_", "-") if self._hyphens else stem for stem in stems)
+
+    def summary(self, name: str) -> str:
+        """The first line of the file's own description, without its full stop; nothing is imported."""
+        text = ast.get_docstring(ast.parse(self._path(name).read_text(encoding="utf-8"))) or ""
+        return text.split("\n")[0].removesuffix(".")
+
+    def __getitem__(self, name: str) -> Declared:
+        """What the file of that name declares; raises ``error`` where there is none."""
+        if name not in self.declared:
+            if name not in self.names:
+                raise self._error(f"no {self._what} named {name!r}; choose one of {', '.join(self.names)}")
+            module = import_module(f"{self._package}.{self._path(name).stem}")
+            self.declared[name] = getattr(module, self._variable)
+        return self.declared[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name.replace('-', '_') if self._hyphens else name}.py"

@@ -1,0 +1,7 @@
+"""SAM's ViT-B."""
+
+from __future__ import annotations
+
+from avseg_cli.model.backbones._sam import sam
+
+BACKBONE = sam("vit_b")
