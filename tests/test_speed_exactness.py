@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from avseg_cli.bench.parts import build_model
 from avseg_cli.model import relative_attention
 from avseg_cli.model.backbones import preset
+from avseg_cli.model.fusion import stbava
 from avseg_cli.model.fusion.stbava import STBAVA
 from avseg_cli.model.image_encoder import PatchEmbed
 from avseg_cli.model.inference import PackedLinear, can_pack, keep_freed_memory, pack_linears, prepare_for_inference
