@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,13 +35,19 @@ class AvsegModel(nn.Module):
                 part.to(dtype)
         return self
 
+    def front_end(self, waveform: np.ndarray | Tensor) -> Tensor:
+        """Mono sound at 16 kHz -> the sound network's examples, one each 0.96 s: (K, 1, 96, 64) for VGGish."""
+        return self.vggish.front_end(waveform)
+
     def embed_sound(self, log_mel: Tensor) -> Tensor:
         """VGGish on (..., 1, 96, 64) log-mel -> (..., 128)."""
         flat = log_mel.reshape(-1, *log_mel.shape[-3:])
         return self.vggish(flat).view(*log_mel.shape[:-3], -1)
 
     def embed_frames(self, frames: Tensor, sound: Tensor | None) -> Tensor:
-        """Normalised frames (N, 3, S, S), each with its raw sound vector (N, 128) -> (N, C, g, g).
+        """Normalised frames (N, 3, S, S), each with its raw sound vector (N, 128) -> (N, E, g, g).
+
+        E is C, and more where the encoder hands finer features to the decoder: folded, behind the tokens.
 
         A frame's embedding depends on that frame and its own sound only: compute it once, use it in
         every clip the frame is part of. ``sound`` None leaves the adapters out (training stage 1a).
@@ -49,7 +56,7 @@ class AvsegModel(nn.Module):
         return self.image_encoder(frames.to(dtype), None if sound is None else sound.to(dtype))
 
     def decode(self, embeddings: Tensor, sound: Tensor) -> Tensor:
-        """Fuse a clip and predict: embeddings (B, T, C, g, g), sound (B, T, 128) -> logits (B, T, 4g, 4g).
+        """Fuse a clip and predict: embeddings (B, T, E, g, g), sound (B, T, 128) -> logits (B, T, 4g, 4g).
 
         The logits are the sum of the decoder's three masks; mask = sigmoid(logit) > 0.5 after
         ``transforms.upsample_logits``.
@@ -60,13 +67,14 @@ class AvsegModel(nn.Module):
             fused, audio = self.fusion(visual, audio, positions)
             pixels = visual + fused
         sparse = audio.flatten(0, 1)[:, None].repeat(1, 2, 1)  # the audio token, twice: (B*T, 2, C)
-        logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions)
+        fine = embeddings[:, :, self.config.out_chans :].flatten(3).transpose(2, 3).flatten(0, 1).to(pixels.dtype)
+        logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions, fine)
         return logits.float().view(*audio.shape[:2], *logits.shape[-2:])
 
     def fusion_inputs(self, embeddings: Tensor, sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What enters ST-BAVA: pixels V (B, T, N, C), sound A_0 (B, T, C), positions P_v (N, C)."""
         dtype = self.mask_decoder.iou_token.weight.dtype
-        visual = embeddings.flatten(3).transpose(2, 3).to(dtype)
+        visual = embeddings[:, :, : self.config.out_chans].flatten(3).transpose(2, 3).to(dtype)
         audio = F.normalize(self.audio_embed(sound), dim=-1).to(dtype)
         return visual, audio, self.positions(self.config.grid).to(dtype)
 

@@ -9,6 +9,9 @@ from avseg_cli.base.errors import CheckpointError
 from avseg_cli.model.fusion import FUSIONS
 
 MAX_GRID = 256  # tokens a side; SAM has 64
+MAX_KINDS = 2048
+STEMS = ("patch", "conv", "lite0", "lite2")
+LATER = ("kinds", "seen_kinds")  # fields that older checkpoints lack; their defaults describe them
 RANGES = {       # what a model can be made of; ViT-H lies well inside
     "image_size": (8, 4096), "patch_size": (1, 64), "embed_dim": (1, 4096), "depth": (1, 64), "num_heads": (1, 64),
     "window_size": (0, 256), "out_chans": (1, 2048), "decoder_mlp_dim": (1, 16384), "adapter_dim": (1, 4096),
@@ -27,7 +30,7 @@ class ModelConfig:
     backbone: str = "vit_b"
     image_size: int = 1024  # pixels, square
     patch_size: int = 16  # pixels per token side
-    stem: str = "patch"  # "patch": SAM's one convolution; "conv": a small stack of them
+    stem: str = "patch"  # "patch": SAM's one convolution; "conv": a small stack; "lite0", "lite2": EfficientNet-Lite
     embed_dim: int = 768
     depth: int = 12
     num_heads: int = 12
@@ -45,10 +48,13 @@ class ModelConfig:
     temporal: bool = True  # ablation, paper Table 6.3
     bidirectional: bool = True  # ablation, paper Table 6.3
     clip_frames: int = 5  # T, one frame a second
+    kinds: tuple[str, ...] = ()  # of sounds that the sound network names; first in its vector, in this order
+    seen_kinds: tuple[str, ...] = ()  # of things that the image encoder knows
 
     def __post_init__(self) -> None:
-        if isinstance(self.global_blocks, list):  # as JSON has it
-            object.__setattr__(self, "global_blocks", tuple(self.global_blocks))
+        for name in ("global_blocks", "kinds", "seen_kinds"):
+            if isinstance(getattr(self, name), list):  # as JSON has it
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         problem = self._ill_typed() or self._problem()
         if problem:
             raise CheckpointError(f"the model configuration is not valid: {problem}")
@@ -67,6 +73,10 @@ class ModelConfig:
         blocks = self.global_blocks
         if not isinstance(blocks, tuple) or any(type(b) is not int or not 0 <= b < self.depth for b in blocks):
             return f"global_blocks is {blocks!r}, not a list of block numbers"
+        for name in ("kinds", "seen_kinds"):
+            kinds = getattr(self, name)
+            if not isinstance(kinds, tuple) or not all(isinstance(k, str) for k in kinds) or len(kinds) > MAX_KINDS:
+                return f"{name} is not a list of at most {MAX_KINDS} names"
         return None if isinstance(self.backbone, str) else f"backbone is {self.backbone!r}"
 
     def _problem(self) -> str | None:
@@ -76,8 +86,10 @@ class ModelConfig:
             return f"image_size {self.image_size} makes {self.grid} tokens a side, more than {MAX_GRID}"
         if self.embed_dim % self.num_heads or self.out_chans % (2 * self.fusion_heads):
             return "a width is not divisible by its number of heads"
-        if self.stem not in ("patch", "conv"):
-            return f"stem is {self.stem!r}, not patch or conv"
+        if self.stem not in STEMS:
+            return f"stem is {self.stem!r}, not one of {', '.join(STEMS)}"
+        if len(self.kinds) >= self.audio_dim:
+            return f"{len(self.kinds)} kinds do not fit into a sound vector of {self.audio_dim}"
         if self.stem == "conv" and self.patch_size != 8:
             return "the conv stem makes tokens of 8 pixels; patch_size must be 8"
         if self.fusion not in FUSIONS:
@@ -101,7 +113,7 @@ class ModelConfig:
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """Strict inverse of ``to_dict``; raises ``CheckpointError`` naming missing and unknown fields."""
         known = {field.name for field in fields(cls)}
-        missing, unknown = sorted(known - set(values)), sorted(set(values) - known)
+        missing, unknown = sorted(known - set(values) - set(LATER)), sorted(set(values) - known)
         if missing or unknown:
             raise CheckpointError(
                 "the checkpoint's configuration does not fit this version of avseg: "

@@ -158,15 +158,19 @@ class MaskDecoder(nn.Module):
         self.output_hypernetworks_mlps = nn.ModuleList(HyperMLP(dim, dim, dim // 8) for _ in range(1 + self.MASKS))
         self.iou_prediction_head = HyperMLP(dim, 256, 1 + self.MASKS)
 
-    def forward(self, pixels: Tensor, sparse: Tensor, positions: Tensor) -> Tensor:
-        """pixels (B, N, C) = embedding + dense prompt, sparse (B, n, C), positions (N, C) -> logits (B, 4g, 4g)."""
+    def forward(self, pixels: Tensor, sparse: Tensor, positions: Tensor, fine: Tensor | None = None) -> Tensor:
+        """pixels (B, N, C) = embedding + dense prompt, sparse (B, n, C), positions (N, C) -> logits (B, 4g, 4g).
+
+        fine: (B, N, 2*2*C/4 + 4*4*C/8), an encoder's finer features, which are added in the upscaling; (B, N, 0) and
+        None are SAM's decoder.
+        """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(pixels), -1, -1)
         prompt = torch.cat([own, sparse], dim=1)
         out, pixels = self.transformer(prompt, pixels, positions)
         hyper = sum(self.output_hypernetworks_mlps[i](out[:, 1 + i]) for i in range(1, 1 + self.MASKS))
-        return self._masks(pixels, hyper)
+        return self._masks(pixels, hyper, fine if fine is not None and fine.shape[-1] else None)
 
-    def _masks(self, pixels: Tensor, hyper: Tensor) -> Tensor:
+    def _masks(self, pixels: Tensor, hyper: Tensor, fine: Tensor | None) -> Tensor:
         """Upscale (B, N, C) four times and multiply with hyper (B, C/8) -> (B, 4g, 4g).
 
         All of it goes pixel by pixel, so the four quarters of each pixel are put in their places at the end.
@@ -174,7 +178,19 @@ class MaskDecoder(nn.Module):
         grid = int(sqrt(pixels.shape[1]))
         up1, norm, _, up2, _ = self.output_upscaling
         x = quarter(pixels, up1)  # (B, N, 2, 2, C/4)
+        if fine is not None:
+            halves, quarters = self._unfolded(fine, x.shape[-1])
+            x = x + halves
         x = F.gelu(F.layer_norm(x, norm.weight.shape, norm.weight, norm.bias, norm.eps))
-        x = F.gelu(quarter(x, up2))  # (B, N, 2, 2, 2, 2, C/8): quarters (y, x) of quarters (y, x)
+        x = quarter(x, up2)  # (B, N, 2, 2, 2, 2, C/8): quarters (y, x) of quarters (y, x)
+        x = F.gelu(x if fine is None else x + quarters)
         masks = (x.flatten(1, -2) @ hyper[:, :, None]).view(-1, grid, grid, 2, 2, 2, 2)
         return masks.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * grid, 4 * grid)
+
+    @staticmethod
+    def _unfolded(fine: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Strides 8 and 4 as torch's pixel_unshuffle folds them -> (B, N, 2, 2, C/4), (B, N, 2, 2, 2, 2, C/8)."""
+        stride8, stride4 = fine.split((4 * width, 8 * width), -1)
+        halves = stride8.unflatten(-1, (width, 2, 2)).permute(0, 1, 3, 4, 2)
+        quarters = stride4.unflatten(-1, (width // 2, 2, 2, 2, 2))  # channel, then y and x, each in two steps
+        return halves, quarters.permute(0, 1, 3, 5, 4, 6, 2)

@@ -21,7 +21,6 @@ from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.log_mel import log_mel_examples
 from avseg_cli.model.transforms import prepare_frames
 from avseg_cli.outputs.results import MaskResult, logit
 from avseg_cli.segment.sampling import ClipSequence, Grid, GridFrame, sample
@@ -224,7 +223,7 @@ class Runner:
         size = self.model.config.image_size
         with inference(self.device):
             ready = torch.cat([prepare_frames(self._upload(f.pixels)[None], size) for f in frames])  # (N, 3, S, S)
-            log_mel = torch.cat([log_mel_examples(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
+            log_mel = torch.cat([self.model.front_end(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
             sound = self.model.embed_sound(log_mel)  # (N, 128)
             embeddings = self.model.embed_frames(ready, sound)  # (N, C, g, g)
         return [
