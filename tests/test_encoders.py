@@ -15,7 +15,8 @@ from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.media import encoders
 from avseg_cli.media.encoders import choose_encoder
 from avseg_cli.media.video import probe
-from avseg_cli.segment.render import Rendered, Settings, render
+from avseg_cli.segment.render import Rendered, render
+from avseg_cli.segment.segment_options import SegmentOptions
 
 HAS_PROGRAM = shutil.which("ffmpeg") is not None
 NO_PROGRAM = "this machine has no ffmpeg program on its PATH"
@@ -35,9 +36,7 @@ def without_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def segmented(clip: Path, out: Path, encoder: str, **settings) -> Rendered:
-    return render(
-        probe(clip), LoudRed(), {"overlay": out}, Settings(encoder=(choose_encoder(encoder),), **settings), "test"
-    )
+    return render(probe(clip), LoudRed(), {"overlay": out}, SegmentOptions(encoder=encoder, **settings), "test")
 
 
 def check_against(clip: Path, out: Path, codec: str) -> None:
@@ -108,7 +107,7 @@ def test_where_neither_has_it_one_sentence_says_why(program, monkeypatch: pytest
     program("echo \"Unknown encoder 'h264_card'\" >&2; exit 1")
     with pytest.raises(OutputError) as caught:
         choose_encoder("h264_card")
-    for part in ("--encoder h264_card: PyAV has no encoder", "Unknown encoder", "libx265"):
+    for part in ("encoder h264_card: PyAV has no encoder", "Unknown encoder", "libx265"):
         assert part in str(caught.value)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(OutputError, match="no ffmpeg program on the PATH"):
@@ -120,7 +119,7 @@ def test_names_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="libx265:crf=24"):
         choose_encoder("libx265:slow")
     for name, why in (("aac", "not for pictures"), ("nothing", "no encoder of that name"), ("libx264:preset=zzz", "")):
-        with pytest.raises(OutputError, match=f"--encoder {name.split(':')[0]}: PyAV.*{why}"):
+        with pytest.raises(OutputError, match=f"encoder {name.split(':')[0]}: PyAV.*{why}"):
             choose_encoder(name)
 
 

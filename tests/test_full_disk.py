@@ -15,7 +15,8 @@ from avseg_cli.base.errors import OutputError
 from avseg_cli.media.video import probe
 from avseg_cli.outputs.formats import WRITERS
 from avseg_cli.segment.inputs import SUFFIXES
-from avseg_cli.segment.render import Settings, render
+from avseg_cli.segment.render import render
+from avseg_cli.segment.segment_options import SegmentOptions
 
 resource = pytest.importorskip("resource", reason="a limit on the size of files stands in for a full disk")
 
@@ -42,7 +43,7 @@ def fails_cleanly(clip: Path, folder: Path, formats: tuple[str, ...], size: int)
     outputs = {name: folder / f"out{SUFFIXES[name]}" for name in formats}
     video = probe(clip)
     with room_for(size), pytest.raises(OutputError, match="disk is full") as caught:
-        render(video, LoudRed(), outputs, Settings(), "test")
+        render(video, LoudRed(), outputs, SegmentOptions(), "test")
     assert str(folder / "out.avseg") in str(caught.value), "the output is named, not the input"
     assert list(folder.iterdir()) == []
 
@@ -67,5 +68,5 @@ def test_one_writers_failure_does_not_stop_the_others_from_cleaning_up(
     monkeypatch.setattr(WRITERS["json"], "abort", refuse)
     outputs = {name: tmp_path / f"out{SUFFIXES[name]}" for name in ("json", "masks", "overlay")}
     with room_for(100), pytest.raises(OutputError, match="disk is full"):
-        render(probe(clip), LoudRed(), outputs, Settings(), "test")
+        render(probe(clip), LoudRed(), outputs, SegmentOptions(), "test")
     assert [path.name for path in tmp_path.iterdir() if "json" not in path.name] == []

@@ -19,13 +19,14 @@ from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.outputs.overlay import Highlighter, Style, Timeline, Upsampler, grow, plane_array, to_yuv, upright
 from avseg_cli.outputs.results import MaskResult
-from avseg_cli.segment.render import Rendered, Settings, render
+from avseg_cli.segment.render import Rendered, render
+from avseg_cli.segment.segment_options import SegmentOptions
 
 
 def make(path: Path, out: Path, formats: str = "overlay", **settings) -> Rendered:
     suffix = {"overlay": "mp4", "masks": "masks", "cutout": "mov", "json": "json"}
     outputs = {name: out.with_suffix("." + suffix[name]) for name in formats.split(",")}
-    return render(probe(path), LoudRed(), outputs, Settings(**settings), "test")
+    return render(probe(path), LoudRed(), outputs, SegmentOptions(**settings), "test")
 
 
 def times_of(path: Path) -> list[float]:
@@ -293,7 +294,7 @@ def test_several_formats_cost_one_pass_of_the_model(tmp_path: Path) -> None:
         name: tmp_path / f"out.{end}"
         for name, end in [("overlay", "mp4"), ("masks", "d"), ("cutout", "mov"), ("json", "json")]
     }
-    done = render(probe(path), model, outputs, Settings(), "test")
+    done = render(probe(path), model, outputs, SegmentOptions(), "test")
     assert sum(model.encoded) == 6 and done.frames == 60
     assert all(path.exists() for path in outputs.values())
     assert [p for p in tmp_path.iterdir() if p.name.startswith(".")] == []
@@ -302,7 +303,7 @@ def test_several_formats_cost_one_pass_of_the_model(tmp_path: Path) -> None:
 def test_sound_of_another_file_goes_into_the_overlay(tmp_path: Path) -> None:
     silent = Clip(seconds=3, sound=None).write(tmp_path / "clip.mp4")
     sound = Clip(seconds=3, rate=2).write(tmp_path / "sound.mp4")
-    render(probe(silent, sound), LoudRed(), {"overlay": tmp_path / "out.mp4"}, Settings(), "test")
+    render(probe(silent, sound), LoudRed(), {"overlay": tmp_path / "out.mp4"}, SegmentOptions(), "test")
     assert sound_payload(tmp_path / "out.mp4") == sound_payload(sound)
 
 
@@ -322,7 +323,7 @@ def test_nothing_is_left_of_a_run_that_fails(tmp_path: Path, formats: str) -> No
     outputs = {name: tmp_path / f"out.{'mov' if name == 'cutout' else 'mp4'}.{name}" for name in formats.split(",")}
     outputs = {name: path.with_suffix("") if name in ("overlay", "cutout") else path for name, path in outputs.items()}
     with pytest.raises(KeyboardInterrupt):
-        render(probe(path), Failing(), outputs, Settings(), "test")
+        render(probe(path), Failing(), outputs, SegmentOptions(), "test")
     assert leftovers(tmp_path) == []
 
 
@@ -371,12 +372,12 @@ def test_errors_in_a_thread_reach_the_caller(tmp_path: Path) -> None:
     path = Clip(seconds=2).write(tmp_path / "clip.mp4")
     video = replace(probe(path), path=tmp_path / "gone.mp4")
     with pytest.raises(InputError, match="no such file"):
-        render(video, LoudRed(), {"overlay": tmp_path / "out.mp4"}, Settings(), "test")
+        render(video, LoudRed(), {"overlay": tmp_path / "out.mp4"}, SegmentOptions(), "test")
     assert leftovers(tmp_path) == []
 
 
 def test_a_start_just_before_the_end(tmp_path: Path) -> None:
     path = Clip(seconds=2).write(tmp_path / "clip.mp4")
-    with pytest.raises(InputError, match="no picture from --start 1.99"):
+    with pytest.raises(InputError, match="no picture from start 1.99"):
         make(path, tmp_path / "out", start=1.99)
     assert leftovers(tmp_path) == []

@@ -12,11 +12,12 @@ from media_files import Clip, LoudRed, frames_of, sound_payload
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import probe
 from avseg_cli.outputs.writers import OverlayWriter
-from avseg_cli.segment.render import Rendered, Settings, render
+from avseg_cli.segment.render import Rendered, render
+from avseg_cli.segment.segment_options import SegmentOptions
 
 
 def overlay(path: Path, out: Path) -> Rendered:
-    return render(probe(path), LoudRed(), {"overlay": out}, Settings(), "test")
+    return render(probe(path), LoudRed(), {"overlay": out}, SegmentOptions(), "test")
 
 
 def heard(path: Path) -> tuple[float, float]:

@@ -236,7 +236,7 @@ def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message) as caught:
             probe(path)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="no --audio-track 3"):
+    with pytest.raises(InputError, match="no audio_track 3"):
         probe(tmp_path / "whole.mp4", audio_track=3)
 
 

@@ -14,7 +14,8 @@ from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import Picture, VideoReader, probe
 from avseg_cli.outputs.overlay import Highlighter
 from avseg_cli.segment.batch import Outcome
-from avseg_cli.segment.render import Rendered, Settings, render
+from avseg_cli.segment.render import Rendered, render
+from avseg_cli.segment.segment_options import SegmentOptions
 
 SLOW = 0.15  # seconds an item takes in the slow stage; there are 4 seconds of video, 8 frames
 
@@ -40,7 +41,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rendered(clip: Path, tmp_path: Path, model: LoudRed, name: str = "overlay") -> Rendered:
     suffix = {"overlay": ".mp4", "json": ".json"}[name]
-    return render(probe(clip), model, {name: tmp_path / f"out{suffix}"}, Settings(), "test")
+    return render(probe(clip), model, {name: tmp_path / f"out{suffix}"}, SegmentOptions(), "test")
 
 
 @pytest.mark.parametrize("stage", ["read", "model", "decode", "draw", "encode"])
@@ -79,8 +80,9 @@ def test_without_a_video_there_are_two_stages_and_json_names_the_slower(clip: Pa
 
 def test_pictures_for_the_model_are_those_of_the_video(clip: Path) -> None:
     """What the loading thread hands over: upright RGB, in order, with the times of the grid."""
+    from avseg_cli.segment.grid import Grid
     from avseg_cli.segment.runner import Runner
-    from avseg_cli.segment.sampling import Grid, sample
+    from avseg_cli.segment.sampling import sample
 
     video = probe(clip)
     loaded = list(Runner(LoudRed(), 4).loaded(sample(VideoReader(video), Grid())))

@@ -25,7 +25,8 @@ from avseg_cli.media.video import probe
 from avseg_cli.outputs.preview import CELL, FRAMES
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots, fitted
 from avseg_cli.outputs.sound_picture import sound_picture
-from avseg_cli.segment.render import Settings, render
+from avseg_cli.segment.render import render
+from avseg_cli.segment.segment_options import SegmentOptions
 
 
 def silent_after_two(times: np.ndarray) -> np.ndarray:
@@ -33,7 +34,7 @@ def silent_after_two(times: np.ndarray) -> np.ndarray:
 
 
 def segment(path: Path, name: str, output: Path, **settings: object):
-    return render(probe(path), LoudRed(), {name: output}, Settings(**settings), "test")
+    return render(probe(path), LoudRed(), {name: output}, SegmentOptions(**settings), "test")
 
 
 def is_pink(image: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ import avseg_cli.outputs.report as segment_page
 from avseg_cli.base.errors import OutputError
 from avseg_cli.media.video import probe
 from avseg_cli.segment.inputs import Source, check_outputs
-from avseg_cli.segment.render import Settings, render
+from avseg_cli.segment.render import render
+from avseg_cli.segment.segment_options import SegmentOptions
 
 browser = pytest.importorskip("browser", reason="websockets is not installed, so no browser can be driven")
 with_chromium = pytest.mark.skipif(browser.installed() is None, reason="Chromium is not installed")
@@ -36,7 +37,7 @@ def left_then_right(time: float) -> tuple[float, float]:
 def write_report(folder: Path, clip: Clip, name: str = "clip.mp4", **settings: object) -> Path:
     path = clip.write(folder / name)
     page = path.with_name(f"{path.stem}.avseg.html")
-    render(probe(path), LoudRed(), {"report": page}, Settings(**settings), "test")
+    render(probe(path), LoudRed(), {"report": page}, SegmentOptions(**settings), "test")
     return page
 
 

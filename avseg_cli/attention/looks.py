@@ -13,13 +13,14 @@ from torch import Tensor
 
 from avseg_cli.attention.instants import ClipLook, Instant, Row
 from avseg_cli.attention.maps import FusionMaps, Maps, fusion_maps
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, named
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Video, VideoReader
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.segment.grid import Grid
 from avseg_cli.segment.runner import Encoded, Runner, check_span, inference
-from avseg_cli.segment.sampling import ClipSequence, Grid, sample
+from avseg_cli.segment.sampling import ClipSequence, sample
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,11 @@ class Choice:
         there = (("block", self.block, config.fusion_depth), ("head", self.head, config.fusion_heads))
         for name, value, count in there:
             if value is not None and not 1 <= value <= count:
-                raise InputError(f"--{name} {value} is not there; this model has {count} {name}s: give 1 to {count}")
+                raise InputError(
+                    f"{named(name)} {value} is not there; this model has {count} {name}s: give 1 to {count}"
+                )
         if self.head is not None and self.average:
-            raise InputError("--head and --average contradict each other; give one of them")
+            raise InputError(f"{named('head')} and {named('average')} contradict each other; give one of them")
 
     def of(self, maps: FusionMaps) -> Iterator[tuple[str, Maps, int | None]]:
         """(label, maps, head or None for the mean) of each row, from what enters ST-BAVA to what leaves it."""
@@ -77,7 +80,8 @@ class Looks(Iterator[ClipLook]):
         choice.check(model.config)
         self.video, self.choice, self.width = video, choice, width
         self._runner = Runner(model, batch_size)
-        self._reader = VideoReader(video, *check_span(video, start, duration))
+        check_span(video, start)
+        self._reader = VideoReader(video, start, None if duration is None else start + duration)
         self._sound = SoundReader(video.sound, start)
         self._count = 0  # instants seen
         self._clips = self._clip_looks(model.config.clip_frames)

@@ -12,7 +12,7 @@ from avseg_cli.attention.film import AttentionMovie, Screen
 from avseg_cli.attention.instants import ClipLook
 from avseg_cli.attention.looks import Choice, Looks
 from avseg_cli.attention.sheet import draw_sheet, save_sheet
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.whole_files import commit, discard, partial_name
 from avseg_cli.base.writing import writing
@@ -62,7 +62,7 @@ def show_attention(
         clips = _noted(looks, shown)
         first = next(clips, None)
         if first is None:
-            raise InputError(f"{video.path}: has no picture from --start {start:g} on; give an earlier one")
+            raise InputError(f"{video.path}: has no picture from {named('start')} {start:g} on; give an earlier one")
         for path in outputs.values():
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)

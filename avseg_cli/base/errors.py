@@ -3,7 +3,18 @@
 The exit code tells a script what kind of thing went wrong; 1 is everything else, 130 is Ctrl-C.
 """
 
+from __future__ import annotations
+
 import os
+import re
+from collections.abc import Callable
+
+_MARK = "\ue000"  # a character of no script, around the names of options in messages
+
+
+def named(option: str) -> str:
+    """An option inside a message: the field's name to callers of the library, its flag on the command line."""
+    return f"{_MARK}{option}{_MARK}"
 
 
 def debugging() -> bool:
@@ -15,6 +26,13 @@ class AvsegError(Exception):
     """Base of all expected errors; the command line prints its message without a traceback."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return super().__str__().replace(_MARK, "")
+
+    def with_flags(self, flag: Callable[[str], str]) -> str:
+        """The message with ``flag`` of each option's name in its place."""
+        return re.sub(f"{_MARK}(\\w+){_MARK}", lambda match: flag(match[1]), super().__str__())
 
 
 class InputError(AvsegError):

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from avseg_cli.base.errors import CheckpointError, DeviceError
+from avseg_cli.base.errors import CheckpointError, DeviceError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.checkpoints.manifest import default_checkpoint, weights_dir
@@ -198,6 +198,6 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DeviceError(
-            f"no device {name!r} on this machine; use --device cpu, or auto to take what is there"
+            f"no device {name!r} on this machine; use {named('device')} cpu, or auto to take what is there"
         ) from error
     return device

@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from avseg_cli.base.errors import AvsegError, InputError, debugging
 from avseg_cli.cli.config_file import Config, long_name, name_variables, read_config
+from avseg_cli.cli.options import said
 
 CONFIG = "avseg.config"  # the key of the configuration among what Click keeps for a run
 
@@ -172,7 +173,7 @@ def _terminated_like_interrupted() -> Iterator[None]:
 def _explain(error: BaseException) -> tuple[str, int]:
     """The sentence and exit code for an error that reached the command line."""
     if isinstance(error, AvsegError):
-        return str(error), error.exit_code
+        return said(error), error.exit_code
     if isinstance(error, MemoryError):
         return "out of memory; close other programs, or use a smaller model or --batch-size", 4
     return f"{error.filename or 'the system'}: {error.strerror or error}", 5  # OSError: disk, permissions

@@ -52,7 +52,7 @@ def attention(
     ] = False,
     start: Annotated[float, start_option(WHAT)] = 0.0,
     duration: Annotated[
-        float | None, typer.Option(rich_help_panel=WHAT, help="Look at this many seconds only.")
+        float | None, typer.Option(min=1e-3, rich_help_panel=WHAT, help="Look at this many seconds only.")
     ] = None,
     audio: Annotated[Path | None, audio_option(WHAT)] = None,
     audio_track: Annotated[int | None, audio_track_option(WHAT)] = None,
@@ -94,7 +94,7 @@ def attention(
     check_outputs(source, outputs, overwrite, "use --overwrite to replace it, or -o to write elsewhere")
     with spooled(source.path) as path:
         facts = probe(path, audio, audio_track)
-        check_span(facts, start, duration)
+        check_span(facts, start)
         shown = None
         if not dry_run:
             model = load_model(checkpoint, device, precision)

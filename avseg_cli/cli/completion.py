@@ -65,7 +65,3 @@ def _paths(incomplete: str, suffix: str) -> list[str]:
 
 DEVICES = one_of("auto", "cpu", "cuda", "cuda:0", "mps")
 PRECISIONS = one_of("auto", "fp32", "bf16")
-ENCODERS = one_of(
-    "libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_vaapi",
-    "hevc_vaapi", "h264_videotoolbox", "hevc_videotoolbox", "h264_amf", "hevc_amf",
-)  # fmt: skip

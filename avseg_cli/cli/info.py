@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avseg_cli.base.text import printable
+from avseg_cli.cli.options import said
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,10 @@ def info(
     for source, planned in zip(sources, outputs, strict=True):
         try:
             with spooled(source.path) as path:
-                told = {"input": str(source.path), **describe_video(path, planned, Question(fps, audio, audio_track))}
+                told = {
+                    "input": str(source.path),
+                    **describe_video(path, planned, Question(fps, audio, audio_track, said)),
+                }
         except AvsegError as error:
             failed.append(error)
             told = {"input": str(source.path), "error": str(error), "exit_code": error.exit_code}

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
+from avseg_cli.cli.options import said
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -78,9 +80,10 @@ class Report:
         if outcome.source in self._tasks:
             self._progress.remove_task(self._tasks.pop(outcome.source))
         if self.as_json:
-            print(json.dumps(outcome.to_dict()), file=sys.stdout, flush=True)
+            error = {"error": said(outcome.error)} if outcome.error else {}
+            print(json.dumps(outcome.to_dict() | error), file=sys.stdout, flush=True)
         if outcome.error and self.count > 1:
-            print(f"avseg: {outcome.error}", file=sys.stderr)
+            print(f"avseg: {said(outcome.error)}", file=sys.stderr)
         if self.quiet or outcome.error:
             return
         for warning in outcome.rendered.warnings if outcome.rendered else ():

@@ -5,24 +5,19 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from avseg_cli.base.errors import InputError, OutputError
-from avseg_cli.cli.completion import ENCODERS, list_of
+from avseg_cli.cli.completion import list_of
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
-from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option, start_option
-
-if TYPE_CHECKING:
-    from avseg_cli.media.codecs import Codec
-    from avseg_cli.outputs.overlay import Style
+from avseg_cli.cli.options import made_of
+from avseg_cli.cli.video_options import Overwrite, Quiet, audio_option, audio_track_option
+from avseg_cli.outputs.style import LOOK, Style
+from avseg_cli.segment.segment_options import HOW, OUT, WHAT, SegmentOptions
 
 FORMATS = ("overlay", "masks", "cutout", "json", "side-by-side", "preview", "report")
-
-WHAT = "What to segment"
-HOW = "How the model looks"
-LOOK = "How the overlay looks"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +25,9 @@ def register(app: typer.Typer) -> None:
     app.command("segment")(segment)
 
 
+@made_of(given=SegmentOptions, look=Style)
 def segment(
+    *,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -100,39 +97,9 @@ def segment(
         ),
     ] = False,
     checkpoint: Annotated[str, checkpoint_option(HOW)] = "default",
-    fps: Annotated[
-        float, typer.Option(rich_help_panel=HOW, help="Masks a second; between them the overlay's mask moves smoothly.")
-    ] = 1.0,
-    consecutive: Annotated[
-        bool,
-        typer.Option(
-            "--consecutive",
-            rich_help_panel=HOW,
-            help=(
-                "With --fps above 1: clips of neighbouring frames, rather than of frames one"
-                " second apart as in training."
-            ),
-        ),
-    ] = False,
-    stride: Annotated[
-        int,
-        typer.Option(
-            rich_help_panel=HOW,
-            help=(
-                "Frames from one clip to the next. Overlapping clips are averaged: 1 is steadiest, 5 (no overlap) is "
-                "a little faster. Frames are encoded once either way."
-            ),
-        ),
-    ] = 1,
-    threshold: Annotated[
-        float, typer.Option(rich_help_panel=HOW, help="Probability from which a pixel counts as sounding.")
-    ] = 0.5,
+    given: dict[str, Any],
     device: Annotated[str, device_option(HOW)] = "auto",
     precision: Annotated[str, precision_option(HOW)] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; less needs less memory."),
-    ] = None,
     jobs: Annotated[
         int,
         typer.Option(
@@ -162,10 +129,6 @@ def segment(
         float | None,
         typer.Option(min=0, rich_help_panel=HOW, help="GPUs of each; 0.25: four share one. Default: 1 if there are."),
     ] = None,
-    start: Annotated[float, start_option(WHAT)] = 0.0,
-    duration: Annotated[
-        float | None, typer.Option(rich_help_panel=WHAT, help="Segment this many seconds only.")
-    ] = None,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", rich_help_panel=WHAT, help="Look into subfolders too.")
     ] = False,
@@ -174,23 +137,7 @@ def segment(
     color: Annotated[
         str, typer.Option(metavar="RRGGBB", rich_help_panel=LOOK, help="Colour of the highlight.")
     ] = "ff2d78",
-    opacity: Annotated[float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="Of the colour, 0 to 1.")] = 0.45,
-    dim: Annotated[
-        float, typer.Option(min=0, max=1, rich_help_panel=LOOK, help="How much to darken what does not sound, 0 to 1.")
-    ] = 0.3,
-    contour: Annotated[bool, typer.Option(rich_help_panel=LOOK, help="Draw a line around what sounds.")] = True,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME[:KEY=VALUE…]",
-            rich_help_panel=OUT,
-            autocompletion=ENCODERS,
-            help=(
-                "Encoder of the overlay and of --side-by-side: any of PyAV's FFmpeg (libx264, libx265, libsvtav1, "
-                "h264_nvenc, hevc_videotoolbox, …), or else of your own ffmpeg. Default: H.264 by libx264."
-            ),
-        ),
-    ] = None,
+    look: dict[str, Any],
     overwrite: Overwrite = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", rich_help_panel=OUT, help="Leave out inputs whose outputs all exist.")
@@ -215,39 +162,26 @@ def segment(
     # drawing multiplies small matrices beside busy encoder threads: more threads of its own only get in their way
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from avseg_cli.cli.listener import Report
-    from avseg_cli.outputs.results import logit
+    from avseg_cli.media.encoders import chosen_codecs
     from avseg_cli.segment.batch import Batch, exit_code
     from avseg_cli.segment.cluster import everywhere, run_ray
     from avseg_cli.segment.inputs import find_sources, plan_outputs
     from avseg_cli.segment.processes import run_jobs
-    from avseg_cli.segment.render import Settings
-    from avseg_cli.segment.sampling import Grid
 
     if overwrite and skip_existing:
         raise InputError("--overwrite and --skip-existing contradict each other; give one of them")
-    Grid(fps, consecutive)
-    logit(threshold)
+    options = SegmentOptions(**given, style=Style(_colour(color), **look))
+    chosen_codecs(options.encoder)
     wanted = _formats(formats, {"side-by-side": side_by_side, "preview": preview, "report": report_page})
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
     index = _index([paths["report"] for paths in outputs if "report" in paths], output, overwrite or skip_existing)
-    settings = Settings(
-        fps,
-        consecutive,
-        stride,
-        start,
-        duration,
-        threshold,
-        batch_size,
-        _style(color, opacity, dim, contour),
-        _codecs(encoder),
-    )
     if ray is not None:
         checkpoint = everywhere(checkpoint) if os.path.exists(checkpoint) else checkpoint
         audio = audio and Path(everywhere(audio))
     batch = Batch(
         partial(_load, checkpoint, device, precision),
-        settings,
+        options,
         checkpoint,
         audio,
         audio_track,
@@ -298,22 +232,12 @@ def _index(pages: list[Path], output: str | None, replace: bool) -> Path | None:
     return path
 
 
-def _style(color: str, opacity: float, dim: float, contour: bool) -> Style:
-    from avseg_cli.outputs.overlay import Style
-
-    digits = color.removeprefix("#")
+def _colour(digits: str) -> tuple[int, int, int]:
     try:
-        red, green, blue = bytes.fromhex(digits)
+        red, green, blue = bytes.fromhex(digits.removeprefix("#"))
     except ValueError as error:
-        raise InputError(f"--color {color}: not a colour; give six hexadecimal digits, as in ff2d78") from error
-    return Style((red, green, blue), opacity, dim, contour)
-
-
-def _codecs(encoder: str | None) -> tuple[Codec, ...]:
-    from avseg_cli.media.codecs import H264
-    from avseg_cli.media.encoders import choose_encoder
-
-    return (choose_encoder(encoder),) if encoder else H264
+        raise InputError(f"--color {digits}: not a colour; give six hexadecimal digits, as in ff2d78") from error
+    return red, green, blue
 
 
 def _load(checkpoint: str, device: str, precision: str):

@@ -14,7 +14,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help=
 
 def start_option(panel: str) -> Any:
     """--start."""
-    return typer.Option(rich_help_panel=panel, help="Begin at this second.")
+    return typer.Option(min=0, rich_help_panel=panel, help="Begin at this second.")
 
 
 def audio_option(panel: str) -> Any:

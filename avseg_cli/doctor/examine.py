@@ -27,7 +27,8 @@ from avseg_cli.media.encoders import QUALITY, library_codec
 from avseg_cli.media.sample import FRAME_RATE, make_video
 from avseg_cli.media.video import probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.segment.render import Settings, render
+from avseg_cli.segment.render import render
+from avseg_cli.segment.segment_options import SegmentOptions
 
 OK, NOTE, FAILED = "ok", "note", "failed"
 LITTLE_SPACE = 1 << 30  # bytes free, below which a note is due
@@ -224,7 +225,7 @@ def _self_test(checkpoint: str, loaded: list[AvsegModel]) -> Finding:
         outputs = {"overlay": "out.mp4", "masks": "masks", "cutout": "out.mov", "json": "out.json"}
         began = time.perf_counter()
         done = render(
-            video, loaded[0], {name: Path(folder) / out for name, out in outputs.items()}, Settings(), checkpoint
+            video, loaded[0], {name: Path(folder) / out for name, out in outputs.items()}, SegmentOptions(), checkpoint
         )
         seconds = time.perf_counter() - began
         _read_back(Path(folder) / "out.mp4")

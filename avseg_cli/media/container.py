@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition, Stream
 
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, named
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -139,11 +139,11 @@ def audio_stream(container: InputContainer, path: Path, track: int | None, relat
     """
     tracks = container.streams.audio
     if not tracks:
-        raise InputError(f"{path}: has no sound; give it with --audio FILE (a recording, or another video)")
+        raise InputError(f"{path}: has no sound; give it with {named('audio')} FILE (a recording, or another video)")
     if track is None:
         return container.streams.best("audio", related=related) or tracks[0]
     if not 1 <= track <= len(tracks):
-        raise InputError(f"{path}: has {len(tracks)} sound track(s), so there is no --audio-track {track}")
+        raise InputError(f"{path}: has {len(tracks)} sound track(s), so there is no {named('audio_track')} {track}")
     return tracks[track - 1]
 
 

@@ -10,11 +10,12 @@ import os
 import shutil
 import subprocess
 from fractions import Fraction
+from functools import lru_cache
 
 import av
 from av.error import FFmpegError
 
-from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.base.errors import InputError, OutputError, named
 from avseg_cli.media.codecs import H264, Codec
 
 TRIAL = (320, 240)  # pixels; hardware refuses much smaller pictures
@@ -52,7 +53,9 @@ def choose_encoder(text: str) -> Codec:
     """
     name, *pairs = text.split(":")
     if not name or not all("=" in pair for pair in pairs):
-        raise InputError(f"--encoder {text}: give a name, or a name and options, as in libx265:crf=24:preset=slow")
+        raise InputError(
+            f"{named('encoder')} {text}: give a name, or a name and options, as in libx265:crf=24:preset=slow"
+        )
     options = {**QUALITY.get(name, {}), **dict(pair.split("=", 1) for pair in pairs)}
     inside = library_codec(name, options)
     if isinstance(inside, Codec):
@@ -60,7 +63,23 @@ def choose_encoder(text: str) -> Codec:
     outside = _program_codec(name, options)
     if isinstance(outside, Codec):
         return outside
-    raise OutputError(f"--encoder {name}: {inside}, and {outside}; leave it out, or use libx264, libx265 or libsvtav1")
+    raise OutputError(
+        f"{named('encoder')} {name}: {inside}, and {outside}; leave it out, or use libx264, libx265 or libsvtav1"
+    )
+
+
+def chosen_codecs(encoder: str | None) -> tuple[Codec, ...]:
+    """The encoders to choose from: the one that ``encoder`` names, tried out once, or those of H.264.
+
+    Raises ``InputError`` and ``OutputError`` as ``choose_encoder`` does.
+    """
+    return H264 if encoder is None else (_tried(encoder, os.environ.get("PATH")),)
+
+
+@lru_cache(maxsize=8)
+def _tried(encoder: str, path: str | None) -> Codec:
+    """``choose_encoder``, once for each ``path`` on which an ffmpeg may be found."""
+    return choose_encoder(encoder)
 
 
 def library_codec(name: str, options: dict[str, str]) -> Codec | str:

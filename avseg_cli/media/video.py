@@ -17,7 +17,7 @@ from av.filter import Graph
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.container import Damage, audio_stream, clock_zero, decode, open_input, seek, video_stream
 from avseg_cli.media.frame_times import FrameTimes
@@ -124,7 +124,7 @@ def _sound(container: InputContainer, path: Path, track: int | None, related: St
     stream = audio_stream(container, path, track, related)
     context = stream.codec_context
     if context is None:
-        raise InputError(f"{path}: its sound is in a codec that cannot be decoded; give it with --audio FILE")
+        raise InputError(f"{path}: its sound is in a codec that cannot be decoded; give it with {named('audio')} FILE")
     number = list(container.streams.audio).index(stream) + 1
     return Sound(path, number, context.name, stream.rate or 0, stream.channels or 0, clock_zero(container))
 

@@ -7,7 +7,6 @@ milliseconds. All planes are upright, with even sides.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -18,20 +17,11 @@ from av.video.frame import VideoFrame
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, even, is_yuv
 from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.outputs.results import logit
+from avseg_cli.outputs.style import Style
 
 EDGE = 2.0  # slope of the mask's soft edge, in units of opacity per unit of logit
 LUMA = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # weights of red and blue by matrix; the others are BT.601's
 BT601_LUMA = (0.299, 0.114)
-
-
-@dataclass(frozen=True)
-class Style:
-    """How the overlay looks: a wash of colour over what sounds, a contour around it, the rest dimmed."""
-
-    color: tuple[int, int, int] = (255, 45, 120)  # RGB
-    opacity: float = 0.45  # of the colour over the mask, 0 to 1
-    dim: float = 0.3  # how much darker the rest becomes while something sounds, 0 to 1
-    contour: bool = True
 
 
 class Timeline:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, named
 from avseg_cli.model.transforms import upsample_logits
 
 
@@ -58,5 +58,7 @@ class MaskResult:
 def logit(probability: float) -> float:
     """The logit of a probability; raises ``InputError`` unless it lies between 0 and 1."""
     if not 0 < probability < 1:
-        raise InputError(f"--threshold {probability:g} is out of range; give a value between 0 and 1, not 0 or 1")
+        raise InputError(
+            f"{named('threshold')} {probability:g} is out of range; give a value between 0 and 1, not 0 or 1"
+        )
     return float(np.log(probability / (1 - probability)))

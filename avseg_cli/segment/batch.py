@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from avseg_cli.base.errors import AvsegError, DeviceError, OutputError, debugging
+from avseg_cli.base.errors import AvsegError, DeviceError, OutputError, debugging, named
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.segment.addresses import delivered, fetched, is_url
 from avseg_cli.segment.inputs import Source, check_outputs, is_there
-from avseg_cli.segment.render import Progress, Rendered, Settings, render
+from avseg_cli.segment.render import Progress, Rendered, render
 from avseg_cli.segment.runner import check_span
+from avseg_cli.segment.segment_options import SegmentOptions
 
 Work = tuple[Source, dict[str, Path]]  # a video, and where its outputs go: format -> path
 
@@ -79,7 +80,7 @@ class Batch:
     """
 
     load: Callable[[], AvsegModel]
-    settings: Settings = field(default_factory=Settings)
+    options: SegmentOptions = field(default_factory=SegmentOptions)
     checkpoint: str = "default"
     audio: Path | None = None
     audio_track: int | None = None
@@ -118,18 +119,15 @@ class Batch:
         opened = fetched if is_url(source.path) else spooled
         with opened(source.path) as path, _named(path, source.path):
             video = outcome.video = probe(path, self.audio, self.audio_track)
-            check_span(video, *self._start_duration())
+            check_span(video, self.options.start)
             if self.dry_run:
                 outcome.status = "planned"
                 return
             progress = listener.started(source.path, video)
             with delivered(outcome.outputs) as places:
-                outcome.rendered = render(video, loaded(), places, self.settings, self.checkpoint, progress)
+                outcome.rendered = render(video, loaded(), places, self.options, self.checkpoint, progress)
                 outcome.rendered.outputs = outcome.outputs
         outcome.status = "done"
-
-    def _start_duration(self) -> tuple[float, float | None]:
-        return self.settings.start, self.settings.duration
 
 
 @contextmanager
@@ -140,7 +138,7 @@ def _named(copy: Path, source: Path) -> Iterator[None]:
     except AvsegError as error:
         if copy == source:
             raise
-        raise type(error)(str(error).replace(str(copy), str(source))) from error
+        raise type(error)(error.args[0].replace(str(copy), str(source))) from error
 
 
 def _explained(error: Exception, path: Path) -> AvsegError:
@@ -150,7 +148,9 @@ def _explained(error: Exception, path: Path) -> AvsegError:
     if debugging():
         raise error
     if isinstance(error, MemoryError):
-        return DeviceError(f"{path}: out of memory; close other programs, or use a smaller model or --batch-size")
+        return DeviceError(
+            f"{path}: out of memory; close other programs, or use a smaller model or {named('batch_size')}"
+        )
     if isinstance(error, OSError):
         return OutputError(f"{error.filename or path}: {error.strerror or error}")
     said = " ".join(str(error).split())[:200]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import AvsegError, InputError
 from avseg_cli.media.inspect import colours, interlaced, timing, tracks
 from avseg_cli.media.video import Video, even, probe
-from avseg_cli.segment.sampling import LEFTOVER, Grid
+from avseg_cli.segment.grid import Grid
+from avseg_cli.segment.sampling import LEFTOVER
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Question:
     fps: float = 1.0
     audio: Path | None = None
     audio_track: int | None = None
+    say: Callable[[AvsegError], str] = str  # how a problem is told
 
 
 def describe_video(path: Path, outputs: dict[str, Path], question: Question) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def describe_video(path: Path, outputs: dict[str, Path], question: Question) -> 
     try:
         video = probe(path, question.audio, question.audio_track)
     except InputError as error:
-        problem, video = str(error), probe(path, pictures_only=True)
+        problem, video = question.say(error), probe(path, pictures_only=True)
     times, all_tracks = timing(path), tracks(path)
     facts = {
         "container": video.container, "bytes": path.stat().st_size, "duration": video.duration,

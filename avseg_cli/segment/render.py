@@ -7,50 +7,25 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
 
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.writing import writing
-from avseg_cli.media.codecs import H264, Codec
+from avseg_cli.media.encoders import chosen_codecs
 from avseg_cli.media.video import Picture, Video, VideoReader
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.outputs.formats import open_writer
-from avseg_cli.outputs.overlay import Style, Timeline
+from avseg_cli.outputs.overlay import Timeline
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.segment.runner import Segmentation, segment_video
+from avseg_cli.segment.segment_options import SegmentOptions
 
 MASKS_AHEAD = 4  # each is small
 PICTURES_AHEAD = 3  # 3 MB each at 1080p, 12 MB at 4K
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to segment: the options of ``segment_video`` and the look of the overlay."""
-
-    fps: float = 1.0
-    consecutive: bool = False
-    stride: int = 1
-    start: float = 0.0
-    duration: float | None = None
-    threshold: float = 0.5
-    batch_size: int | None = None
-    style: Style = field(default_factory=Style)
-    encoder: tuple[Codec, ...] = H264
-
-    @property
-    def span(self) -> tuple[float, float | None]:
-        """(start, end) in seconds."""
-        return self.start, None if self.duration is None else self.start + self.duration
-
-    def model_options(self) -> dict[str, Any]:
-        """The keyword arguments of ``segment_video``."""
-        names = ("fps", "consecutive", "stride", "start", "duration", "threshold", "batch_size")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
@@ -73,7 +48,7 @@ def render(
     video: Video,
     model: AvsegModel,
     outputs: dict[str, Path],
-    settings: Settings,
+    options: SegmentOptions,
     checkpoint: str,
     progress: Progress = lambda seconds: None,
 ) -> Rendered:
@@ -83,16 +58,18 @@ def render(
     output is left.
     """
     began = time.perf_counter()
-    masks = segment_video(video, model, **settings.model_options())
+    masks = segment_video(video, model, options)
     done = Rendered(dict(outputs))
     writers: list[Writer] = []
     try:
-        job = _job(video, model, settings, checkpoint)
+        job = _job(video, model, options, checkpoint)
         for name, path in outputs.items():
             writers.append(open_writer(name, path, job))
-        _run(masks, writers, settings, done, progress)
+        _run(masks, writers, options, done, progress)
         if not done.masks:
-            raise InputError(f"{video.path}: has no picture from --start {settings.start:g} on; give an earlier one")
+            raise InputError(
+                f"{video.path}: has no picture from {named('start')} {options.start:g} on; give an earlier one"
+            )
         done.seconds = time.perf_counter() - began
         summary = {"masks_count": done.masks, "warnings": done.warnings}
         for writer in writers:
@@ -110,29 +87,31 @@ def render(
     return done
 
 
-def _job(video: Video, model: AvsegModel, settings: Settings, checkpoint: str) -> Job:
+def _job(video: Video, model: AvsegModel, options: SegmentOptions, checkpoint: str) -> Job:
     config = model.config
     about = {
         "model": {"checkpoint": checkpoint, "config": config.to_dict()},
-        "settings": settings.model_options(),
+        "settings": options.to_dict(),
     }
     return Job(
         video,
-        settings.span,
+        options.span,
         config.low_res,
         config.image_size,
-        settings.threshold,
-        settings.style,
+        options.threshold,
+        options.style,
         about,
-        settings.encoder,
+        chosen_codecs(options.encoder),
     )
 
 
-def _run(masks: Segmentation, writers: list[Writer], settings: Settings, done: Rendered, progress: Progress) -> None:
+def _run(
+    masks: Segmentation, writers: list[Writer], options: SegmentOptions, done: Rendered, progress: Progress
+) -> None:
     """Two readers in step: one feeds the model a few seconds ahead, the other the writers."""
     results = Prefetch(masks, MASKS_AHEAD)
     drawing = [writer for writer in writers if writer.draws]
-    pictures = VideoReader(masks.video, *settings.span)
+    pictures = VideoReader(masks.video, *options.span)
     try:
         taken = _taken(results, writers, done)
         if drawing:

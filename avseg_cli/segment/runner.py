@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from avseg_cli.base.errors import DeviceError, InputError
+from avseg_cli.base.errors import DeviceError, InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.transforms import prepare_frames
-from avseg_cli.outputs.results import MaskResult, logit
-from avseg_cli.segment.sampling import ClipSequence, Grid, GridFrame, sample
+from avseg_cli.outputs.results import MaskResult
+from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
+from avseg_cli.segment.segment_options import SegmentOptions
 
-DEFAULT_STRIDE = 1  # clips overlap as much as they can: only the cheap part of the model runs once per clip
 LOADED_AHEAD = 8  # frames at most, 6 MB each at 1080p
 LARGE_INPUT = 512  # pixels; models with larger inputs gain nothing from batches on a CPU
 
@@ -39,15 +39,14 @@ class Segmentation(Iterator[MaskResult]):
     """
 
     def __init__(
-        self, video: Video, model: AvsegModel, grid: Grid, stride: int, span: tuple[float, float | None],
-        threshold: float, batch_size: int,
+        self, video: Video, model: AvsegModel, options: SegmentOptions, batch_size: int
     ) -> None:  # fmt: skip
         self.video = video
-        self._reader = VideoReader(video, *span)
-        self._sound = SoundReader(video.sound, span[0])
+        self._reader = VideoReader(video, *options.span)
+        self._sound = SoundReader(video.sound, options.start)
         self._runner = Runner(model, batch_size)
-        self._frames = self._runner.loaded(sample(self._reader, grid))
-        self._results = _results(self._frames, self._sound, self._runner, grid, stride, threshold, video.size)
+        self._frames = self._runner.loaded(sample(self._reader, options.grid))
+        self._results = _results(self._frames, self._sound, self._runner, options, video.size)
         self._busy = 0.0
 
     @property
@@ -77,45 +76,35 @@ class Segmentation(Iterator[MaskResult]):
 def segment_video(
     path: str | Path | Video,
     model: AvsegModel,
+    options: SegmentOptions | None = None,
     *,
-    fps: float = 1.0,
-    consecutive: bool = False,
-    stride: int = DEFAULT_STRIDE,
-    start: float = 0.0,
-    duration: float | None = None,
     audio: str | Path | None = None,
     audio_track: int | None = None,
-    threshold: float = 0.5,
-    batch_size: int | None = None,
+    **changes: Any,
 ) -> Segmentation:
     """Find what sounds in a video: an iterator over its masks, holding a few seconds at a time.
 
-    path: a video file (or what ``probe`` said of one). fps: masks a second; consecutive: clips of neighbouring
-    grid frames rather than of frames one second apart. stride: frames between the starts of clips; logits are
-    averaged where clips overlap. start, duration: the part to segment, in seconds. audio: a file whose sound is
-    used; audio_track: which of its tracks, from 1. threshold: probability above which a pixel sounds.
-    batch_size: frames encoded together. Raises ``InputError`` for unusable inputs at once, ``DeviceError`` when
-    memory runs out.
+    path: a video file (or what ``probe`` said of one). options: how to look; ``changes`` are fields of them, as in
+    ``segment_video("clip.mp4", model, fps=4)``. audio: a file whose sound is used; audio_track: which of its tracks,
+    from 1. Raises ``InputError`` for unusable inputs at once, ``DeviceError`` when memory runs out.
     """
-    grid = Grid(fps, consecutive)
-    logit(threshold)
+    options = replace(options or SegmentOptions(), **changes)
     length = model.config.clip_frames
-    if not 1 <= stride <= length:
-        raise InputError(f"--stride {stride} is out of range; clips have {length} frames: give 1 to {length}")
+    if options.stride > length:
+        raise InputError(
+            f"{named('stride')} {options.stride} is out of range; clips have {length} frames: give 1 to {length}"
+        )
     video = path if isinstance(path, Video) else probe(path, audio, audio_track)
-    span = check_span(video, start, duration)
-    if batch_size is None:
-        batch_size = _batch_size(model)
-    return Segmentation(video, model, grid, stride, span, threshold, batch_size)
+    check_span(video, options.start)
+    return Segmentation(video, model, options, options.batch_size or _batch_size(model))
 
 
-def check_span(video: Video, start: float, duration: float | None) -> tuple[float, float | None]:
-    """(start, end) in seconds; raises ``InputError`` when nothing of the video lies between."""
-    if start < 0 or (duration is not None and duration <= 0):
-        raise InputError("--start must not be negative, and --duration must be more than 0 seconds")
+def check_span(video: Video, start: float) -> None:
+    """Raise ``InputError`` when nothing of the video is left after ``start`` seconds."""
     if video.duration is not None and start >= video.duration:
-        raise InputError(f"{video.path}: lasts {video.duration:.2f} s, so nothing is left after --start {start:g}")
-    return start, None if duration is None else start + duration
+        raise InputError(
+            f"{video.path}: lasts {video.duration:.2f} s, so nothing is left after {named('start')} {start:g}"
+        )
 
 
 def _batch_size(model: AvsegModel) -> int:
@@ -257,18 +246,17 @@ def inference(device: torch.device) -> Iterator[None]:
 
 
 def _out_of_memory(device: torch.device) -> OutOfMemory:
-    other = "--device cpu" if device.type != "cpu" else "closing other programs"
-    cures = f"--batch-size 1, --precision bf16, a smaller checkpoint, or {other}"
+    other = f"{named('device')} cpu" if device.type != "cpu" else "closing other programs"
+    cures = f"{named('batch_size')} 1, {named('precision')} bf16, a smaller checkpoint, or {other}"
     return OutOfMemory(f"out of memory on {device}; try {cures}")
 
 
 def _results(
-    frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, grid: Grid, stride: int, threshold: float,
-    video_size: tuple[int, int],
+    frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, options: SegmentOptions, video_size: tuple[int, int]
 ) -> Iterator[MaskResult]:  # fmt: skip
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
-    config = runner.model.config
-    sequences = [ClipSequence[Encoded](config.clip_frames, stride) for _ in range(grid.phases)]
+    config, grid = runner.model.config, options.grid
+    sequences = [ClipSequence[Encoded](config.clip_frames, options.stride) for _ in range(grid.phases)]
     waiting: deque[tuple[int, float, float]] = deque()  # (index, time, end), mean logits not yet known
     means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
 
@@ -276,7 +264,7 @@ def _results(
         while waiting and means[waiting[0][0] % grid.phases]:
             index, time, end = waiting.popleft()
             logits = means[index % grid.phases].popleft()
-            yield MaskResult(index, time, end, logits, video_size, config.image_size, threshold)
+            yield MaskResult(index, time, end, logits, video_size, config.image_size, options.threshold)
 
     try:
         while batch := list(islice(frames, runner.batch_size)):

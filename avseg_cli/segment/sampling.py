@@ -9,49 +9,13 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from avseg_cli.base.errors import InputError
 from avseg_cli.media.video import Picture
+from avseg_cli.segment.grid import Grid
 
-BEFORE_THE_END = 1 / 16  # seconds from a grid frame to the end of its second: AVSBench takes frame l + 15/16
 LEFTOVER = 0.25  # of a grid step: a shorter rest at the end of a video gets no frame of its own
-MAX_FPS = 120.0
 LONGEST = 60.0  # seconds for which one picture gets masks; the rest of a gap in the timestamps gets none
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The instants at which masks are predicted.
-
-    fps: masks a second. By default a clip holds frames one second apart, as in training, so that ``fps`` such
-    sequences interleave (``fps`` must be whole); ``consecutive`` clips hold neighbouring grid frames instead
-    (paper, Fig. 7.2). Raises ``InputError`` for values that make no grid.
-    """
-
-    fps: float = 1.0
-    consecutive: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fps <= MAX_FPS:
-            raise InputError(f"--fps {self.fps:g} is out of range; give more than 0 and at most {MAX_FPS:g}")
-        if not self.consecutive and self.fps != int(self.fps):
-            raise InputError(f"--fps {self.fps:g} is not whole; round it, or add --consecutive")
-
-    @property
-    def step(self) -> float:
-        """Seconds between masks."""
-        return 1.0 / self.fps
-
-    @property
-    def phases(self) -> int:
-        """How many interleaved sequences of frames there are."""
-        return 1 if self.consecutive else int(self.fps)
-
-    @property
-    def lead(self) -> float:
-        """Seconds from a grid frame to the end of the second of sound it is seen with."""
-        return min(BEFORE_THE_END, self.step / 2)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""What a job can be told, said once: an options dataclass whose fields carry their help, unit and bounds.
+
+The library checks the bounds when the options are made; the command line is made from the same fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+from avseg_cli.base.errors import InputError, named
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is known of one field. Bounds: ``least`` and ``most`` are allowed, ``above`` and ``below`` not."""
+
+    help: str = ""
+    unit: str = ""
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    offers: tuple[str, ...] = ()  # words that a shell completes
+    only: bool = False  # whether other words than those are refused
+    flags: tuple[str, ...] = ()  # on the command line, where they are not the field's name with hyphens
+    metavar: str | None = None
+    panel: str | None = None  # of the command's help
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, and the cure: the end of a sentence that begins with the field; else None."""
+        if self.only and value not in self.offers:
+            return f"is {value!r}; give one of {', '.join(self.offers)}"
+        if type(value) not in (int, float):
+            return None
+        outside = (
+            not math.isfinite(value)
+            or (self.least is not None and value < self.least)
+            or (self.most is not None and value > self.most)
+            or (self.above is not None and value <= self.above)
+            or (self.below is not None and value >= self.below)
+        )
+        return f"{value:g} is out of range; give {self.range_text()}" if outside else None
+
+    def range_text(self) -> str:
+        """The values allowed, in words: "1 or more", "more than 0 and at most 120 masks a second"."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.above is not None and self.below is not None:
+            return f"a value between {self.above:g} and {self.below:g}, not {self.above:g} or {self.below:g}"
+        if self.least is not None and self.most is not None:
+            return f"{self.least:g} to {self.most:g}{unit}"
+        if self.least is not None and self.below is None:
+            return f"{self.least:g} or more{unit and ' (' + self.unit + ')'}"
+        parts = (
+            ("at least", self.least), ("more than", self.above), ("at most", self.most), ("less than", self.below)
+        )  # fmt: skip
+        said = [f"{words} {value:g}" for words, value in parts if value is not None]
+        return (" and ".join(said) or "a finite number") + unit
+
+
+def option(default: Any = MISSING, help: str = "", **facts: Any) -> Any:
+    """A field of an options dataclass; ``facts`` are those of ``Option``."""
+    return field(default=default, metadata={"option": Option(help, **facts)})
+
+
+def options_of(kind: type) -> dict[str, Option]:
+    """What is known of each field of the dataclass ``kind`` that was declared with ``option``, in their order."""
+    return {f.name: f.metadata["option"] for f in fields(kind) if "option" in f.metadata}
+
+
+def check(options: Any, but: Iterable[str] = ()) -> None:
+    """Raise ``InputError`` for the first field of ``options`` that is out of its bounds; None is left to the job."""
+    for name, facts in options_of(type(options)).items():
+        value = getattr(options, name)
+        if name not in but and value is not None and (problem := facts.problem(value)):
+            raise InputError(f"{named(name)} {problem}")

@@ -1,0 +1,24 @@
+"""How the overlay looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avseg_cli.base.option_fields import check, option
+
+LOOK = "How the overlay looks"  # the panel of these options
+
+
+@dataclass(frozen=True)
+class Style:
+    """A wash of colour over what sounds, a contour around it, the rest dimmed. Raises ``InputError``."""
+
+    color: tuple[int, int, int] = (255, 45, 120)  # RGB
+    opacity: float = option(0.45, "Of the colour, 0 to 1.", least=0, most=1, panel=LOOK)
+    dim: float = option(
+        0.3, "How much to darken what does not sound, 0 to 1.", least=0, most=1, panel=LOOK
+    )  # while something sounds
+    contour: bool = option(True, "Draw a line around what sounds.", panel=LOOK)
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -1,0 +1,44 @@
+"""The instants of a video at which the model looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avseg_cli.base.errors import InputError, named
+
+BEFORE_THE_END = 1 / 16  # seconds from a grid frame to the end of its second: AVSBench takes frame l + 15/16
+MAX_FPS = 120.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The instants at which masks are predicted.
+
+    fps: masks a second. By default a clip holds frames one second apart, as in training, so that ``fps`` such
+    sequences interleave (``fps`` must be whole); ``consecutive`` clips hold neighbouring grid frames instead
+    (paper, Fig. 7.2). Raises ``InputError`` for values that make no grid.
+    """
+
+    fps: float = 1.0
+    consecutive: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fps <= MAX_FPS:
+            raise InputError(f"{named('fps')} {self.fps:g} is out of range; give more than 0 and at most {MAX_FPS:g}")
+        if not self.consecutive and self.fps != int(self.fps):
+            raise InputError(f"{named('fps')} {self.fps:g} is not whole; round it, or add {named('consecutive')}")
+
+    @property
+    def step(self) -> float:
+        """Seconds between masks."""
+        return 1.0 / self.fps
+
+    @property
+    def phases(self) -> int:
+        """How many interleaved sequences of frames there are."""
+        return 1 if self.consecutive else int(self.fps)
+
+    @property
+    def lead(self) -> float:
+        """Seconds from a grid frame to the end of the second of sound it is seen with."""
+        return min(BEFORE_THE_END, self.step / 2)

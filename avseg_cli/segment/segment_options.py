@@ -1,0 +1,73 @@
+"""What `avseg segment` and `segment_video` can be told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from avseg_cli.base.option_fields import check, option
+from avseg_cli.outputs.style import Style
+from avseg_cli.segment.grid import MAX_FPS, Grid
+
+WHAT = "What to segment"  # the panels of the command's help
+HOW = "How the model looks"
+OUT = "What is written"
+
+STRIDE = 1  # clips overlap as much as they can: only the cheap part of the model runs once per clip
+ENCODERS = (
+    "libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_vaapi",
+    "hevc_vaapi", "h264_videotoolbox", "hevc_videotoolbox", "h264_amf", "hevc_amf",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """How to segment a video, and how what is found looks in a video. Times are in seconds.
+
+    Raises ``InputError`` naming the field that is out of its bounds.
+    """
+
+    fps: float = option(
+        1.0, "Masks a second; between them the overlay's mask moves smoothly.", above=0, most=MAX_FPS, panel=HOW
+    )
+    consecutive: bool = option(
+        False,
+        "With --fps above 1: clips of neighbouring frames, rather than of frames one second apart as in "
+        "training.",
+        flags=("--consecutive",), panel=HOW,
+    )  # fmt: skip
+    stride: int = option(
+        STRIDE,
+        "Frames from one clip to the next. Overlapping clips are averaged: 1 is steadiest, 5 (no overlap) is "
+        "a little faster. Frames are encoded once either way.",
+        least=1, panel=HOW,
+    )  # fmt: skip
+    threshold: float = option(0.5, "Probability from which a pixel counts as sounding.", above=0, below=1, panel=HOW)
+    batch_size: int | None = option(None, "Frames encoded together; less needs less memory.", least=1, panel=HOW)
+    start: float = option(0.0, "Begin at this second.", least=0, unit="seconds", panel=WHAT)
+    duration: float | None = option(None, "Segment this many seconds only.", above=0, unit="seconds", panel=WHAT)
+    style: Style = field(default_factory=Style)
+    encoder: str | None = option(
+        None,
+        "Encoder of the overlay and of --side-by-side: any of PyAV's FFmpeg (libx264, libx265, libsvtav1, "
+        "h264_nvenc, hevc_videotoolbox, …), or else of your own ffmpeg. Default: H.264 by libx264.",
+        metavar="NAME[:KEY=VALUE…]", offers=ENCODERS, panel=OUT,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check(self)
+        _ = self.grid
+
+    @property
+    def grid(self) -> Grid:
+        """The instants at which the model looks."""
+        return Grid(self.fps, self.consecutive)
+
+    @property
+    def span(self) -> tuple[float, float | None]:
+        """(start, end) in seconds."""
+        return self.start, None if self.duration is None else self.start + self.duration
+
+    def to_dict(self) -> dict[str, Any]:
+        """What decides the masks, for the record; not how they look."""
+        return {name: value for name, value in asdict(self).items() if name not in ("style", "encoder")}

@@ -1,0 +1,77 @@
+"""Options said once: bounds, what is wrong with a value, and the command line made from the fields."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from avseg_cli.base.errors import InputError, named
+from avseg_cli.base.option_fields import check, option, options_of
+from avseg_cli.cli.options import made_of, said
+from avseg_cli.outputs.style import Style
+from avseg_cli.segment.segment_options import SegmentOptions
+
+
+@dataclass(frozen=True)
+class Job:
+    learning_rate: float = option(1e-4, "How far a step goes.", above=0)
+    clips_at_once: int | None = option(None, "Together.", least=1, most=8, unit="clips")
+    kind: str = option("plain", offers=("plain", "fancy"), only=True)
+    aloud: bool = option(False, flags=("--aloud",))
+    inside: int = 3  # not for the user
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate 0 is out of range; give more than 0"),
+        ({"learning_rate": math.nan}, "learning_rate nan"),
+        ({"learning_rate": math.inf}, "learning_rate inf"),
+        ({"clips_at_once": 9}, "clips_at_once 9 is out of range; give 1 to 8 clips"),
+        ({"kind": "odd"}, "kind is 'odd'; give one of plain, fancy"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named_by_its_field(values: dict, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        Job(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"fps": 0}, {"fps": 2.5}, {"stride": 0}, {"threshold": 1}, {"batch_size": 0}, {"start": -1}, {"duration": 0}],
+    ids=str,
+)
+def test_segment_options_are_checked_when_they_are_made(values: dict) -> None:
+    with pytest.raises(InputError, match=rf"^{next(iter(values))} .*is (out of range|not whole)"):
+        SegmentOptions(**values)
+    with pytest.raises(InputError, match="^opacity 2 is out of range"):
+        Style(opacity=2)
+
+
+def test_messages_name_fields_to_callers_and_flags_on_the_command_line() -> None:
+    error = InputError(f"{named('batch_size')} 0 and {named('learning_rate')} 0 make nothing")
+    assert str(error) == "batch_size 0 and learning_rate 0 make nothing"
+    assert said(error) == "--batch-size 0 and --lr 0 make nothing"
+
+
+def test_a_command_is_made_of_the_fields() -> None:
+    got: list = []
+    app = typer.Typer()
+
+    @app.command()
+    @made_of(given=Job)
+    def work(*, name: str, given: dict) -> None:
+        got.append((name, Job(**given)))
+
+    ran = CliRunner().invoke(app, ["it", "--learning-rate", "2", "--clips-at-once", "8", "--aloud"])
+    assert ran.exit_code == 0 and got == [("it", Job(2.0, 8, aloud=True))]
+    shown = CliRunner().invoke(app, ["--help"]).output
+    assert all(f"--{name.replace('_', '-')}" in shown for name in options_of(Job)) and "--inside" not in shown
+    assert CliRunner().invoke(app, ["it", "--clips-at-once", "9"]).exit_code == 2
