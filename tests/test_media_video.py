@@ -13,6 +13,7 @@ import pytest
 from media_files import Clip, LoudRed, frames_of, iou, is_red
 
 from avseg_cli.base.errors import InputError
+from avseg_cli.media.audio import SoundPackets
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.segment.runner import segment_video
@@ -288,3 +289,22 @@ def test_frames_whose_times_are_those_of_storage_are_all_kept_in_order(tmp_path:
     assert [p.time for p in pictures] == pytest.approx([i / 25 for i in range(50)], abs=0.002)
     assert all(iou(is_red(p.rgb()), is_red(moving.picture(p.time))) > 0.9 for p in pictures)
     assert len(reader.damage.warnings()) == 1 and "which were sorted" in reader.damage.warnings()[0]
+
+
+def test_a_track_that_appears_on_the_way_is_passed_over(tmp_path: Path) -> None:
+    """FLV names no tracks: a tag of another codec is a new one, found long after the file was opened."""
+    clip = Clip(seconds=40, size=(64, 48), codec="flv", sound="libmp3lame", format="flv", options={})
+    path = clip.write(tmp_path / "clip.flv")
+    data = bytearray(path.read_bytes())
+    at, changed = 13, 0
+    while at + 11 < len(data):
+        kind, size, time = data[at], int.from_bytes(data[at + 1 : at + 4]), int.from_bytes(data[at + 4 : at + 7])
+        if kind == 8 and 38_000 < time < 39_000:  # sound, milliseconds
+            data[at + 11], changed = 0xB2, changed + 1  # Speex
+        at += 11 + size + 4
+    path.write_bytes(data)
+    reader = VideoReader(probe(path))
+    assert changed > 30 and len(list(reader)) == 400
+    sound = SoundPackets(probe(path).sound)
+    assert len(list(sound)) > 1400
+    sound.close()

@@ -169,6 +169,9 @@ def demux(container: InputContainer, stream: Stream, damage: Damage) -> Iterator
             packet = next(packets)
         except StopIteration:
             return
+        except IndexError:  # PyAV's, for a packet of a track that the file had not named at its beginning
+            packets = container.demux(stream)
+            continue
         except FFmpegError:
             damage.packets += 1
             failures += 1
