@@ -13,7 +13,7 @@ import pytest
 from media_files import Clip, LoudRed, frames_of, iou, is_red
 
 from avseg_cli.base.errors import InputError
-from avseg_cli.media.audio import SoundPackets
+from avseg_cli.media.audio import SoundPackets, SoundReader
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.segment.runner import segment_video
@@ -308,3 +308,18 @@ def test_a_track_that_appears_on_the_way_is_passed_over(tmp_path: Path) -> None:
     sound = SoundPackets(probe(path).sound)
     assert len(list(sound)) > 1400
     sound.close()
+
+
+def test_an_encrypted_file_is_said_to_be_so(tmp_path: Path) -> None:
+    keys = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "0f" * 16, "encryption_kid": "a7" * 16}
+    clear, locked = Clip(seconds=1).write(tmp_path / "clear.mp4"), tmp_path / "locked.mp4"
+    with av.open(str(clear)) as source, av.open(str(locked), "w", options=keys) as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in source.streams}
+        for packet in [packet for packet in source.demux() if packet.size]:
+            packet.stream = streams[packet.stream_index]
+            target.mux(packet)
+    with pytest.raises(InputError, match="encrypted"):
+        probe(locked)
+    reader = SoundReader(probe(clear, locked).sound)
+    assert not reader.second(1.0).any() and "encrypted" in reader.damage.warnings()[0]
+    reader.close()

@@ -38,11 +38,14 @@ class Damage:
     timestamps: int = 0  # frames left out because their time repeated
     out_of_order: int = 0  # frames whose time ran backwards, before times were sorted
     resets: int = 0  # times that the file's clock was set back
+    encrypted: bool = False  # so that nothing was read
     notes: list[str] = field(default_factory=list)
 
     def warnings(self) -> list[str]:
         """One sentence for each kind of damage met."""
         found = list(self.notes)
+        if self.encrypted:
+            found.append("it is encrypted, so nothing of it could be read")
         if self.packets:
             found.append(f"{self.packets} damaged packets could not be decoded")
         if self.frames:
@@ -161,7 +164,10 @@ def clock_zero(container: InputContainer) -> Fraction:
 
 
 def demux(container: InputContainer, stream: Stream, damage: Damage) -> Iterator[Packet]:
-    """The packets of one stream, going on after damage where the container can; the last one is the flush."""
+    """The packets of one stream, going on after damage where the container can; the last one is the flush.
+
+    Those of an encrypted stream end at once.
+    """
     packets = container.demux(stream)
     failures = 0
     while True:
@@ -180,6 +186,9 @@ def demux(container: InputContainer, stream: Stream, damage: Damage) -> Iterator
             packets = container.demux(stream)
             continue
         failures = 0
+        if packet.has_sidedata("encryption_info"):
+            damage.encrypted = True
+            return
         yield packet
 
 

@@ -110,7 +110,9 @@ def probe(
         stream = video_stream(container, path)
         sound = None if pictures_only or audio is not None else _sound(container, path, audio_track, stream)
         zero, duration = clock_zero(container), _duration(container, stream)
-        first = next(decode(container, stream, Damage()), None)
+        first = next(decode(container, stream, damage := Damage()), None)
+        if damage.encrypted:
+            raise InputError(f"{path}: its pictures are encrypted (DRM); give a copy that is not")
         if first is None:
             raise InputError(f"{path}: has no frame that can be decoded; the file is damaged or unfinished")
         facts = _facts(path, container, stream, first, zero, duration)
