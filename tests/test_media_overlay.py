@@ -287,6 +287,32 @@ def test_the_json_says_all(tmp_path: Path) -> None:
     assert document["masks"][2]["area"] == 0 and document["masks_count"] == 3
 
 
+@pytest.mark.parametrize(("name", "format_", "suffix"), [
+    ("overlay", "gray", "mp4"), ("overlay", "rgb24", "mp4"), ("overlay", "gray", "mkv"), ("cutout", "gray", "mov"),
+    ("cutout", "rgb24", "mov"), ("cutout", "yuvj420p", "mov"), ("overlay", "yuvj420p", "mp4"),
+])  # fmt: skip
+def test_colours_hold_for_full_range_sources(tmp_path: Path, name: str, format_: str, suffix: str) -> None:
+    """As a player shows them: by the tags of the output. Grey APNG was tagged RGB, ProRes has no tag of the range."""
+
+    class AllSounds(LoudRed):
+        def decode(self, embeddings, sound):
+            return super().decode(embeddings, sound) * 0 + 99
+
+    codec = "mjpeg" if format_ == "yuvj420p" else "apng"
+    clip = Clip(codec=codec, options={}, pixel_format=format_, seconds=1, sound=None, size=(320, 240))
+    path = clip.write(tmp_path / ("clip.mkv" if codec == "mjpeg" else "clip.apng"))
+    sound = Clip(seconds=1).write(tmp_path / "sound.mp4")
+    out = tmp_path / f"out.{suffix}"
+    style = Style(dim=0, opacity=0, contour=False)
+    render(probe(path, sound), AllSounds(), {name: out}, Settings(style=style), "test")
+    before, after = frames_of(path)[5], frames_of(out)[5]
+    wanted = before.to_ndarray(format="rgb24").astype(int)
+    matrix = after.colorspace if after.colorspace != 2 else 5  # players' guess for a small picture
+    seen = after.reformat(format="rgb24", src_colorspace=matrix).to_ndarray().astype(int)
+    assert after.colorspace != 0, "not tagged as RGB"
+    assert np.abs(seen - wanted).mean() < 4 and np.abs((seen - wanted).mean((0, 1))).max() < 1.5
+
+
 def test_several_formats_cost_one_pass_of_the_model(tmp_path: Path) -> None:
     path = Clip(seconds=6).write(tmp_path / "clip.mp4")
     model = LoudRed()

@@ -182,8 +182,9 @@ def _colours(frame: VideoFrame) -> dict[str, Any]:
     if not is_yuv(frame):
         return {"matrix": BT709, "primaries": BT709, "transfer": BT709, "full_range": False}
     full = frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
+    matrix = frame.colorspace or UNSPECIFIED  # 0 is RGB's, which grey pictures of PNG have
     return {
-        "matrix": frame.colorspace, "primaries": frame.color_primaries, "transfer": frame.color_trc, "full_range": full,
+        "matrix": matrix, "primaries": frame.color_primaries, "transfer": frame.color_trc, "full_range": full,
     }  # fmt: skip
 
 

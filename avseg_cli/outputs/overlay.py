@@ -7,6 +7,7 @@ milliseconds. All planes are upright, with even sides.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any
 
@@ -198,14 +199,17 @@ def plane_array(frame: VideoFrame, index: int, dtype: type = np.uint8) -> np.nda
     return values[: row * plane.height].reshape(plane.height, row)[:, : plane.width]
 
 
-def upright(picture: Picture, pixel_format: str = "yuv420p") -> VideoFrame:
+def upright(picture: Picture, pixel_format: str = "yuv420p", full_range: bool | None = None) -> VideoFrame:
     """A new frame in planar ``pixel_format``: upright, with even sides (the last row or column repeated).
 
-    YUV sources keep matrix and range, so their values are not touched; RGB becomes BT.709.
+    YUV sources keep their matrix and, unless ``full_range`` says otherwise, their range, so that their values are
+    not touched; RGB becomes BT.709.
     """
-    video, source = picture.video, picture.frame
+    source = picture.frame
+    video = picture.video if full_range is None else replace(picture.video, full_range=full_range)
     stored = (video.height, video.width) if video.rotation % 180 == 90 else (video.width, video.height)
-    planar = source if same_layout(source, pixel_format, stored) else _converted(picture, pixel_format, stored)
+    kept = same_layout(source, pixel_format, stored) and video.full_range == picture.video.full_range
+    planar = source if kept else _converted(picture, pixel_format, stored, video)
     out = blank(video, even(video.width), picture.pts, pixel_format)
     dtype = np.uint8 if pixel_format == "yuv420p" else np.uint16
     for index in range(len(out.planes)):
@@ -232,17 +236,17 @@ def same_layout(frame: VideoFrame, pixel_format: str, stored: tuple[int, int]) -
     return frame.format.name.replace("yuvj", "yuv") == pixel_format and (frame.width, frame.height) == stored
 
 
-def _converted(picture: Picture, pixel_format: str, stored: tuple[int, int]) -> VideoFrame:
-    video, frame = picture.video, picture.frame
+def _converted(picture: Picture, pixel_format: str, stored: tuple[int, int], video: Video) -> VideoFrame:
+    """The picture in another format and size, in the range of ``video``."""
+    frame = picture.frame
     if not is_yuv(frame):
         return frame.reformat(*stored, format=pixel_format, dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
     kept = video.guessed_matrix if frame.colorspace in (0, UNSPECIFIED) else None
-    kept_range = FULL_RANGE if video.full_range else LIMITED_RANGE
     return frame.reformat(
         *stored,
         format=pixel_format,
         src_colorspace=kept,
         dst_colorspace=kept,
-        src_color_range=kept_range,
-        dst_color_range=kept_range,
+        src_color_range=FULL_RANGE if picture.video.full_range else LIMITED_RANGE,
+        dst_color_range=FULL_RANGE if video.full_range else LIMITED_RANGE,
     )

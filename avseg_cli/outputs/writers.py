@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,9 @@ class OverlayWriter(MovieWriter):
         return frame
 
 
+PRORES_MATRIX = {5: 6}  # ProRes knows BT.601 by this number alone, and has none for the full range
+
+
 class CutoutWriter(MovieWriter):
     """What sounds on a transparent ground: ProRes 4444, which every editor opens, with the original sound."""
 
@@ -133,17 +136,18 @@ class CutoutWriter(MovieWriter):
         size = even(job.video.height), even(job.video.width)
         self.upsampler = Upsampler(job.low_res, job.image_size, size)
         self.level = np.float32(logit(job.threshold))
-        super().__init__(path, job)
+        matrix = PRORES_MATRIX.get(job.video.matrix, job.video.matrix)
+        super().__init__(path, replace(job, video=replace(job.video, matrix=matrix, full_range=False)))
 
     def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
-        frame = upright(picture, "yuva444p10le")
+        frame = upright(picture, "yuva444p10le", full_range=False)
+        frame.colorspace = self.job.video.matrix  # the encoder writes what each frame says
         whole = slice(0, self.upsampler.size[0]), slice(0, self.upsampler.size[1])
         alpha = self.upsampler.part((logits - self.level) * np.float32(2 * 1023), whole)  # soft edge, as the overlay's
         alpha += np.float32(512)
         opaque = np.clip(alpha, 0, 1023, out=alpha).astype(np.uint16)
         hidden = opaque == 0
-        black = 0 if self.job.video.full_range else 64
-        for index, ground in enumerate((black, 512, 512)):
+        for index, ground in enumerate((64, 512, 512)):  # black
             plane_array(frame, index, np.uint16)[hidden] = ground
         plane_array(frame, 3, np.uint16)[...] = opaque
         return frame
