@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import struct
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -323,3 +325,24 @@ def test_an_encrypted_file_is_said_to_be_so(tmp_path: Path) -> None:
     reader = SoundReader(probe(clear, locked).sound)
     assert not reader.second(1.0).any() and "encrypted" in reader.damage.warnings()[0]
     reader.close()
+
+
+def test_enormous_pictures_are_refused_unless_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = Clip(codec="apng", options={}, pixel_format="rgb24", seconds=0.3, sound=None)
+    path, sound = clip.write(tmp_path / "clip.apng"), Clip(seconds=0.3).write(tmp_path / "sound.mp4")
+    monkeypatch.setenv("AVSEG_MAX_MEGAPIXELS", "0.02")
+    assert probe(path, sound).size == (120, 160)
+    monkeypatch.setenv("AVSEG_MAX_MEGAPIXELS", "0.019")
+    with pytest.raises(InputError, match="claims pictures of 160 x 120 .* AVSEG_MAX_MEGAPIXELS=1"):
+        probe(path, sound)
+    monkeypatch.setenv("AVSEG_MAX_MEGAPIXELS", "many")
+    with pytest.raises(InputError, match="not a number"):
+        probe(path, sound)
+    monkeypatch.delenv("AVSEG_MAX_MEGAPIXELS")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IHDR")
+    data[at + 4 : at + 12] = struct.pack(">II", 16_000, 16_000)
+    data[at + 17 : at + 21] = struct.pack(">I", zlib.crc32(data[at : at + 17]))
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="claims pictures of 16000 x 16000 pixels"):
+        probe(path, sound)

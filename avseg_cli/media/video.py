@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -27,6 +28,8 @@ UNSPECIFIED = 2  # of matrix, primaries and transfer, in FFmpeg's numbering
 BT709, BT601 = 1, 5  # matrices, in swscale's numbering
 LIMITED_RANGE, FULL_RANGE = 1, 2
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+LARGEST = 100.0  # megapixels of a picture, unless the environment says otherwise: more is damage in nearly all cases
+LARGEST_VARIABLE = "AVSEG_MAX_MEGAPIXELS"
 ENDS_EARLY = 1.0  # seconds missing at the end before a file is called truncated
 
 
@@ -110,6 +113,7 @@ def probe(
         stream = video_stream(container, path)
         sound = None if pictures_only or audio is not None else _sound(container, path, audio_track, stream)
         zero, duration = clock_zero(container), _duration(container, stream)
+        _limit_size(stream, path)
         first = next(decode(container, stream, damage := Damage()), None)
         if damage.encrypted:
             raise InputError(f"{path}: its pictures are encrypted (DRM); give a copy that is not")
@@ -120,6 +124,27 @@ def probe(
         with open_input(Path(audio)) as other:
             sound = _sound(other, Path(audio), audio_track, None)
     return Video(**facts, sound=sound)
+
+
+def _limit_size(stream: Stream, path: Path) -> None:
+    """Have the decoder refuse pictures beyond a size; raises ``InputError`` where the header claims such."""
+    limit, context = largest_picture(), stream.codec_context
+    if context.width * context.height > limit:
+        claimed = f"{context.width} x {context.height}"
+        raise InputError(
+            f"{path}: claims pictures of {claimed} pixels, more than the {limit / 1e6:g} megapixels allowed; if it is "
+            f"not damaged, set {LARGEST_VARIABLE}={-(-context.width * context.height // 1_000_000)}"
+        )
+    context.options = {"max_pixels": str(2 * limit)}  # decoders pad; for what grows on the way
+
+
+def largest_picture() -> int:
+    """Pixels that a picture may have; raises ``InputError`` where the environment's word for it is no number."""
+    said = os.environ.get(LARGEST_VARIABLE) or LARGEST
+    try:
+        return min(max(1, int(float(said) * 1e6)), 2**31 - 1)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{LARGEST_VARIABLE}={said}: not a number of megapixels") from error
 
 
 def _sound(container: InputContainer, path: Path, track: int | None, related: Stream | None) -> Sound:
@@ -239,6 +264,7 @@ class VideoReader:
 
     def _pictures(self, container: InputContainer, back: float | None) -> Iterator[Picture]:
         stream = video_stream(container, self.video.path)
+        _limit_size(stream, self.video.path)
         stream.thread_type, stream.codec_context.thread_count = "AUTO", codec_threads()
         if back is not None and self.start > back and stream.start_time is not None:
             seek(container, Fraction(self.start - back) + self.video.zero)
