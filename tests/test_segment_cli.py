@@ -262,7 +262,7 @@ def _start(arguments: list[object], checkpoint: Path, before: str = "") -> subpr
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=_env())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_leaves_nothing(tiny_checkpoint: Path, tmp_path: Path, number: int) -> None:
     long = Clip(seconds=120, rate=5, sound="pcm_s16le", sound_rate=8000).write(tmp_path / "clip.mkv")
     running = _start([long, "-o", tmp_path / "out", "--format", "overlay,json", "--fps", 5], tiny_checkpoint)
@@ -273,6 +273,18 @@ def test_an_interruption_leaves_nothing(tiny_checkpoint: Path, tmp_path: Path, n
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130 and "nothing half-written" in err and err.count("\n") == 1, err
     assert names(tmp_path / "out") == []
+
+
+def test_a_run_that_nohup_started_outlives_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    from avseg_cli.cli import _terminated_like_interrupted
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _terminated_like_interrupted():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_disk_that_fills_up(tiny_checkpoint: Path, tmp_path: Path) -> None:

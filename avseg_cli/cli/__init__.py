@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -148,13 +148,14 @@ def main() -> None:
         if debugging():
             raise
         message, code = _explain(error)
-        print(f"avseg: {message}", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"avseg: {message}", file=sys.stderr)
         sys.exit(code)
 
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: cleaned up, with a sentence and exit code 130."""
+    """SIGTERM, and SIGHUP of a terminal that closes, end a run as Ctrl-C does: cleaned up, with exit code 130."""
     own = os.getpid()
 
     def interrupt(number: int, frame: object) -> None:
@@ -163,11 +164,17 @@ def _terminated_like_interrupted() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)  # a process forked from this one ends as if nothing were set
         os.kill(os.getpid(), number)
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    names = ("SIGTERM", "SIGHUP")  # Windows lacks the second
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    heard = [number for number in numbers if before[number] != signal.SIG_IGN]  # nohup: the run is to outlive it
+    for number in heard:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def _explain(error: BaseException) -> tuple[str, int]:

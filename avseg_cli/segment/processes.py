@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PROGRESS_EVERY = 0.2  # seconds between two messages of how far a video is
 PATIENCE = 30.0  # seconds a process may take to clean up
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def run_jobs(batch: Batch, work: list[Work], listener: Listener, jobs: int) -> Iterator[Outcome]:
@@ -163,7 +163,7 @@ def _signals_held() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     try:
         yield
     finally:
@@ -185,16 +185,16 @@ def _work(pipe: Connection, threads: int) -> None:
 
 
 def _listen_to_signals() -> None:
-    """Ctrl-C reaches every process of a terminal, but only the first one decides; it sends SIGTERM."""
+    """Ctrl-C, and a terminal that closes, reach every process, but only the first one decides; it sends SIGTERM."""
 
     def interrupt(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # cleaning up is not interrupted again
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in HELD:
+        signal.signal(number, interrupt if number == signal.SIGTERM else signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
 
 def _end_with_parent() -> None:
