@@ -304,7 +304,7 @@ def test_colours_hold_for_full_range_sources(tmp_path: Path, name: str, format_:
     sound = Clip(seconds=1).write(tmp_path / "sound.mp4")
     out = tmp_path / f"out.{suffix}"
     style = Style(dim=0, opacity=0, contour=False)
-    render(probe(path, sound), AllSounds(), {name: out}, Settings(style=style), "test")
+    render(probe(path, sound), AllSounds(), {name: out}, SegmentOptions(style=style), "test")
     before, after = frames_of(path)[5], frames_of(out)[5]
     wanted = before.to_ndarray(format="rgb24").astype(int)
     matrix = after.colorspace if after.colorspace != 2 else 5  # players' guess for a small picture
