@@ -2,35 +2,61 @@
 
 The library behind the command line::
 
-    from avseg_cli import load_model, segment_video
+    from avseg_cli import Segmenter, load_model, render, segment_video
 
-    model = load_model()
-    for result in segment_video("clip.mp4", model):
+    fast = Segmenter(load_model())
+    for result in segment_video("clip.mp4", fast, fps=2):
         print(result.time, result.mask.mean())
+    render("clip.mp4", fast, {"overlay": "out.mp4"})
 
 Imports are lazy so that ``avseg --help`` does not pay for torch.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+from avseg_cli.base.errors import (
+    AvsegError,
+    CheckpointError,
+    DataError,
+    DeviceError,
+    DownloadError,
+    InputError,
+    OutputError,
+)
 from avseg_cli.base.version import __version__
 
-__all__ = ["__version__", "load_model", "segment_video"]
-
 if TYPE_CHECKING:
-    from avseg_cli.checkpoints.checkpoint import load_model
+    from avseg_cli.checkpoints.checkpoint import load_model, save_checkpoint
+    from avseg_cli.media.recording import Recording
+    from avseg_cli.outputs.results import MaskResult
+    from avseg_cli.outputs.style import Style
+    from avseg_cli.segment.render import Rendered, render
     from avseg_cli.segment.runner import segment_video
+    from avseg_cli.segment.segment_options import SegmentOptions
+    from avseg_cli.segment.segmenter import Segmenter
+
+__all__ = [
+    "AvsegError", "CheckpointError", "DataError", "DeviceError", "DownloadError", "InputError", "MaskResult",
+    "OutputError", "Recording", "Rendered", "SegmentOptions", "Segmenter", "Style", "__version__", "load_model",
+    "render", "save_checkpoint", "segment_video",
+]  # fmt: skip
+
+_HOMES = {
+    "load_model": "checkpoints.checkpoint", "save_checkpoint": "checkpoints.checkpoint",
+    "Recording": "media.recording", "MaskResult": "outputs.results", "Style": "outputs.style",
+    "Rendered": "segment.render", "render": "segment.render", "segment_video": "segment.runner",
+    "SegmentOptions": "segment.segment_options", "Segmenter": "segment.segmenter",
+}  # fmt: skip
 
 
-def __getattr__(name: str):
-    if name == "load_model":
-        from avseg_cli.checkpoints.checkpoint import load_model
-
-        return load_model
-    if name == "segment_video":
-        from avseg_cli.segment.runner import segment_video
-
-        return segment_video
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"avseg_cli.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -26,7 +26,6 @@ from avseg_cli.checkpoints.public_weights import is_own, load_public_weights, pu
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
-from avseg_cli.model.inference import prepare_for_inference
 
 FORMAT = "avseg-1"
 DEFAULT = "default"
@@ -177,7 +176,9 @@ def find_checkpoint(name: str | Path) -> Path:
 
 
 def load_model(checkpoint: str | Path = DEFAULT, device: str = "auto", precision: str = "auto") -> AvsegModel:
-    """A model ready to segment: in eval mode, on its device, in its precision.
+    """A model to segment with: in eval mode, on its device, in its precision.
+
+    It is an ordinary module, to be copied, saved and trained; ``Segmenter`` makes it fast.
 
     checkpoint: ``"default"`` (the embedded model), a name, or a file. device: ``"auto"``, ``"cpu"``, ``"cuda"``,
     ``"cuda:1"``, ``"mps"``. precision: ``"auto"`` (bf16 where this device is faster in it, else fp32),
@@ -186,7 +187,7 @@ def load_model(checkpoint: str | Path = DEFAULT, device: str = "auto", precision
     """
     target = choose_device(device)
     model, _ = load_checkpoint(find_checkpoint(checkpoint))
-    return prepare_for_inference(model.set_precision(choose_precision(precision, target)).to(target))
+    return model.set_precision(choose_precision(precision, target)).to(target)
 
 
 def choose_device(name: str) -> torch.device:

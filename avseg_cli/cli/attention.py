@@ -82,12 +82,12 @@ def attention(
     """
     from avseg_cli.attention.looks import Choice
     from avseg_cli.attention.show import show_attention
-    from avseg_cli.checkpoints.checkpoint import load_model
     from avseg_cli.cli.listener import progress_of
     from avseg_cli.media.container import spooled
     from avseg_cli.media.video import probe
     from avseg_cli.segment.inputs import check_outputs, find_source, plan_outputs
     from avseg_cli.segment.runner import check_span
+    from avseg_cli.segment.segmenter import Segmenter
 
     source = find_source(video)
     outputs = plan_outputs([source], output, _formats(output))[0]
@@ -97,7 +97,7 @@ def attention(
         check_span(facts, start)
         shown = None
         if not dry_run:
-            model = load_model(checkpoint, device, precision)
+            model = Segmenter.load(checkpoint, device, precision).model
             with progress_of(source.path, facts, quiet) as progress:
                 shown = show_attention(
                     facts, model, outputs, Choice(block, head, average), start, duration, batch_size, progress

@@ -10,6 +10,7 @@ import typer
 
 from avseg_cli.cli.completion import checkpoints
 from avseg_cli.cli.model_options import DeviceName, PrecisionName
+from avseg_cli.cli.options import said
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +50,7 @@ def doctor(
     findings = []
     named = context.find_root().params.get("config")
     files = [named] if named else usual_files()
-    for finding in examine(checkpoint, device, precision, library_versions(), files):
+    for finding in examine(checkpoint, device, precision, library_versions(), files, said):
         findings.append(finding)
         _show(finding, console)
     bad = [finding for finding in findings if finding.state == FAILED]

@@ -241,6 +241,6 @@ def _colour(digits: str) -> tuple[int, int, int]:
 
 
 def _load(checkpoint: str, device: str, precision: str):
-    from avseg_cli.checkpoints.checkpoint import load_model
+    from avseg_cli.segment.segmenter import Segmenter
 
-    return load_model(checkpoint, device, precision)
+    return Segmenter.load(checkpoint, device, precision)

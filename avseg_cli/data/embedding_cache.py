@@ -23,7 +23,7 @@ from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.files import read_frames
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.transforms import MEAN, STD, prepare_frames
+from avseg_cli.model.transforms import MEAN, STD
 
 CHUNK = 4  # clips computed together; fixed, so that a value never depends on where a run was interrupted
 
@@ -76,7 +76,7 @@ class EmbeddingCache:
         for chunk in setup.track(missing, "embedding frames"):
             first = chunk * CHUNK
             for offset, clip in enumerate(clips[first : first + CHUNK]):
-                frames = prepare_frames(torch.from_numpy(read_frames(clip)).to(setup.device), model.config.image_size)
+                frames = model.preprocess(torch.from_numpy(read_frames(clip)))
                 with setup.autocast():
                     values = model.embed_frames(frames, None).float()
                 if not torch.isfinite(values).all():

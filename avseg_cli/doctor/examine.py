@@ -19,7 +19,7 @@ from avseg_cli.base.errors import AvsegError, DeviceError, OutputError
 from avseg_cli.base.processor import processor_field
 from avseg_cli.base.threads import cores
 from avseg_cli.base.version import __version__
-from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_model
+from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint
 from avseg_cli.checkpoints.manifest import cache_dir, manifest, size_text, status
 from avseg_cli.checkpoints.precision import Choice, automatic, choose_precision, has_bf16
 from avseg_cli.media.codecs import H264, PRORES_4444, available
@@ -29,6 +29,7 @@ from avseg_cli.media.video import probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
+from avseg_cli.segment.segmenter import Segmenter
 
 OK, NOTE, FAILED = "ok", "note", "failed"
 LITTLE_SPACE = 1 << 30  # bytes free, below which a note is due
@@ -49,16 +50,22 @@ class Finding:
 
 
 def examine(
-    checkpoint: str, device: str, precision: str, libraries: dict[str, str | None], settings_files: list[Path]
+    checkpoint: str,
+    device: str,
+    precision: str,
+    libraries: dict[str, str | None],
+    settings_files: list[Path],
+    say: Callable[[AvsegError], str] = str,
 ) -> Iterator[Finding]:
     """Check everything, one finding after the other; a failure does not keep the others from being tried.
 
-    libraries: name -> installed version; settings_files: the configuration files in use.
+    libraries: name -> installed version; settings_files: the configuration files in use; say:
+    how an error is told.
     """
     loaded: list[AvsegModel] = []
 
     def model() -> Finding:
-        loaded.append(load_model(checkpoint, device, precision))
+        loaded.append(Segmenter.load(checkpoint, device, precision).model)
         return _about_model(checkpoint, loaded[0])
 
     checks: dict[str, Callable[[], Finding]] = {
@@ -75,14 +82,14 @@ def examine(
         "self-test": lambda: _self_test(checkpoint, loaded),
     }
     for name, check in checks.items():
-        yield _tried(name, check)
+        yield _tried(name, check, say)
 
 
-def _tried(name: str, check: Callable[[], Finding]) -> Finding:
+def _tried(name: str, check: Callable[[], Finding], say: Callable[[AvsegError], str]) -> Finding:
     try:
         return check()
     except AvsegError as error:
-        return Finding(name, FAILED, str(error), exit_code=error.exit_code)
+        return Finding(name, FAILED, say(error), exit_code=error.exit_code)
     except Exception as error:  # noqa: BLE001  whatever is wrong with this machine is what we are here to tell
         return Finding(
             name,

@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from avseg_cli.model.backbones import build_image_encoder, build_sound_network
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.edge import ModelEdge
 from avseg_cli.model.fusion import build_fusion
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.positional import RandomFourierPositions
-from avseg_cli.model.transforms import prepare_frames
 
 
-class AvsegModel(nn.Module):
+class AvsegModel(ModelEdge, nn.Module):
     """Frames and their sound in, logits of "this pixel sounds" out."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -91,7 +91,7 @@ class AvsegModel(nn.Module):
         batch, time = log_mel.shape[:2]
         flat = frames.flatten(0, 1)
         if not flat.is_floating_point():
-            flat = prepare_frames(flat, self.config.image_size)
+            flat = self.preprocess(flat)
         sound = self.embed_sound(log_mel)  # (B, T, 128)
         embeddings = self.embed_frames(flat, sound.flatten(0, 1)).unflatten(0, (batch, time))
         logits = self.decode(embeddings, sound)

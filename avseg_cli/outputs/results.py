@@ -29,6 +29,11 @@ class MaskResult:
     image_size: int
     threshold: float = 0.5
 
+    def __repr__(self) -> str:
+        return (
+            f"MaskResult(index={self.index}, time={self.time:.3f}, size={self.size}, confidence={self.confidence:.3f})"
+        )
+
     @cached_property
     def mask(self) -> np.ndarray:
         """What sounds, at the video's resolution: bool (H, W)."""

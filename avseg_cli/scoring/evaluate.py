@@ -14,7 +14,7 @@ from avseg_cli.base.errors import DataError, InputError
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
-from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_model, read_info
+from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, read_info
 from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, load_batches, read_labels
 from avseg_cli.data.subsets import MASK_SIZE, Subset, find_subset
@@ -30,6 +30,7 @@ from avseg_cli.scoring.predictors import (
     load_sam,
 )
 from avseg_cli.scoring.scores import ClipScore, SplitScore, score_clip, summarise
+from avseg_cli.segment.segmenter import Segmenter
 
 AHEAD = 4  # clips read while the model works on one
 
@@ -155,7 +156,9 @@ def _predictor(options: EvaluateOptions, clips: Sequence[Clip]) -> tuple[Predict
         if kind not in ("points", "box") or not count.isdigit() or int(count) < 1:
             raise InputError(f"--prompts takes points:1, points:3, box:1 or box:3, not {options.prompts!r}")
         return PromptPredictor(load_sam(options.backbone, device), kind, int(count), options.seed), options.prompts
-    return ModelPredictor(load_model(options.checkpoint, options.device, options.precision)), options.checkpoint
+    return ModelPredictor(
+        Segmenter.load(options.checkpoint, options.device, options.precision).model
+    ), options.checkpoint
 
 
 def _samples(data: ClipDataset) -> Iterator[Sample]:

@@ -22,7 +22,7 @@ from avseg_cli.data.files import read_prediction
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import sam_backbones
-from avseg_cli.model.transforms import MEAN, STD, prepare_frames, upsample_logits
+from avseg_cli.model.transforms import MEAN, STD, upsample_logits
 
 FRAMES_AT_ONCE = 10  # through the encoder
 
@@ -61,7 +61,7 @@ class ModelPredictor:
         adapted = self.model.config.adapters
         if not adapted and sample.index in self._silent:
             return self._silent[sample.index]
-        frames = prepare_frames(sample.frames.to(self.device), self.model.config.image_size)
+        frames = self.model.preprocess(sample.frames)
         parts = [
             self.model.embed_frames(f, s if adapted else None)
             for f, s in zip(frames.split(FRAMES_AT_ONCE), sound.split(FRAMES_AT_ONCE), strict=True)

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 from avseg_cli.base.errors import AvsegError, DeviceError, OutputError, debugging, named
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
-from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.segment.addresses import delivered, fetched, is_url
 from avseg_cli.segment.inputs import Source, check_outputs, is_there
 from avseg_cli.segment.render import Progress, Rendered, render
 from avseg_cli.segment.runner import check_span
 from avseg_cli.segment.segment_options import SegmentOptions
+from avseg_cli.segment.segmenter import Segmenter
 
 Work = tuple[Source, dict[str, Path]]  # a video, and where its outputs go: format -> path
 
@@ -79,7 +79,7 @@ class Batch:
     Where ``load`` can be pickled, so can the batch: other processes run it as well.
     """
 
-    load: Callable[[], AvsegModel]
+    load: Callable[[], Segmenter]
     options: SegmentOptions = field(default_factory=SegmentOptions)
     checkpoint: str = "default"
     audio: Path | None = None
@@ -90,9 +90,9 @@ class Batch:
 
     def run(self, work: Iterable[Work], listener: Listener) -> Iterator[Outcome]:
         """Segment each source into its outputs; an error ends only the input it concerns."""
-        model: AvsegModel | None = None
+        model: Segmenter | None = None
 
-        def loaded() -> AvsegModel:
+        def loaded() -> Segmenter:
             nonlocal model
             model = model or self.load()
             return model
@@ -108,7 +108,7 @@ class Batch:
             listener.ended(outcome)
             yield outcome
 
-    def _one(self, source: Source, outcome: Outcome, loaded: Callable[[], AvsegModel], listener: Listener) -> None:
+    def _one(self, source: Source, outcome: Outcome, loaded: Callable[[], Segmenter], listener: Listener) -> None:
         missing = {name: path for name, path in outcome.outputs.items() if not is_there(name, path)}
         if self.skip_existing and not missing:
             outcome.status = "skipped"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.writing import writing
 from avseg_cli.media.encoders import chosen_codecs
-from avseg_cli.media.video import Picture, Video, VideoReader
+from avseg_cli.media.video import Picture, Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.overlay import Timeline
@@ -23,6 +23,7 @@ from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.segment.runner import Segmentation, segment_video
 from avseg_cli.segment.segment_options import SegmentOptions
+from avseg_cli.segment.segmenter import Segmenter
 
 MASKS_AHEAD = 4  # each is small
 PICTURES_AHEAD = 3  # 3 MB each at 1080p, 12 MB at 4K
@@ -45,21 +46,27 @@ Progress = Callable[[float], None]  # told how far we are, in seconds of the vid
 
 
 def render(
-    video: Video,
-    model: AvsegModel,
-    outputs: dict[str, Path],
-    options: SegmentOptions,
-    checkpoint: str,
+    video: str | Path | Video,
+    model: AvsegModel | Segmenter,
+    outputs: Mapping[str, str | Path],
+    options: SegmentOptions | None = None,
+    checkpoint: str = "default",
     progress: Progress = lambda seconds: None,
 ) -> Rendered:
     """Segment ``video`` and write ``outputs`` (format -> path), all of them whole or none of them.
 
+    video: a file, or what ``probe`` said of one. checkpoint: what the record says the model was; progress: told how
+    far we are, in seconds.
     Raises ``InputError``, ``OutputError`` or ``DeviceError``; whatever is raised, Ctrl-C too, no partial
     output is left.
     """
     began = time.perf_counter()
+    options = options or SegmentOptions()
+    video = video if isinstance(video, Video) else probe(video)
+    model = model.model if isinstance(model, Segmenter) else model
+    outputs = {name: Path(path) for name, path in outputs.items()}
     masks = segment_video(video, model, options)
-    done = Rendered(dict(outputs))
+    done = Rendered(outputs)
     writers: list[Writer] = []
     try:
         job = _job(video, model, options, checkpoint)

@@ -19,12 +19,13 @@ from torch import Tensor
 from avseg_cli.base.errors import DeviceError, InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.media.audio import SoundReader
+from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.transforms import prepare_frames
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
+from avseg_cli.segment.segmenter import Segmenter
 
 LOADED_AHEAD = 8  # frames at most, 6 MB each at 1080p
 LARGE_INPUT = 512  # pixels; models with larger inputs gain nothing from batches on a CPU
@@ -39,11 +40,10 @@ class Segmentation(Iterator[MaskResult]):
     """
 
     def __init__(
-        self, video: Video, model: AvsegModel, options: SegmentOptions, batch_size: int
+        self, video: Video | Recording, model: AvsegModel, options: SegmentOptions, batch_size: int
     ) -> None:  # fmt: skip
         self.video = video
-        self._reader = VideoReader(video, *options.span)
-        self._sound = SoundReader(video.sound, options.start)
+        self._reader, self._sound = _readers(video, options)
         self._runner = Runner(model, batch_size)
         self._frames = self._runner.loaded(sample(self._reader, options.grid))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size)
@@ -74,8 +74,8 @@ class Segmentation(Iterator[MaskResult]):
 
 
 def segment_video(
-    path: str | Path | Video,
-    model: AvsegModel,
+    path: str | Path | Video | Recording,
+    model: AvsegModel | Segmenter,
     options: SegmentOptions | None = None,
     *,
     audio: str | Path | None = None,
@@ -84,22 +84,24 @@ def segment_video(
 ) -> Segmentation:
     """Find what sounds in a video: an iterator over its masks, holding a few seconds at a time.
 
-    path: a video file (or what ``probe`` said of one). options: how to look; ``changes`` are fields of them, as in
+    path: a video file (or what ``probe`` said of one), or a ``Recording`` of arrays. model: a plain one, or a
+    ``Segmenter``, which is faster. options: how to look; ``changes`` are fields of them, as in
     ``segment_video("clip.mp4", model, fps=4)``. audio: a file whose sound is used; audio_track: which of its tracks,
     from 1. Raises ``InputError`` for unusable inputs at once, ``DeviceError`` when memory runs out.
     """
     options = replace(options or SegmentOptions(), **changes)
+    model = model.model if isinstance(model, Segmenter) else model
     length = model.config.clip_frames
     if options.stride > length:
         raise InputError(
             f"{named('stride')} {options.stride} is out of range; clips have {length} frames: give 1 to {length}"
         )
-    video = path if isinstance(path, Video) else probe(path, audio, audio_track)
+    video = path if isinstance(path, Video | Recording) else probe(path, audio, audio_track)
     check_span(video, options.start)
     return Segmentation(video, model, options, options.batch_size or _batch_size(model))
 
 
-def check_span(video: Video, start: float) -> None:
+def check_span(video: Video | Recording, start: float) -> None:
     """Raise ``InputError`` when nothing of the video is left after ``start`` seconds."""
     if video.duration is not None and start >= video.duration:
         raise InputError(
@@ -107,15 +109,18 @@ def check_span(video: Video, start: float) -> None:
         )
 
 
+def _readers(video: Video | Recording, options: SegmentOptions) -> tuple[VideoReader | RecordingReader, SoundReader]:
+    """What reads the pictures and the sound of the span asked for."""
+    if isinstance(video, Recording):
+        return RecordingReader(video, *options.span), RecordingSound(video, options.start)
+    return VideoReader(video, *options.span), SoundReader(video.sound, options.start)
+
+
 def _batch_size(model: AvsegModel) -> int:
     """Frames encoded together, unless the user says otherwise."""
-    if _device(model).type == "cuda":
+    if model.device.type == "cuda":
         return 16
     return 1 if model.config.image_size > LARGE_INPUT else 4
-
-
-def _device(model: AvsegModel) -> torch.device:
-    return next(model.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ class Runner:
     _fitting: ClassVar[WeakKeyDictionary[AvsegModel, int]] = WeakKeyDictionary()
 
     def __init__(self, model: AvsegModel, batch_size: int) -> None:
-        self.model, self.device = model, _device(model)
+        self.model, self.device = model, model.device
         self.asked = min(max(1, batch_size), self._fitting.get(model, batch_size))
         self.batch_size = self.asked
         self._copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
@@ -209,9 +214,8 @@ class Runner:
         return done
 
     def _encode(self, frames: list[Loaded], waves: list[np.ndarray]) -> list[Encoded]:
-        size = self.model.config.image_size
         with inference(self.device):
-            ready = torch.cat([prepare_frames(self._upload(f.pixels)[None], size) for f in frames])  # (N, 3, S, S)
+            ready = torch.cat([self.model.preprocess(self._upload(f.pixels)[None]) for f in frames])  # (N, 3, S, S)
             log_mel = torch.cat([self.model.front_end(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
             sound = self.model.embed_sound(log_mel)  # (N, 128)
             embeddings = self.model.embed_frames(ready, sound)  # (N, C, g, g)
