@@ -51,6 +51,7 @@ def test_a_row_has_every_figure(report: dict) -> None:
     assert report["options"]["truncated"] is None
 
 
+@pytest.mark.alone
 def test_log_mel_of_a_minute_agrees() -> None:
     report = run_bench(BenchOptions(backbone="tiny", parts=("log_mel",), repeats=1, device="cpu", precision="fp32"))
     (row,) = report["rows"]
@@ -102,6 +103,7 @@ def test_training_steps_have_the_same_gradients(training_rows: dict[str, dict]) 
     assert all(row[side]["peak_bytes"] > 1e6 for row in training_rows.values() for side in ("reference", "ours"))
 
 
+@pytest.mark.alone
 def test_an_epoch_from_the_cache_encodes_nothing(training_rows: dict[str, dict]) -> None:
     assert training_rows["train_1a"]["encoded_frames"] == (10, 0)
     assert training_rows["train_1a"]["cpu_speedup"] > 1

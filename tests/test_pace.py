@@ -44,6 +44,7 @@ def rendered(clip: Path, tmp_path: Path, model: LoudRed, name: str = "overlay") 
     return render(probe(clip), model, {name: tmp_path / f"out{suffix}"}, SegmentOptions(), "test")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stage", ["read", "model", "decode", "draw", "encode"])
 def test_the_slow_stage_is_the_one_named(
     stage: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

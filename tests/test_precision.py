@@ -119,6 +119,7 @@ def test_doctor_says_which_and_why(cache: Path, monkeypatch: pytest.MonkeyPatch)
     assert _precision("cpu", "bf16").text == "bfloat16, because you asked for it"
 
 
+@pytest.mark.alone
 def test_the_trial_measures_this_processor_in_milliseconds(cache: Path) -> None:
     try_products()
     started = time.perf_counter()

@@ -62,6 +62,7 @@ def test_ctrl_c_while_the_thread_starts(monkeypatch: pytest.MonkeyPatch, late: b
     assert closed == [] or late
 
 
+@pytest.mark.alone
 def test_it_knows_who_kept_whom_waiting() -> None:
     def slow() -> Iterator[int]:
         for number in range(4):
@@ -70,7 +71,7 @@ def test_it_knows_who_kept_whom_waiting() -> None:
 
     ahead = Prefetch(slow(), 1)
     assert list(ahead) == [0, 1, 2, 3]
-    assert ahead.made >= 0.2 and ahead.waited >= 0.15
+    assert ahead.made >= 0.2 and ahead.waited > 0.1
     quick = Prefetch(range(4), 4)
     for _ in quick:
         time.sleep(0.05)
