@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import miniature
 import pytest
 from command_line import run_avseg
+
+from avseg_cli.ablation.ablate import _asked
+from avseg_cli.training.options import TrainOptions
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,8 @@ def test_evaluate(dry, data: Path, tiny_checkpoint: Path) -> None:
 
 def test_ablate(dry, data: Path, tmp_path: Path) -> None:
     (tmp_path / "all/full").mkdir(parents=True)
-    (tmp_path / "all/full/evaluation.json").write_text("{}")
+    of = _asked(TrainOptions(data=str(data), subset="ms3", out="all"), "test", frozen=False)
+    (tmp_path / "all/full/evaluation.json").write_text(json.dumps({"of": of}))
     said = dry("ablate", "--data", data, "--out", "all", "--variants", "full,no-temporal")
     assert "would keep full in all/full" in said and "would train and evaluate no-temporal" in said
 

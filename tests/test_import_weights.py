@@ -15,7 +15,9 @@ from command_line import Ran
 from reference_model import ReferenceModel, relative_error, shake
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional as F
 from torchvggish import torchvggish as their_vggish
+from typer.testing import CliRunner
 from weights_helpers import manifest_entry, run_weights, sha256, use_weights
 
 from avseg_cli.base.errors import CheckpointError
@@ -23,6 +25,7 @@ from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.checkpoints.import_weights import infer_config
 from avseg_cli.checkpoints.names import rename
 from avseg_cli.checkpoints.public_weights import starting_weights
+from avseg_cli.cli import app
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
@@ -114,7 +117,7 @@ def assert_same_model(got: ModelConfig, wanted: ModelConfig) -> None:
 @pytest.mark.parametrize(
     "changes",
     [{}, {"fusion": "none"}, {"adapters": False}, {"fusion_depth": 5, "window_size": 4, "num_heads": 6}],
-    ids=["SAM_STBAVA", "SAMA-AVS", "no adapters", "other dimensions"],
+    ids=["SAM_STBAVA", "without fusion", "no adapters", "other dimensions"],
 )
 @torch.no_grad()
 def test_imported_logits_equal_the_original(
@@ -134,9 +137,75 @@ def test_imported_logits_equal_the_original(
     error = relative_error(got, expected)
     print(f"relative error of the imported model's logits: {error:.1e}")
     assert error < 1e-4
-    kind = "SAMA-AVS" if ours.config.fusion == "none" else "SAM_STBAVA"
-    source = {"code": kind, "file": "theirs.pth", "sha256": sha256(file.read_bytes())}
+    source = {"code": "SAM_STBAVA", "file": "theirs.pth", "sha256": sha256(file.read_bytes())}
     assert info.training["imported"] == source
+
+
+class Sama(nn.Module):
+    """SAMA-AVS word for word, with the names its published code saves: adapters hear, the decoder is not prompted."""
+
+    def __init__(self, config: ModelConfig, sound_encoder: nn.Module) -> None:
+        super().__init__()
+        whole = ReferenceModel(replace(config, fusion="none"))
+        self.config, self.encode = config, whole.encode
+        self.image_encoder, self.mask_decoder, self.pe_layer = whole.image_encoder, whole.mask_decoder, whole.pe_layer
+        self.no_mask_embed = nn.Embedding(1, config.out_chans)
+        self.audio_encoder = nn.Module()
+        self.audio_encoder.audio_backbone = sound_encoder
+
+    def forward(self, frames: torch.Tensor, log_mel: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        sound = self.audio_encoder.audio_backbone(log_mel)
+        side, grid = self.config.image_size, self.config.grid
+        masks = []
+        for frame, heard in zip(frames.split(1), sound.split(1), strict=True):
+            low, _ = self.mask_decoder(
+                image_embeddings=self.encode(frame, heard),
+                image_pe=self.pe_layer((grid, grid))[None],
+                sparse_prompt_embeddings=torch.empty(1, 0, self.config.out_chans),
+                dense_prompt_embeddings=self.no_mask_embed.weight.view(1, -1, 1, 1).expand(1, -1, grid, grid),
+                multimask_output=False,
+            )
+            whole = F.interpolate(low, (side, side), mode="bilinear", align_corners=False)
+            masks.append(F.interpolate(whole, size, mode="bilinear", align_corners=False)[:, 0])
+        return torch.cat(masks)
+
+
+@pytest.mark.parametrize("at_hand", [True, False], ids=["VGGish at hand", "VGGish not at hand"])
+@torch.no_grad()
+def test_sama_avs_is_imported_as_it_is(
+    at_hand: bool, vggish_cache: Path, vggish_entry: dict, sound_encoder: nn.Module, importing, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    use_weights(monkeypatch, tmp_path, [vggish_entry], vggish_cache if at_hand else None)
+    torch.manual_seed(1)
+    theirs = Sama(SMALL, sound_encoder).eval()
+    shake(theirs.mask_decoder)
+    state = theirs.state_dict()
+    assert {name.split(".")[0] for name in state} == {
+        "image_encoder", "mask_decoder", "pe_layer", "no_mask_embed", "audio_encoder",
+    }  # fmt: skip
+    ran = importing(save(theirs, tmp_path / "theirs.pth"), "-o", tmp_path / "ours.safetensors", "--json")
+    about = json.loads(ran.out)
+    assert about["code"] == "SAMA-AVS" and about["config"]["fusion"] == "sama"
+    assert set(about["base"]) == ({"vggish"} if at_hand else set()), "carried where it cannot be compared"
+    ours, _ = load_checkpoint(tmp_path / "ours.safetensors")
+    frames, log_mel = torch.randn(3, 3, 96, 96), torch.randn(3, 1, 96, 64) * 2 - 2
+    expected = theirs(frames, log_mel, (70, 90))
+    assert relative_error(theirs(frames, log_mel.roll(1, 0), (70, 90)), expected) > 1e-3  # it listens
+    assert relative_error(upsample_logits(ours(frames, log_mel), 96, (70, 90)), expected) < 1e-4
+    told = json.loads(run_info(tmp_path / "ours.safetensors"))
+    assert told["parameters"]["total"] == sum(parameter.numel() for parameter in ours.parameters())
+
+
+def run_info(path: Path) -> str:
+    result = CliRunner().invoke(app, ["weights", "info", str(path), "--json"], catch_exceptions=False)
+    return result.stdout
+
+
+def test_sama_avs_without_its_adapters_is_refused(bare: Path, sound_encoder: nn.Module, importing, tmp_path) -> None:
+    state = {name: t for name, t in Sama(SMALL, sound_encoder).state_dict().items() if "prompt_generator" not in name}
+    torch.save(state, tmp_path / "deaf.pth")
+    refused(importing, tmp_path / "deaf.pth", "SAM's own weights")
 
 
 def test_wrapped_and_half_precision_checkpoints(bare: Path, importing, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from avseg_cli.ablation import ablate as job
 from avseg_cli.ablation.ablate import SETS, VARIANTS, Row, choose, to_markdown
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.cli import app
 
 
@@ -20,7 +20,7 @@ def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pyte
     out = tmp_path / "out"
     arguments = [
         "ablate", "--data", str(data), "--out", str(out), "--backbone", "tiny", "--epochs", "1", "--limit-clips", "2",
-        "--device", "cpu", "--json", "--variants", "full,no-adapters,fusion-none,fusion-jca,depth-1",
+        "--device", "cpu", "--json", "--variants", "full,no-adapters,fusion-none,fusion-sama,fusion-jca,depth-1",
         "--pretrained", str(out / "none"), "--image-size", "64",
     ]  # fmt: skip
     first = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -30,6 +30,7 @@ def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pyte
         "full",
         "no-adapters",
         "fusion-none",
+        "fusion-sama",
         "fusion-jca",
         "depth-1",
     ]
@@ -38,7 +39,8 @@ def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pyte
     assert len(list((out / "embeddings").iterdir())) == 2  # train and val, for all variants
     markdown = (out / "ablation.md").read_text()
     assert "| full ST-BAVA |" in markdown and "| 69.01 | 0.776 |" in markdown and "| JCA |" in markdown
-    assert (out / "depth.png").is_file()
+    assert "| none: the sound straight to the decoder |" in markdown and "| SAMA-AVS |" in markdown
+    assert (out / "fusion-sama" / "1b" / "done.json").is_file() and (out / "depth.png").is_file()
 
     def no_training(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
@@ -47,10 +49,24 @@ def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pyte
     again = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert json.loads(again.stdout) == rows
 
+    monkeypatch.undo()  # another split is another result, of the same training
+    other = CliRunner().invoke(app, [*arguments, "--variants", "full", "--split", "val"], catch_exceptions=False)
+    (validation,) = json.loads(other.stdout)
+    assert validation["checkpoint"] == rows[0]["checkpoint"]
+    assert json.loads((out / "full" / "evaluation.json").read_text())["of"]["split"] == "val"
+    more = CliRunner().invoke(app, [*arguments, "--epochs", "2"])
+    assert isinstance(more.exception, OutputError) and "trained with epochs 1, not 2" in str(more.exception)
+
+
+def test_sama_is_left_out_where_it_would_be_deaf() -> None:
+    assert "fusion-sama" not in [variant.name for variant in job._fitting(choose(["table-6.2"]), frozen=True)]
+    with pytest.raises(InputError, match="leave out --frozen"):
+        job._fitting(choose(["fusion-sama"]), frozen=True)
+
 
 def test_the_papers_tables_are_sets() -> None:
     assert SETS["table-6.3"] == ("spatial-a2v", "no-temporal", "no-bidirectional", "no-adapters", "full")
-    assert len(choose(["table-6.2"])) == 6 and len(choose(["all"])) == len(VARIANTS)
+    assert len(choose(["table-6.2"])) == 7 and len(choose(["all"])) == len(VARIANTS)
     assert len(choose(["full", "table-6.3", "full"])) == 5
     with pytest.raises(InputError, match="no variant 'no-sound'; choose from table-6.2"):
         choose(["no-sound"])

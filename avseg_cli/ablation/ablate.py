@@ -6,11 +6,12 @@ and stage 1b, which has no fusion. A variant that is done is not done again.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.errors import DataError, InputError, OutputError
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.progress import console
 from avseg_cli.base.whole_files import write_json, write_whole
@@ -84,7 +85,7 @@ def ablate(base: TrainOptions, variants: list[Variant], split: str = "test", fro
     ``frozen``: stage 1a alone for all, encoder frozen and without adapters: the fusion modules compared at
     the price of one pass through the encoder.
     """
-    out = Path(base.out)
+    out, variants = Path(base.out), _fitting(variants, frozen)
     base = replace(base, cache=base.cache or str(out / "embeddings"))
     base = _pretrained(base, out)
     adapters = None
@@ -95,9 +96,10 @@ def ablate(base: TrainOptions, variants: list[Variant], split: str = "test", fro
     for variant in variants:
         console().print(f"[bold]variant {variant.name}[/bold]")
         done = out / variant.name / "evaluation.json"
-        if not done.is_file():
+        asked = _asked(base, split, frozen)
+        if not _is_kept(done, asked):
             best = _train_variant(base, variant, out, adapters, frozen)
-            _evaluate_variant(base, variant, best, split, done)
+            _evaluate_variant(base, variant, best, asked, done)
         rows.append(read_row(done))
     write_json(out / "ablation.json", [asdict(row) for row in rows])
     markdown = to_markdown(rows, base.subset)
@@ -107,14 +109,23 @@ def ablate(base: TrainOptions, variants: list[Variant], split: str = "test", fro
     return rows
 
 
-def plan(base: TrainOptions, variants: list[Variant], frozen: bool = False) -> list[str]:
+def _fitting(variants: list[Variant], frozen: bool) -> list[Variant]:
+    """Without SAMA-AVS where adapters are left out: it would be deaf. Raises ``InputError`` when it is all there is."""
+    kept = [variant for variant in variants if not (frozen and variant.changes.get("fusion") == "sama")]
+    if not kept:
+        raise InputError("fusion-sama hears with its adapters alone, which --frozen leaves out; leave out --frozen")
+    return kept
+
+
+def plan(base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False) -> list[str]:
     """What ``ablate`` would still do, a line for each variant; writes nothing. Raises ``DataError`` for bad data."""
     subset = find_subset(base.subset)
     clips = [len(read_clips(base.data, subset, split, base.limit_clips)) for split in ("train", "val")]
     lines = [f"use {clips[0]} clips to train on and {clips[1]} to choose the best on"]
-    for variant in variants:
+    started = _with_pretraining(base, Path(base.out))
+    for variant in _fitting(variants, frozen):
         folder = Path(base.out) / variant.name
-        done = (folder / "evaluation.json").is_file()
+        done = _is_kept(folder / "evaluation.json", _asked(started, split, frozen))
         how = "keep" if done else "train stage 1a of and evaluate" if frozen else "train and evaluate"
         lines.append(f"{how} {variant.name} in {folder}")
     return lines
@@ -122,17 +133,26 @@ def plan(base: TrainOptions, variants: list[Variant], frozen: bool = False) -> l
 
 def _pretrained(base: TrainOptions, out: Path) -> TrainOptions:
     """A backbone from nothing is pretrained once for all variants."""
+    begun = _with_pretraining(base, out)
+    if begun != base:
+        _trained(replace(base, stages=PRETRAINING, out=begun.pretrained, epochs=None, batch_size=None))
+    return begun
+
+
+def _with_pretraining(base: TrainOptions, out: Path) -> TrainOptions:
+    """The options of the variants, which begin with what was pretrained for them, if anything is."""
     if not BACKBONES[base.backbone].from_nothing or base.init or base.pretrained:
         return base
-    folder = out / "pretrained"
-    _trained(replace(base, stages=PRETRAINING, out=str(folder), epochs=None, batch_size=None))
-    return replace(base, pretrained=str(folder))
+    return replace(base, pretrained=str(out / "pretrained"))
 
 
 def _train_variant(base: TrainOptions, variant: Variant, out: Path, adapters: Path | None, frozen: bool) -> Path:
-    """Its best checkpoint. Without fusion there is nothing to join: stage 1b is the whole model (SAMA-AVS)."""
-    if variant.changes.get("fusion") == "none" and not frozen:
+    """Its best checkpoint. Without fusion there is nothing to join: stage 1b is the whole model."""
+    fusion = variant.changes.get("fusion")
+    if fusion == "none" and not frozen:
         return adapters
+    if fusion == "sama":
+        return _trained(replace(base, **variant.changes, out=str(out / variant.name), stages=("1b",)))
     options = replace(base, **variant.changes, out=str(out / variant.name), stages=("1a",))
     if frozen:
         return _trained(replace(options, adapters=False))
@@ -144,7 +164,9 @@ def _train_variant(base: TrainOptions, variant: Variant, out: Path, adapters: Pa
 def _trained(options: TrainOptions) -> Path:
     """Train, or finish what an interrupted call began, or take what is done."""
     run = Path(options.out)
-    started = any(StageFolder(run / stage).started for stage in options.stages)
+    started = [StageFolder(run / stage) for stage in options.stages if StageFolder(run / stage).started]
+    for folder in started:
+        _refuse_others(folder, options)
     if started:
         for left in unfinished(run):
             train(replace(left, out=options.out), resume=True)
@@ -152,16 +174,56 @@ def _trained(options: TrainOptions) -> Path:
     return train(options)
 
 
-def _evaluate_variant(base: TrainOptions, variant: Variant, best: Path, split: str, done: Path) -> None:
+# What may differ between a run and the options it is taken up with: where and how fast it runs, not what comes out.
+_INDIFFERENT = ("out", "command", "device", "workers", "save_minutes", "cache")
+_PATHS = ("data", "init", "init_adapters", "pretrained")
+
+
+def _refuse_others(folder: StageFolder, options: TrainOptions) -> None:
+    """Raises ``OutputError`` when a stage was trained with other options than are asked for now."""
+    was, now = (_comparable(each) for each in (folder.options, options))
+    differing = [f"{name} {was[name]!r}, not {now[name]!r}" for name in now if was[name] != now[name]]
+    if differing:
+        raise OutputError(
+            f"{folder.path}: trained with {', '.join(differing)}; give the same options to use it, or another --out"
+        )
+
+
+def _comparable(options: TrainOptions) -> dict[str, Any]:
+    values = {name: value for name, value in options.to_dict().items() if name not in _INDIFFERENT}
+    for name in _PATHS:
+        if values[name] and Path(values[name]).exists():  # else the name of a checkpoint
+            values[name] = str(Path(values[name]).resolve())
+    return values
+
+
+def _asked(base: TrainOptions, split: str, frozen: bool) -> dict[str, Any]:
+    """What a result is of, and what it is written with: it serves again only where all of this is the same."""
+    text = json.dumps({"split": split, "frozen": frozen, "options": _comparable(base)})
+    return json.loads(text)  # as it will be read
+
+
+def _is_kept(done: Path, asked: dict[str, Any]) -> bool:
+    """Whether an earlier run left this very result."""
+    try:
+        return parse_json(done.read_text(encoding="utf-8")).get("of") == asked
+    except FileNotFoundError:
+        return False
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{done}: damaged ({error}); delete it, and the variant is evaluated again") from error
+
+
+def _evaluate_variant(base: TrainOptions, variant: Variant, best: Path, asked: dict[str, Any], done: Path) -> None:
     result = evaluate(
         EvaluateOptions(
-            data=base.data, subset=base.subset, split=split, checkpoint=str(best), device=base.device,
+            data=base.data, subset=base.subset, split=asked["split"], checkpoint=str(best), device=base.device,
             precision=base.scoring_precision, limit_clips=base.limit_clips,
         )
     )  # fmt: skip
     total = result.total
     done.parent.mkdir(parents=True, exist_ok=True)
-    write_json(done, asdict(Row(variant.name, total.miou, total.f, total.f_dataset, str(best))))
+    row = Row(variant.name, total.miou, total.f, total.f_dataset, str(best))
+    write_json(done, asdict(row) | {"of": asked})
 
 
 TITLES = {
@@ -174,12 +236,14 @@ TITLES = {
 def read_row(path: Path) -> Row:
     """What an earlier run wrote of a variant. Raises ``DataError`` when the file is damaged."""
     try:
-        row = Row(**parse_json(path.read_text(encoding="utf-8")))
+        content = parse_json(path.read_text(encoding="utf-8"))
+        content.pop("of", None)
+        row = Row(**content)
         scores = (row.miou, row.f, row.f_dataset)
         if row.variant not in VARIANTS or not all(fits(score, float) for score in scores):
             raise ValueError("not the scores of a variant")
         return row
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: damaged ({error}); delete it, and the variant is evaluated again") from error
 
 

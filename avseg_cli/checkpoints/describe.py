@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from avseg_cli.checkpoints.checkpoint import find_checkpoint, read_info
-from avseg_cli.checkpoints.import_weights import infer_config
+from avseg_cli.checkpoints.import_weights import hears, infer_config
 from avseg_cli.checkpoints.manifest import public_file, status
 from avseg_cli.checkpoints.names import rename
 from avseg_cli.checkpoints.public_weights import is_own
@@ -21,7 +21,7 @@ PARTS = {
     "vggish": "vggish.",
     "audio_linear": "audio_embed.",
     "fusion": "fusion.",
-    "mask_decoder": "mask_decoder.",
+    "mask_decoder": ("mask_decoder.", "no_mask_embed."),
 }
 FROZEN = ("image_encoder", "vggish")
 
@@ -78,7 +78,7 @@ def _describe_other(path: Path) -> dict[str, Any]:
     ours = rename(state, path)
     if all(name.startswith("vggish.") for name in ours):
         return about | {"holds": "VGGish"}
-    if not any(name.startswith("audio_embed.") for name in ours):
+    if not hears(ours):
         return about | {"holds": "SAM"}
     config = infer_config(ours, path)
     return about | {"holds": "a model for `avseg weights import`", "config": config.to_dict()}

@@ -25,11 +25,12 @@ from avseg_cli.model.empty import empty_model
 
 # Not in the files and not readable off the tensors: as the authors set them.
 _FUSION_HEADS = 8
+_HEARING = {"sama": "image_encoder.adapters.own.0.weight"}  # what hears first, where it is not the audio linear
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A checkpoint of other code under our names: everything its configuration needs but VGGish."""
+    """A checkpoint of other code under our names: everything its configuration needs, VGGish only where it has it."""
 
     kind: str  # "SAM_STBAVA" (the authors') or "SAMA-AVS"
     config: ModelConfig
@@ -48,8 +49,9 @@ def import_checkpoint(path: str | Path) -> Imported:
     _refuse_bases(path, state)
     config = infer_config(state, path)
     expected = {name: tensor.shape for name, tensor in empty_model(config).state_dict().items()}
-    expected = {name: shape for name, shape in expected.items() if not name.startswith("vggish.")}
-    kind = "SAM_STBAVA" if config.fusion == "stbava" else "SAMA-AVS"
+    if not any(name.startswith("vggish.") for name in state):  # only SAMA-AVS saves it too
+        expected = {name: shape for name, shape in expected.items() if not name.startswith("vggish.")}
+    kind = "SAMA-AVS" if config.fusion == "sama" else "SAM_STBAVA"
     state = fit(state, expected, path)
     return Imported(kind, config, state, _bases(config, state))
 
@@ -58,7 +60,8 @@ def convert(path: str | Path, out: str | Path, overwrite: bool = False) -> Impor
     """Write the checkpoint ``path`` of other code as ``out`` in our format, and return what it was.
 
     The image encoder is left out of ``out`` when SAM's public file is in the cache and has the same
-    values; otherwise ``out`` carries it. VGGish always comes from its public file. Raises
+    values; otherwise ``out`` carries it. VGGish comes from its public file, unless SAMA-AVS's code saved it and it
+    cannot be held against that. Raises
     ``CheckpointError`` as ``import_checkpoint``, and ``OutputError`` when ``out`` exists.
     """
     path, out = Path(path), Path(out)
@@ -105,8 +108,7 @@ def infer_config(state: dict[str, Tensor], path: str | Path) -> ModelConfig:
 
 
 def _refuse_bases(path: Path, state: dict[str, Tensor]) -> None:
-    has_sound = any(name.startswith("audio_embed.") for name in state)
-    if any(name.startswith("image_encoder.") for name in state) and not has_sound:
+    if any(name.startswith("image_encoder.") for name in state) and not hears(state):
         raise CheckpointError(
             f"{path}: SAM's own weights, a base and not a model of sounding objects; "
             "put it in the cache with `avseg weights download NAME --from FOLDER`"
@@ -118,16 +120,27 @@ def _refuse_bases(path: Path, state: dict[str, Tensor]) -> None:
         )
 
 
+def hears(state: dict[str, Tensor]) -> bool:
+    """Whether the tensors (our names) are of a model of sounding objects, rather than of SAM alone."""
+    return any(name.startswith(("audio_embed.", "image_encoder.adapters.")) for name in state)
+
+
 def _bases(config: ModelConfig, state: dict[str, Tensor]) -> dict[str, str]:
-    """VGGish, and SAM's file when it is at hand and the checkpoint's encoder has exactly its values."""
-    base = {VGGISH: checksum(VGGISH)}
+    """The public files whose part the checkpoint lacks, or has with exactly their values; those must be at hand."""
+    lacks_vggish = not any(name.startswith("vggish.") for name in state)
+    base = {VGGISH: checksum(VGGISH)} if lacks_vggish or _has_all_of(VGGISH, state) else {}
     sam = sam_backbones().get(config.backbone)
-    if sam is None or status(public_file(sam)) == "missing":
-        return base
-    public = {name: tensor for name, tensor in read_public(sam).items() if not is_own(name, {sam: ""})}
-    if all(name in state and torch.equal(state[name], tensor.float()) for name, tensor in public.items()):
+    if sam is not None and _has_all_of(sam, state):
         base[sam] = checksum(sam)
     return base
+
+
+def _has_all_of(name: str, state: dict[str, Tensor]) -> bool:
+    """Whether the frozen part that public file ``name`` gives is in ``state`` with its values, as far as is known."""
+    if status(public_file(name)) == "missing":
+        return False
+    public = {key: tensor for key, tensor in read_public(name).items() if not is_own(key, {name: ""})}
+    return all(key in state and torch.equal(state[key], tensor.float()) for key, tensor in public.items())
 
 
 def _infer(state: dict[str, Tensor]) -> ModelConfig:
@@ -136,6 +149,7 @@ def _infer(state: dict[str, Tensor]) -> ModelConfig:
     depth = _count(state, r"image_encoder\.blocks\.(\d+)\..+")
     sizes = [(_shape(state, f"image_encoder.blocks.{j}.attn.rel_pos_h", 2)[0] + 1) // 2 for j in range(depth)]
     head_dim = _shape(state, "image_encoder.blocks.0.attn.rel_pos_h", 2)[1]
+    fusion = _infer_fusion(state)
     windows = {size for size in sizes if size != grid}
     if len(windows) > 1:
         raise ValueError(f"attention windows of several sizes: {sorted(windows)}")
@@ -149,10 +163,10 @@ def _infer(state: dict[str, Tensor]) -> ModelConfig:
         global_blocks=tuple(j for j, size in enumerate(sizes) if size == grid),
         out_chans=_shape(state, "image_encoder.neck.0.weight", 4)[0],
         decoder_mlp_dim=_shape(state, "mask_decoder.transformer.layers.0.mlp.lin1.weight", 2)[0],
-        audio_dim=_shape(state, "audio_embed.weight", 2)[1],
+        audio_dim=_shape(state, _HEARING.get(fusion["fusion"], "audio_embed.weight"), 2)[1],
         fusion_heads=_FUSION_HEADS,
         **_infer_adapters(state),
-        **_infer_fusion(state),
+        **fusion,
     )
     return replace(config, backbone=_backbone_name(config))
 
@@ -164,6 +178,8 @@ def _infer_adapters(state: dict[str, Tensor]) -> dict[str, object]:
 
 
 def _infer_fusion(state: dict[str, Tensor]) -> dict[str, object]:
+    if "no_mask_embed.weight" in state:
+        return {"fusion": "sama"}
     if not any(name.startswith("fusion.") for name in state):
         return {"fusion": "none"}
     return {

@@ -25,6 +25,8 @@ NAMES: Table = (
     (r"image_encoder\.prompt_generator\.lightweight_mlp_(\d+)\.0\.(.+)", r"image_encoder.adapters.own.\1.\2"),
     (r"(image_encoder\.(?:pos_embed|patch_embed|blocks|neck)(?:\..+)?)", r"\1"),
     (r"(mask_decoder\..+)", r"\1"),
+    (r"(no_mask_embed\.weight)", r"\1"),  # SAMA-AVS's own; SAM's is in its prompt encoder
+    (r"audio_encoder\.audio_backbone\.((?:features|embeddings)\..+)", r"vggish.\1"),
     (rf"pe_layer\.({_FOURIER})", r"positions.\1"),
     (r"prompt_encoder\..+", None),
     (r"audio_embed_layer\.(.+)", r"audio_embed.\1"),

@@ -82,7 +82,7 @@ def ablate(
     )  # fmt: skip
     chosen = choose([name for name in variants.split(",") if name])
     if dry_run:
-        say_plan(plan(base, chosen, frozen))
+        say_plan(plan(base, chosen, split, frozen))
         return
     rows = run_ablation(base, chosen, split, frozen)
     console().print(Markdown(to_markdown(rows, subset)))

@@ -184,7 +184,7 @@ def import_weights(
         about = {"file": str(out), "bytes": size, "code": imported.kind}
         typer.echo(json.dumps(about | {"base": imported.base, "config": config.to_dict()}, indent=2))
         return
-    fusion = f"fusion depth {config.fusion_depth}" if config.fusion != "none" else "no fusion"
+    fusion = f"fusion depth {config.fusion_depth}" if config.fusion == "stbava" else "no fusion"
     adapters = "adapters" if config.adapters else "no adapters"
     parts = f"{imported.kind}, {config.backbone}, {adapters}, {fusion}, {size_text(size)}"
     _say(_stderr(), f"{out}: {parts}; stands on {', '.join(imported.base)}")

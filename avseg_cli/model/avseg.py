@@ -23,7 +23,9 @@ class AvsegModel(ModelEdge, nn.Module):
         self.config = config
         self.vggish = build_sound_network(config)
         self.image_encoder = build_image_encoder(config)
-        self.audio_embed = nn.Linear(config.audio_dim, config.out_chans)
+        sama = config.fusion == "sama"
+        self.audio_embed = None if sama else nn.Linear(config.audio_dim, config.out_chans)
+        self.no_mask_embed = nn.Embedding(1, config.out_chans) if sama else None
         self.positions = RandomFourierPositions(config.out_chans)
         self.fusion = build_fusion(config)
         self.mask_decoder = MaskDecoder(config)
@@ -59,24 +61,43 @@ class AvsegModel(ModelEdge, nn.Module):
         """Fuse a clip and predict: embeddings (B, T, E, g, g), sound (B, T, 128) -> logits (B, T, 4g, 4g).
 
         The logits are the sum of the decoder's three masks; mask = sigmoid(logit) > 0.5 after
-        ``transforms.upsample_logits``.
+        ``transforms.upsample_logits``. SAMA-AVS's are its decoder's single mask.
         """
+        if self.no_mask_embed is not None:
+            return self._decode_unprompted(embeddings)
         visual, audio, positions = self.fusion_inputs(embeddings, sound)
         pixels = visual
         if self.fusion is not None:
             fused, audio = self.fusion(visual, audio, positions)
             pixels = visual + fused
         sparse = audio.flatten(0, 1)[:, None].repeat(1, 2, 1)  # the audio token, twice: (B*T, 2, C)
-        fine = embeddings[:, :, self.config.out_chans :].flatten(3).transpose(2, 3).flatten(0, 1).to(pixels.dtype)
-        logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions, fine)
+        logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions, self._fine(embeddings))
         return logits.float().view(*audio.shape[:2], *logits.shape[-2:])
 
     def fusion_inputs(self, embeddings: Tensor, sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What enters ST-BAVA: pixels V (B, T, N, C), sound A_0 (B, T, C), positions P_v (N, C)."""
+        visual, positions = self._seen(embeddings)
+        audio = F.normalize(self.audio_embed(sound), dim=-1).to(visual.dtype)
+        return visual, audio, positions
+
+    def _seen(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (B, T, N, C) and their positions (N, C), as the decoder computes."""
         dtype = self.mask_decoder.iou_token.weight.dtype
         visual = embeddings[:, :, : self.config.out_chans].flatten(3).transpose(2, 3).to(dtype)
-        audio = F.normalize(self.audio_embed(sound), dim=-1).to(dtype)
-        return visual, audio, self.positions(self.config.grid).to(dtype)
+        return visual, self.positions(self.config.grid).to(dtype)
+
+    def _fine(self, embeddings: Tensor) -> Tensor:
+        """What the encoder has for the decoder behind the tokens: (B*T, N, E - C)."""
+        fine = embeddings[:, :, self.config.out_chans :].flatten(3).transpose(2, 3).flatten(0, 1)
+        return fine.to(self.mask_decoder.iou_token.weight.dtype)
+
+    def _decode_unprompted(self, embeddings: Tensor) -> Tensor:
+        """As SAMA-AVS: no sparse prompt, SAM's "no mask" as the dense one, the single mask instead of the three."""
+        visual, positions = self._seen(embeddings)
+        pixels = (visual + self.no_mask_embed.weight.to(visual.dtype)).flatten(0, 1)
+        nothing = pixels.new_empty(len(pixels), 0, pixels.shape[-1])
+        logits = self.mask_decoder(pixels, nothing, positions, self._fine(embeddings), single=True)
+        return logits.float().view(*visual.shape[:2], *logits.shape[-2:])
 
     def forward(self, frames: Tensor, log_mel: Tensor) -> Tensor:
         """A clip, or a batch of clips, to low-resolution logits.

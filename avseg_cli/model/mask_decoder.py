@@ -158,16 +158,19 @@ class MaskDecoder(nn.Module):
         self.output_hypernetworks_mlps = nn.ModuleList(HyperMLP(dim, dim, dim // 8) for _ in range(1 + self.MASKS))
         self.iou_prediction_head = HyperMLP(dim, 256, 1 + self.MASKS)
 
-    def forward(self, pixels: Tensor, sparse: Tensor, positions: Tensor, fine: Tensor | None = None) -> Tensor:
+    def forward(
+        self, pixels: Tensor, sparse: Tensor, positions: Tensor, fine: Tensor | None = None, single: bool = False
+    ) -> Tensor:
         """pixels (B, N, C) = embedding + dense prompt, sparse (B, n, C), positions (N, C) -> logits (B, 4g, 4g).
 
         fine: (B, N, 2*2*C/4 + 4*4*C/8), an encoder's finer features, which are added in the upscaling; (B, N, 0) and
-        None are SAM's decoder.
+        None are SAM's decoder. single: SAM's one mask (multimask_output=False) rather than the sum of its three.
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(len(pixels), -1, -1)
         prompt = torch.cat([own, sparse], dim=1)
         out, pixels = self.transformer(prompt, pixels, positions)
-        hyper = sum(self.output_hypernetworks_mlps[i](out[:, 1 + i]) for i in range(1, 1 + self.MASKS))
+        masks = (0,) if single else range(1, 1 + self.MASKS)
+        hyper = sum(self.output_hypernetworks_mlps[i](out[:, 1 + i]) for i in masks)
         return self._masks(pixels, hyper, fine if fine is not None and fine.shape[-1] else None)
 
     def _masks(self, pixels: Tensor, hyper: Tensor, fine: Tensor | None) -> Tensor:

@@ -48,7 +48,8 @@ PROMPTS = {
 }
 
 FUSIONS = {
-    "none": Published("none (SAMA-AVS)", 81.53, 0.886, 63.14, 0.691),
+    "none": Published("none: the sound straight to the decoder", None, None, None, None),
+    "sama": Published("SAMA-AVS", 81.53, 0.886, 63.14, 0.691),
     "tpavi": Published("TPAVI", 81.68, 0.902, 64.78, 0.749),
     "han": Published("HAN", 80.56, 0.896, 64.14, 0.739),
     "cmran": Published("CMRAN", 81.46, 0.899, 65.09, 0.747),

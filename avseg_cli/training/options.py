@@ -114,6 +114,11 @@ class TrainOptions:
         for name in ("accumulate", "validate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if self.fusion == "sama" and (not self.adapters or {"1a", "2"} & set(self.stages)):
+            raise InputError(
+                "--fusion sama hears with its adapters alone and trains in stage 1b: leave out --no-adapters, and "
+                "--stage or give 1b"
+            )
         if not 0 <= self.dropout < 1:
             raise InputError(f"--dropout must be in [0, 1), not {self.dropout}")
 

@@ -14,12 +14,10 @@ TRAINED: dict[str, tuple[str, ...]] = {
     "pretrain-sound": ("vggish",),
     "pretrain-image": ("image_encoder", "mask_decoder.output_upscaling"),
     "1a": ("audio_embed", "fusion", "mask_decoder"),
-    "1b": ("image_encoder.adapters", "audio_embed", "mask_decoder"),
+    "1b": ("image_encoder.adapters", "audio_embed", "no_mask_embed", "mask_decoder"),
     "2": ("image_encoder.adapters", "audio_embed", "fusion", "mask_decoder"),
 }
 UNFROZEN = {"image": "image_encoder", "sound": "vggish"}
-# SAM's decoder carries them; the summed three-mask output never reads them.
-NEVER_READ = ("mask_decoder.iou_prediction_head", "mask_decoder.output_hypernetworks_mlps.0")
 
 
 def trained_parts(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ()) -> list[str]:
@@ -34,11 +32,17 @@ def set_trainable(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ())
     model.eval().requires_grad_(False)
     for name in trained_parts(model, stage, unfreeze):
         model.get_submodule(name).train().requires_grad_(True)
-    for name in NEVER_READ:
+    for name in never_read(model):
         model.get_submodule(name).requires_grad_(False)
     if stage == "pretrain-image" and model.image_encoder.adapters is not None:
         model.image_encoder.adapters.requires_grad_(False)  # no sound yet
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def never_read(model: AvsegModel) -> list[str]:
+    """What SAM's decoder carries and the model does not use: its quality head, and the masks that are not wanted."""
+    unused = (1, 2, 3) if model.config.fusion == "sama" else (0,)
+    return ["mask_decoder.iou_prediction_head", *(f"mask_decoder.output_hypernetworks_mlps.{k}" for k in unused)]
 
 
 def start_sound_from_nothing(model: AvsegModel) -> None:

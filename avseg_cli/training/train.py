@@ -125,7 +125,10 @@ def whole_recipe(options: TrainOptions) -> tuple[str, ...]:
     """The backbone's stages that the options call for: pretraining only from nothing, 1b and 2 only with adapters."""
     given = bool(options.init or options.pretrained)
     left_out = {name for name in PRETRAINING if given} | {name for name in ("1b", "2") if not options.adapters}
-    return tuple(name for name in BACKBONES[options.backbone].stages if name not in left_out)
+    stages = BACKBONES[options.backbone].stages
+    if options.fusion == "sama":  # nothing to join: its decoder hears nothing
+        stages = (*PRETRAINING, "1b") if BACKBONES[options.backbone].from_nothing else ("1b",)
+    return tuple(name for name in stages if name not in left_out)
 
 
 def _refuse_started(run: Path, stages: Iterable[str]) -> None:
@@ -197,11 +200,11 @@ def cache_folder(options: TrainOptions) -> Path:
 
 
 def stage_config(stage: str, config: ModelConfig) -> ModelConfig:
-    """The model a stage trains: 1a has no adapters, 1b no fusion."""
+    """The model a stage trains: 1a has no adapters, 1b no fusion, unless it is SAMA-AVS's own model."""
     if stage == "1a":
         return replace(config, adapters=False)
     if stage == "1b":
-        return replace(config, fusion="none", adapters=True)
+        return replace(config, fusion="sama" if config.fusion == "sama" else "none", adapters=True)
     return config
 
 
@@ -236,7 +239,7 @@ def _starting_point(options: TrainOptions, subset: Subset) -> tuple[dict[str, Te
                 f"{options.init}: a {info.config.backbone} checkpoint; pass --backbone {info.config.backbone}"
             )
         config = replace(info.config, adapters=True, fusion="stbava")
-        if info.config.fusion not in ("stbava", "none"):
+        if info.config.fusion not in ("stbava", "none", "sama"):
             config = replace(config, fusion=info.config.fusion)
         return model.state_dict(), config
     config = preset(options.backbone)

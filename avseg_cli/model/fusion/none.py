@@ -1,4 +1,4 @@
-"""No fusion: the decoder is prompted with the sound alone, as in SAMA-AVS."""
+"""No fusion: the decoder is prompted with the sound as it is."""
 
 from __future__ import annotations
 

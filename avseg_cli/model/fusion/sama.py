@@ -1,0 +1,12 @@
+"""SAMA-AVS (Liu et al., Annotation-free Audio-Visual Segmentation, WACV 2024): no fusion, and a decoder without a prompt.
+
+Its adapters alone hear; the decoder gives its single mask.
+"""
+
+from __future__ import annotations
+
+from avseg_cli.model.config import ModelConfig
+
+
+def FUSION(config: ModelConfig) -> None:  # noqa: N802  what the other files call their classes
+    """No module."""
