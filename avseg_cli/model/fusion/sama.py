@@ -1,4 +1,4 @@
-"""SAMA-AVS (Liu et al., Annotation-free Audio-Visual Segmentation, WACV 2024): no fusion, and a decoder without a prompt.
+"""SAMA-AVS (Liu et al., Annotation-free Audio-Visual Segmentation, WACV 2024): no fusion, an unprompted decoder.
 
 Its adapters alone hear; the decoder gives its single mask.
 """
