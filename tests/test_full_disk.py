@@ -13,8 +13,7 @@ from media_files import Clip, LoudRed
 
 from avseg_cli.base.errors import OutputError
 from avseg_cli.media.video import probe
-from avseg_cli.outputs.formats import WRITERS
-from avseg_cli.segment.inputs import SUFFIXES
+from avseg_cli.outputs.formats import FORMATS
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
 
@@ -40,7 +39,7 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def fails_cleanly(clip: Path, folder: Path, formats: tuple[str, ...], size: int) -> None:
-    outputs = {name: folder / f"out{SUFFIXES[name]}" for name in formats}
+    outputs = {name: folder / f"out{FORMATS[name].suffix}" for name in formats}
     video = probe(clip)
     with room_for(size), pytest.raises(OutputError, match="disk is full") as caught:
         render(video, LoudRed(), outputs, SegmentOptions(), "test")
@@ -49,12 +48,12 @@ def fails_cleanly(clip: Path, folder: Path, formats: tuple[str, ...], size: int)
 
 
 @pytest.mark.parametrize("size", [0, 100])
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("name", FORMATS.names)
 def test_nothing_is_left_of_any_format(clip: Path, tmp_path: Path, name: str, size: int) -> None:
     fails_cleanly(clip, tmp_path, (name,), size)
 
 
-@pytest.mark.parametrize("pair", list(combinations(WRITERS, 2)), ids="+".join)
+@pytest.mark.parametrize("pair", list(combinations(FORMATS, 2)), ids="+".join)
 def test_nothing_is_left_of_any_two_formats(clip: Path, tmp_path: Path, pair: tuple[str, str]) -> None:
     fails_cleanly(clip, tmp_path, pair, 100)
 
@@ -65,8 +64,8 @@ def test_one_writers_failure_does_not_stop_the_others_from_cleaning_up(
     def refuse(self: object) -> None:
         raise RuntimeError("will not go")
 
-    monkeypatch.setattr(WRITERS["json"], "abort", refuse)
-    outputs = {name: tmp_path / f"out{SUFFIXES[name]}" for name in ("json", "masks", "overlay")}
+    monkeypatch.setattr(FORMATS["json"].writer, "abort", refuse)
+    outputs = {name: tmp_path / f"out{FORMATS[name].suffix}" for name in ("json", "masks", "overlay")}
     with room_for(100), pytest.raises(OutputError, match="disk is full"):
         render(probe(clip), LoudRed(), outputs, SegmentOptions(), "test")
     assert [path.name for path in tmp_path.iterdir() if "json" not in path.name] == []

@@ -17,7 +17,7 @@ from PIL import Image
 from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.model.transforms import upsample_logits
-from avseg_cli.outputs.overlay import Highlighter, Style, Timeline, Upsampler, grow, plane_array, to_yuv, upright
+from avseg_cli.outputs.drawing import Highlighter, Style, Timeline, Upsampler, grow, plane_array, to_yuv, upright
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.segment.render import Rendered, render
 from avseg_cli.segment.segment_options import SegmentOptions

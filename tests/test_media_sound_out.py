@@ -11,7 +11,7 @@ from media_files import Clip, LoudRed, frames_of, sound_payload
 
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import probe
-from avseg_cli.outputs.writers import OverlayWriter
+from avseg_cli.outputs.formats.overlay import OverlayWriter
 from avseg_cli.segment.render import Rendered, render
 from avseg_cli.segment.segment_options import SegmentOptions
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from avseg_cli.base.text import clock
 from avseg_cli.media.video import probe
-from avseg_cli.outputs.preview import CELL, FRAMES
+from avseg_cli.outputs.formats.preview import CELL, FRAMES
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots, fitted
 from avseg_cli.outputs.sound_picture import sound_picture
 from avseg_cli.segment.render import render

@@ -15,7 +15,7 @@ import pytest
 from media_files import Clip, LoudRed, frames_of, rgb_of
 from PIL import Image
 
-import avseg_cli.outputs.report as segment_page
+import avseg_cli.outputs.formats.report as segment_page
 from avseg_cli.base.errors import OutputError
 from avseg_cli.media.video import probe
 from avseg_cli.segment.inputs import Source, check_outputs

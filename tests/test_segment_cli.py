@@ -139,7 +139,7 @@ def test_a_report_is_there_only_with_its_video(
     avseg, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a kill between the two leaves it: one without the other is made again."""
-    monkeypatch.setattr("avseg_cli.outputs.report.EMBEDDED", 1000)
+    monkeypatch.setattr("avseg_cli.outputs.formats.report.EMBEDDED", 1000)
     arguments = (clip, "-o", tmp_path, "--format", "report", "--skip-existing", "--json")
     both = [tmp_path / "clip.avseg.html", tmp_path / "clip.avseg.video.mp4"]
     for missing in (both[0], both[1]):
@@ -210,7 +210,7 @@ ERRORS = {
     "GIF": (["clip.mp4", "-o", "x.gif"], 5, "x.gif: nothing asked for is such a file"),
     "cutout in MP4": (["clip.mp4", "-o", "c.mp4", "--format", "cutout"], 5, "(cutout: .mov, .mkv)"),
     "masks in a picture": (["clip.mp4", "-o", "m.png", "--format", "masks,json"], 5, "masks: a folder; json: .json"),
-    "format": (["clip.mp4", "--format", "gif"], 2, "overlay, masks, cutout, json"),
+    "format": (["clip.mp4", "--format", "gif"], 2, "cutout, json, masks, overlay"),
     "colour": (["clip.mp4", "--color", "pink"], 2, "six hexadecimal digits"),
     "threshold": (["clip.mp4", "--threshold", "1"], 2, "between 0 and 1"),
     "fps": (["clip.mp4", "--fps", "2.5"], 2, "--consecutive"),

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from avseg_cli.attention.instants import Instant, Row
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_examples
-from avseg_cli.outputs.overlay import grow
+from avseg_cli.outputs.drawing import grow
 
 GROUND, PALE, FAINT, ACCENT = (20, 20, 28), (236, 236, 244), (150, 150, 166), (255, 45, 120)
 # Heat: how far from the lower end (or, to both sides, from an even share), and the colour there.

@@ -14,7 +14,7 @@ from avseg_cli.attention.instants import ClipLook
 from avseg_cli.media.codecs import H264
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import BT709, LIMITED_RANGE, Picture, Video
-from avseg_cli.outputs.overlay import Timeline
+from avseg_cli.outputs.drawing import Timeline
 
 MAIN = (640, 480)  # pixels at most, of the picture
 PANEL = (256, 192)  # of a map

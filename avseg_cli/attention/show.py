@@ -18,7 +18,12 @@ from avseg_cli.base.whole_files import commit, discard, partial_name
 from avseg_cli.base.writing import writing
 from avseg_cli.media.video import Video, VideoReader
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.outputs.output_kind import MOVIES, Kind
 
+KINDS = {
+    "picture": Kind(suffix=".avseg.attention.png", files=(".png",)),
+    "video": Kind(suffix=".avseg.attention.mp4", files=MOVIES),
+}
 AHEAD = 2  # clips, or pictures, made before they are needed
 
 Progress = Callable[[float], None]  # told how far we are, in seconds of the video

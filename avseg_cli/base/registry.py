@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from avseg_cli.base.errors import AvsegError
 
@@ -39,9 +39,15 @@ class Registry(Generic[Declared]):
         return tuple(stem.replace("_", "-") if self._hyphens else stem for stem in stems)
 
     def summary(self, name: str) -> str:
-        """The first line of the file's own description, without its full stop; nothing is imported."""
-        text = ast.get_docstring(ast.parse(self._path(name).read_text(encoding="utf-8"))) or ""
-        return text.split("\n")[0].removesuffix(".")
+        """The file's own description, its paragraphs run together; nothing is imported."""
+        return " ".join((ast.get_docstring(self._tree(name)) or "").split())
+
+    def constant(self, name: str, variable: str, default: Any = None) -> Any:
+        """The literal that the file gives the module's ``variable``, ``default`` if none; nothing is imported."""
+        for node in self._tree(name).body:
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == variable for t in node.targets):
+                return ast.literal_eval(node.value)
+        return default
 
     def __getitem__(self, name: str) -> Declared:
         """What the file of that name declares; raises ``error`` where there is none."""
@@ -57,6 +63,9 @@ class Registry(Generic[Declared]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
+
+    def _tree(self, name: str) -> ast.Module:
+        return ast.parse(self._path(name).read_text(encoding="utf-8"))
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name.replace('-', '_') if self._hyphens else name}.py"

@@ -13,8 +13,6 @@ from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, aud
 if TYPE_CHECKING:
     from avseg_cli.attention.show import Shown
 
-FORMATS = ("picture", "video")
-
 WHAT = "What to look at"
 WHICH = "Which maps"
 HOW = "How the model runs"
@@ -81,7 +79,7 @@ def attention(
     1 by construction. In a video of one second the two over time are even: there is only one second to choose.
     """
     from avseg_cli.attention.looks import Choice
-    from avseg_cli.attention.show import show_attention
+    from avseg_cli.attention.show import KINDS, show_attention
     from avseg_cli.cli.listener import progress_of
     from avseg_cli.media.container import spooled
     from avseg_cli.media.video import probe
@@ -90,8 +88,8 @@ def attention(
     from avseg_cli.segment.segmenter import Segmenter
 
     source = find_source(video)
-    outputs = plan_outputs([source], output, _formats(output))[0]
-    check_outputs(source, outputs, overwrite, "use --overwrite to replace it, or -o to write elsewhere")
+    outputs = plan_outputs([source], output, _formats(output), KINDS)[0]
+    check_outputs(source, outputs, overwrite, "use --overwrite to replace it, or -o to write elsewhere", KINDS)
     with spooled(source.path) as path:
         facts = probe(path, audio, audio_track)
         check_span(facts, start)
@@ -107,10 +105,10 @@ def attention(
 
 def _formats(output: str | None) -> list[str]:
     """What ``output`` can take: both in a folder, else the one its suffix names."""
-    from avseg_cli.segment.inputs import FILE_SUFFIXES
+    from avseg_cli.attention.show import KINDS
 
     suffix = "" if output is None or Path(output).is_dir() else Path(output).suffix.lower()
-    return [name for name in FORMATS if suffix in FILE_SUFFIXES[name]] or list(FORMATS)
+    return [name for name, kind in KINDS.items() if suffix in kind.files] or list(KINDS)
 
 
 def _tell(source: Path, outputs: dict[str, Path], shown: Shown | None, as_json: bool, quiet: bool) -> None:

@@ -43,8 +43,8 @@ def info(
     from rich.console import Console
 
     from avseg_cli.base.errors import AvsegError
-    from avseg_cli.cli.segment import FORMATS
     from avseg_cli.media.container import spooled
+    from avseg_cli.outputs.formats import FORMATS
     from avseg_cli.segment.info import Question, describe_video
     from avseg_cli.segment.inputs import find_sources, plan_outputs
 

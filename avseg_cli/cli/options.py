@@ -21,14 +21,18 @@ def said(error: AvsegError) -> str:
     return error.with_flags(lambda name: FLAGS.get(name, f"--{name.replace('_', '-')}"))
 
 
-def made_of(**jobs: tuple[type, Sequence[str]] | type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+Job = type | tuple[type, Sequence[str]] | list[inspect.Parameter]
+
+
+def made_of(**jobs: Job) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator of commands: in place of each parameter named here stand options for the fields of its dataclass.
 
-    The command is given what the user said as a dictionary, field -> value. ``(dataclass, names)`` takes those alone.
+    The command is given what the user said as a dictionary, field -> value. ``(dataclass, names)`` takes those alone; a
+    list of parameters stands for itself.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        known = {name: _parameters(*(job if isinstance(job, tuple) else (job, ()))) for name, job in jobs.items()}
+        known = {name: _parameters(job) for name, job in jobs.items()}
         parameters: list[inspect.Parameter] = []
         for parameter in inspect.signature(command, eval_str=True).parameters.values():
             own = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -47,7 +51,10 @@ def made_of(**jobs: tuple[type, Sequence[str]] | type) -> Callable[[Callable[...
     return decorate
 
 
-def _parameters(kind: type, names: Sequence[str]) -> list[inspect.Parameter]:
+def _parameters(job: Job) -> list[inspect.Parameter]:
+    if isinstance(job, list):
+        return job
+    kind, names = job if isinstance(job, tuple) else (job, ())
     types, known = get_type_hints(kind), options_of(kind)
     defaults = inspect.signature(kind).parameters
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,28 @@ from avseg_cli.cli.completion import list_of
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
 from avseg_cli.cli.options import made_of
 from avseg_cli.cli.video_options import Overwrite, Quiet, audio_option, audio_track_option
+from avseg_cli.outputs.formats import FORMATS
 from avseg_cli.outputs.style import LOOK, Style
 from avseg_cli.segment.segment_options import HOW, OUT, WHAT, SegmentOptions
 
-FORMATS = ("overlay", "masks", "cutout", "json", "side-by-side", "preview", "report")
+FLAGGED = tuple(name for name in FORMATS if FORMATS.constant(name, "FLAG"))  # formats with a flag of their own
+
+
+def _named(name: str) -> str:
+    return f"{name} (clip{FORMATS.constant(name, 'SUFFIX')}: {_lower(FORMATS.summary(name))})"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:].removesuffix(".")
+
+
+def _flag(name: str) -> inspect.Parameter:
+    """The option of a format that has a flag."""
+    about = f"Also clip{FORMATS.constant(name, 'SUFFIX')}: {_lower(FORMATS.summary(name))}."
+    flag = typer.Option(f"--{name}", rich_help_panel=OUT, help=about)
+    return inspect.Parameter(
+        name.replace("-", "_"), inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, flag]
+    )
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +44,7 @@ def register(app: typer.Typer) -> None:
     app.command("segment")(segment)
 
 
-@made_of(given=SegmentOptions, look=Style)
+@made_of(given=SegmentOptions, look=Style, flags=[_flag(name) for name in FLAGGED])
 def segment(
     *,
     inputs: Annotated[
@@ -57,45 +76,11 @@ def segment(
             metavar="LIST",
             rich_help_panel=OUT,
             autocompletion=list_of(*FORMATS),
-            help=(
-                "One or more of: overlay (clip.avseg.mp4, the video with what sounds highlighted), "
-                "masks (clip.avseg.masks/, PNGs of 0 and 255), cutout (clip.avseg.cutout.mov, ProRes 4444 with "
-                "a transparent ground), json (clip.avseg.json, times, areas, confidence and COCO RLE), and those of "
-                "the flags below. Several, with commas, cost one pass of the model."
-            ),
+            help=f"One or more of: {', '.join(_named(name) for name in FORMATS if name not in FLAGGED)}, and those of "
+            "the flags below. Several, with commas, cost one pass of the model.",
         ),
     ] = "overlay",
-    side_by_side: Annotated[
-        bool,
-        typer.Option(
-            "--side-by-side",
-            rich_help_panel=OUT,
-            help=("Also the original and the overlay beside each other: clip.avseg.side-by-side.mp4."),
-        ),
-    ] = False,
-    preview: Annotated[
-        bool,
-        typer.Option(
-            "--preview",
-            rich_help_panel=OUT,
-            help=(
-                "Also a contact sheet: clip.avseg.preview.png, frames with overlay and the waveform below; terminals "
-                "that can (kitty, iTerm2, any with sixel graphics) show it at once."
-            ),
-        ),
-    ] = False,
-    report_page: Annotated[
-        bool,
-        typer.Option(
-            "--report",
-            rich_help_panel=OUT,
-            help=(
-                "Also a page for the browser: clip.avseg.html, the video with its overlay on and off, a timeline of "
-                "what was heard, and the seconds where the source changes. For several inputs also index.avseg.html, "
-                "which leads to all of them."
-            ),
-        ),
-    ] = False,
+    flags: dict[str, bool],
     checkpoint: Annotated[str, checkpoint_option(HOW)] = "default",
     given: dict[str, Any],
     device: Annotated[str, device_option(HOW)] = "auto",
@@ -172,7 +157,7 @@ def segment(
         raise InputError("--overwrite and --skip-existing contradict each other; give one of them")
     options = SegmentOptions(**given, style=Style(_colour(color), **look))
     chosen_codecs(options.encoder)
-    wanted = _formats(formats, {"side-by-side": side_by_side, "preview": preview, "report": report_page})
+    wanted = _formats(formats, [name for name in FLAGGED if flags[name.replace("-", "_")]])
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
     index = _index([paths["report"] for paths in outputs if "report" in paths], output, overwrite or skip_existing)
@@ -209,10 +194,10 @@ def segment(
         raise typer.Exit(code)
 
 
-def _formats(listed: str, flags: dict[str, bool]) -> list[str]:
+def _formats(listed: str, flagged: list[str]) -> list[str]:
     """The formats of ``--format`` and those that have flags of their own, each once."""
     named = [name.strip() for name in listed.split(",") if name.strip()]
-    names = list(dict.fromkeys(named + [name for name, wanted in flags.items() if wanted]))
+    names = list(dict.fromkeys(named + flagged))
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
         raise InputError(f"--format {listed}: not a list of {', '.join(FORMATS)}")

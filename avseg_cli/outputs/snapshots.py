@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from avseg_cli.media.video import Picture, Video
-from avseg_cli.outputs.overlay import Highlighter, plane_array, upright
+from avseg_cli.outputs.drawing import Highlighter, plane_array, upright
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.writers import Job
 

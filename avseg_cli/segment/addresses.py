@@ -9,17 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from avseg_cli.base.errors import AvsegError, InputError, OutputError
+from avseg_cli.outputs.output_kind import Kind
 
 STORES = ("s3", "gs")  # can be listed and written to
 WEB = ("https", "http")  # can be read
-SEVERAL = ("masks", "report")  # formats of more than one file
 CHUNK = 1 << 20  # bytes
 
 
@@ -123,12 +123,12 @@ def delivered(outputs: dict[str, Path]) -> Iterator[dict[str, Path]]:
                 path.fs.put_file(str(local[name]), path.path)
 
 
-def check_writable(outputs: dict[str, Path]) -> None:
+def check_writable(outputs: dict[str, Path], kinds: Mapping[str, Kind]) -> None:
     """Refuse what cannot appear whole at an address. Raises ``OutputError``."""
     for name, path in outputs.items():
         if is_url(path) and path.protocol in WEB:
             raise OutputError(f"{path}: addresses of the web cannot be written to; give -o a folder, s3:// or gs://")
-        if is_url(path) and name in SEVERAL:
+        if is_url(path) and kinds[name].several:
             raise OutputError(
                 f"{path}: {name} is several files, which cannot appear whole in an object store; "
                 "use --format json, which holds the masks too, or -o a folder here"

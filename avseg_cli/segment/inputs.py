@@ -5,32 +5,24 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from avseg_cli.base.errors import InputError, OutputError
-from avseg_cli.outputs.naming import report_video
+from avseg_cli.base.registry import Registry
+from avseg_cli.outputs.formats import FORMATS, Format
+from avseg_cli.outputs.output_kind import Kind
 from avseg_cli.segment.addresses import check_writable, exists, files_below, is_folder, is_url, location, plain_name
 
 VIDEO_SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".wmv", ".asf",
     ".flv", ".ogv", ".3gp", ".3g2", ".mxf", ".vob", ".h264", ".264", ".h265", ".hevc", ".y4m",
 ))  # fmt: skip
+Kinds = Registry[Format] | Mapping[str, Kind]  # what the names of formats stand for
 OWN = ".avseg."  # in the names of our outputs; folders are searched without them
 STDIN = "-"
-SUFFIXES = {
-    "overlay": ".avseg.mp4", "masks": ".avseg.masks", "cutout": ".avseg.cutout.mov", "json": ".avseg.json",
-    "side-by-side": ".avseg.side-by-side.mp4", "preview": ".avseg.preview.png",
-    "report": ".avseg.html",
-    "picture": ".avseg.attention.png", "video": ".avseg.attention.mp4",  # of `avseg attention`
-}  # fmt: skip
-FILE_SUFFIXES = {
-    "overlay": (".mp4", ".m4v", ".mov", ".mkv"), "cutout": (".mov", ".mkv"), "json": (".json",),
-    "side-by-side": (".mp4", ".m4v", ".mov", ".mkv"), "preview": (".png",), "report": (".html",),
-    "picture": (".png",), "video": (".mp4", ".m4v", ".mov", ".mkv"),
-}  # fmt: skip
-
 OTHER_FILES = frozenset((".gif", ".webp", ".apng", ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".htm", ".txt",
                          ".zip", ".wav", ".mp3"))  # fmt: skip
 
@@ -125,46 +117,50 @@ def _parts(path: Path, folder: Path) -> tuple[str, ...]:
     )
 
 
-def plan_outputs(sources: list[Source], output: str | None, formats: list[str]) -> list[dict[str, Path]]:
+def plan_outputs(
+    sources: list[Source], output: str | None, formats: list[str], kinds: Kinds = FORMATS
+) -> list[dict[str, Path]]:
     """Where the outputs of each source go: format -> path, no two alike.
 
     Without ``output`` they lie beside their source (stdin's in the current folder); a folder as ``output``
-    keeps the tree; a file is for one source and one format. Raises ``OutputError`` where that does not work out.
+    keeps the tree; a file is for one source and one format. kinds: what the
+    formats are. Raises ``OutputError`` where that does not work out.
     """
-    plan = _plan(sources, output, formats)
+    chosen = {name: kinds[name] for name in formats}
+    plan = _plan(sources, output, chosen)
     for outputs in plan:
-        check_writable(outputs)
+        check_writable(outputs, chosen)
     return plan
 
 
-def _plan(sources: list[Source], output: str | None, formats: list[str]) -> list[dict[str, Path]]:
+def _plan(sources: list[Source], output: str | None, formats: dict[str, Kind]) -> list[dict[str, Path]]:
     if output is not None and _names_a_file(output, formats):
         if len(sources) > 1 or len(formats) > 1:
             raise OutputError(f"{output}: one file cannot take several outputs; give -o a folder")
-        return [{formats[0]: location(output)}]
+        return [{name: location(output) for name in formats}]
     if output is not None and _looks_like_a_file(output):
         raise OutputError(f"{output}: nothing asked for is such a file ({_kinds(formats)}); give -o a folder")
     stems = _stems(sources, None if output is None else location(output))
-    return [{name: stem.with_name(stem.name + SUFFIXES[name]) for name in formats} for stem in stems]
+    return [{name: stem.with_name(stem.name + kind.suffix) for name, kind in formats.items()} for stem in stems]
 
 
-def _names_a_file(output: str, formats: list[str]) -> bool:
+def _names_a_file(output: str, formats: dict[str, Kind]) -> bool:
     if output.endswith(("/", os.sep)) or (not is_url(output) and Path(output).is_dir()):
         return False
-    return any(Path(output).suffix.lower() in FILE_SUFFIXES.get(name, ()) for name in formats)
+    return any(Path(output).suffix.lower() in kind.files for kind in formats.values())
 
 
 def _looks_like_a_file(output: str) -> bool:
     """Whether ``output``, which none of the formats writes, is a file's name all the same, not that of a folder."""
     if output.endswith(("/", os.sep)) or (not is_url(output) and Path(output).is_dir()):
         return False
-    known = VIDEO_SUFFIXES.union(OTHER_FILES, *FILE_SUFFIXES.values())
+    known = VIDEO_SUFFIXES.union(OTHER_FILES, *(FORMATS[name].files for name in FORMATS))
     return Path(output).suffix.lower() in known or (not is_url(output) and Path(output).is_file())
 
 
-def _kinds(formats: list[str]) -> str:
+def _kinds(formats: dict[str, Kind]) -> str:
     """What the formats write, for a message."""
-    return "; ".join(f"{name}: {', '.join(FILE_SUFFIXES.get(name, ('a folder',)))}" for name in formats)
+    return "; ".join(f"{name}: {', '.join(kind.files or ('a folder',))}" for name, kind in formats.items())
 
 
 def _stems(sources: list[Source], folder: Path | None) -> list[Path]:
@@ -223,24 +219,17 @@ def is_there(name: str, path: Path) -> bool:
     """Whether the output ``path`` of a format exists, whole: of several files, all of them."""
     if not exists(path):
         return False
-    return name != "report" or _carries_its_video(path) or report_video(path).exists()
-
-
-def _carries_its_video(page: Path) -> bool:
-    """Whether a report needs no video beside it; the place where it would name one comes early."""
-    try:
-        with open(page, "rb") as file:
-            return b'<video id="video" playsinline preload="auto" src=' not in file.read(1 << 20)
-    except OSError:
-        return True
+    return FORMATS[name].is_whole(path)
 
 
 KEEP_OR_REPLACE = "use --overwrite to replace it, or --skip-existing to keep it"
 
 
-def check_outputs(source: Source, outputs: dict[str, Path], overwrite: bool, cure: str = KEEP_OR_REPLACE) -> None:
+def check_outputs(
+    source: Source, outputs: dict[str, Path], overwrite: bool, cure: str = KEEP_OR_REPLACE, kinds: Kinds = FORMATS
+) -> None:
     """Refuse outputs that exist (unless ``overwrite``) or that are the input itself; raises ``OutputError``."""
-    beside = [report_video(path) for name, path in outputs.items() if name == "report"]
+    beside = [other for name, path in outputs.items() for other in kinds[name].beside(path)]
     for path in (*outputs.values(), *beside):
         if _same(path, source.path):
             raise OutputError(f"{path}: is the input itself; give -o another name")

@@ -17,8 +17,8 @@ from avseg_cli.base.writing import writing
 from avseg_cli.media.encoders import chosen_codecs
 from avseg_cli.media.video import Picture, Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.outputs.drawing import Timeline
 from avseg_cli.outputs.formats import open_writer
-from avseg_cli.outputs.overlay import Timeline
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.segment.runner import Segmentation, segment_video

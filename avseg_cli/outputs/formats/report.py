@@ -1,4 +1,7 @@
-"""``--report``: a page with the video, its overlay, what was heard, and what sounds when."""
+"""A page for the browser: the video with its overlay on and off, what was heard, and what sounds when.
+
+For several inputs also index.avseg.html, which leads to all of them.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,16 @@ from avseg_cli.base.whole_files import discard
 from avseg_cli.media.codecs import Codec
 from avseg_cli.media.video import Picture, Video
 from avseg_cli.outputs.changes import Changes
-from avseg_cli.outputs.naming import report_video
+from avseg_cli.outputs.formats import Format
+from avseg_cli.outputs.formats.side_by_side import SideBySideWriter
 from avseg_cli.outputs.results import MaskResult
-from avseg_cli.outputs.side_by_side import SideBySideWriter
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots
 from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.pages.html import lines_of_json, page, picture_uri, stamp, write
 
+SUFFIX = ".avseg.html"
+FLAG = True
 EMBEDDED = 25_000_000  # bytes of video up to which a page carries it; longer ones lie beside the page
 SHOWN = 60  # changes with a picture, at most
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds between times written on the axis
@@ -224,3 +229,32 @@ def _spectrogram(sound: SoundPicture) -> str:
     image = Image.fromarray(np.ascontiguousarray(sound.brightness))
     image.putpalette((255 * colormaps["magma"](np.arange(256))[:, :3]).astype(np.uint8).tobytes())
     return picture_uri(image, "PNG", optimize=True)
+
+
+def report_video(page: Path) -> Path:
+    """Where the video of a report lies that is too large to be part of the page."""
+    return page.with_name(f"{page.stem.removesuffix('.avseg')}.avseg.video.mp4")
+
+
+def is_whole(page: Path) -> bool:
+    """Whether a report is there with its video."""
+    return _carries_its_video(page) or report_video(page).exists()
+
+
+def _carries_its_video(page: Path) -> bool:
+    """Whether a report needs no video beside it; the place where it would name one comes early."""
+    try:
+        with open(page, "rb") as file:
+            return b'<video id="video" playsinline preload="auto" src=' not in file.read(1 << 20)
+    except OSError:
+        return True
+
+
+FORMAT = Format(
+    writer=ReportWriter,
+    suffix=SUFFIX,
+    files=(".html",),
+    several=True,
+    beside=lambda page: (report_video(page),),
+    is_whole=is_whole,
+)

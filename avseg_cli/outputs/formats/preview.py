@@ -1,4 +1,7 @@
-"""A picture to look at instead of a video: frames with their overlay, and the sound under them."""
+"""A contact sheet: frames with their overlay, and the waveform below.
+
+Terminals that can (kitty, iTerm2, any with sixel graphics) show it at once.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.base.text import clock
 from avseg_cli.media.video import Picture
+from avseg_cli.outputs.formats import Format
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots
 from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
@@ -18,6 +22,8 @@ from avseg_cli.outputs.writers import Job, Writer
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SUFFIX = ".avseg.preview.png"
+FLAG = True
 FRAMES = 12  # at most, on a sheet
 WIDTH = 2056  # pixels, at most
 CELL = (400, 300)  # pixels a frame fits into
@@ -105,3 +111,6 @@ def _draw_sound(
         axis.set(facecolor=GROUND, xlim=(sound.start, sound.end), yticks=[])
         axis.tick_params(colors=TEXT, labelsize=8)
         axis.spines[:].set_visible(False)
+
+
+FORMAT = Format(writer=PreviewWriter, suffix=SUFFIX, files=(".png",))

@@ -9,9 +9,13 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from avseg_cli.media.video import Picture
-from avseg_cli.outputs.overlay import Highlighter, blank, plane_array, upright
+from avseg_cli.outputs.drawing import Highlighter, blank, plane_array, upright
+from avseg_cli.outputs.formats import MOVIES, Format
 from avseg_cli.outputs.snapshots import fitted
 from avseg_cli.outputs.writers import Job, MovieWriter
+
+SUFFIX = ".avseg.side-by-side.mp4"
+FLAG = True
 
 
 class SideBySideWriter(MovieWriter):
@@ -35,3 +39,6 @@ class SideBySideWriter(MovieWriter):
         for (_, right), plane in zip(halves, planes, strict=True):
             right[...] = plane
         return both
+
+
+FORMAT = Format(writer=SideBySideWriter, suffix=SUFFIX, files=MOVIES)

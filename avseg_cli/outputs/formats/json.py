@@ -1,0 +1,54 @@
+"""Times, areas, confidence and COCO RLE."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from avseg_cli.outputs.formats import Format
+from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.rle import encode_rle
+from avseg_cli.outputs.writers import Job, Writer
+
+SUFFIX = ".avseg.json"
+
+
+class JsonWriter(Writer):
+    """One document: the video, the model, and every mask with its time, area, confidence and COCO run lengths.
+
+    Masks are written as they come, so that the document of a long video never has to be held.
+    """
+
+    def __init__(self, path: Path, job: Job) -> None:
+        super().__init__(path, job)
+        head = {"format": "avseg-masks-1", **job.about, "video": job.video.to_dict()}
+        self._file = open(self.partial, "w", encoding="utf-8")  # noqa: SIM115  closed by finish or abort
+        self._file.write(json.dumps(head, indent=1)[:-2] + ',\n "masks": [')
+        self._first = True
+
+    def take(self, result: MaskResult) -> None:
+        entry = {
+            "index": result.index,
+            "time": round(result.time, 6),
+            "sound": [round(result.end - 1, 6), round(result.end, 6)],
+            "area": result.area,
+            "fraction": round(result.area / result.mask.size, 6),
+            "confidence": round(result.confidence, 4),
+            "rle": encode_rle(result.mask),
+        }
+        self._file.write(("\n  " if self._first else ",\n  ") + json.dumps(entry))
+        self._first = False
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        self._file.write("\n ],\n" + json.dumps(summary, indent=1)[2:] + "\n")
+        self._file.close()
+
+    def abort(self) -> None:
+        with suppress(OSError):  # the disk that is full does not take the last bytes either
+            self._file.close()
+        super().abort()
+
+
+FORMAT = Format(writer=JsonWriter, suffix=SUFFIX, files=(".json",))
