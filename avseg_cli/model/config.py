@@ -48,7 +48,7 @@ class ModelConfig:
     temporal: bool = True  # ablation, paper Table 6.3
     bidirectional: bool = True  # ablation, paper Table 6.3
     clip_frames: int = 5  # T, one frame a second
-    kinds: tuple[str, ...] = ()  # of sounds that the sound network names; first in its vector, in this order
+    kinds: tuple[str, ...] = ()  # of sounds; with them a sound vector is their probabilities, in this order
     seen_kinds: tuple[str, ...] = ()  # of things that the image encoder knows
 
     def __post_init__(self) -> None:
@@ -88,8 +88,8 @@ class ModelConfig:
             return "a width is not divisible by its number of heads"
         if self.stem not in STEMS:
             return f"stem is {self.stem!r}, not one of {', '.join(STEMS)}"
-        if len(self.kinds) >= self.audio_dim:
-            return f"{len(self.kinds)} kinds do not fit into a sound vector of {self.audio_dim}"
+        if self.kinds and len(self.kinds) != self.audio_dim:
+            return f"kinds has {len(self.kinds)} names, audio_dim says {self.audio_dim}"
         if self.stem == "conv" and self.patch_size != 8:
             return "the conv stem makes tokens of 8 pixels; patch_size must be 8"
         if self.fusion not in FUSIONS:

@@ -55,15 +55,12 @@ def _mel_matrix() -> Tensor:
 
 
 class SoundEffectsNet(nn.Module):
-    """One second of log-mel -> what is heard, then what it sounds like.
-
-    The first ``kinds`` numbers of the vector are the probabilities of the kinds of ``ModelConfig.kinds``.
-    """
+    """One second of log-mel -> what is heard: the probability of each of ``ModelConfig.kinds``."""
 
     front_end = staticmethod(power_log_mel_examples)
     CHANNELS = (64, 128, 256, 512)
 
-    def __init__(self, kinds: int, audio_dim: int = 128, hidden: int = 256) -> None:
+    def __init__(self, kinds: int, hidden: int = 256) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         inputs = 1
@@ -77,17 +74,15 @@ class SoundEffectsNet(nn.Module):
         self.lin1 = nn.Linear(2 * inputs + 1, hidden)
         self.drop = nn.Dropout(0.3)
         self.heard = nn.Linear(hidden, kinds)
-        self.like = nn.Linear(hidden, audio_dim - kinds)
         self.register_buffer("bandwidths", _bandwidths(), persistent=False)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """(B, 1, 41, 96) -> (B, audio_dim)."""
+        """(B, 1, 41, 96) -> (B, kinds)."""
         return self.describe(self.features(log_mel))
 
     def describe(self, features: Tensor) -> Tensor:
-        """What the CNN heard (B, 1025) -> probabilities of the kinds and a description: (B, audio_dim)."""
-        hidden = self.drop(F.relu(self.lin1(features)))
-        return torch.cat([self.heard(hidden).sigmoid(), self.like(hidden).tanh()], 1)
+        """What the CNN answered (B, 1025) -> probabilities of the kinds (B, kinds)."""
+        return self.heard(self.drop(F.relu(self.lin1(features)))).sigmoid()
 
     def features(self, log_mel: Tensor) -> Tensor:
         """The CNN's strongest and mean answer over time, and the level in units of 20 dB below full: (B, 1025)."""

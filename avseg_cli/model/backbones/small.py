@@ -13,12 +13,12 @@ from avseg_cli.model.sound_effects import SoundEffectsNet
 
 def sound_network(config: ModelConfig) -> nn.Module:
     """The sound network of a configuration."""
-    return SoundEffectsNet(len(config.kinds), config.audio_dim)
+    return SoundEffectsNet(len(config.kinds))
 
 
 BACKBONE = Backbone(
     config=ModelConfig(
-        backbone="small", image_size=512, stem="lite2", decoder_mlp_dim=1024, fusion_depth=2,
+        backbone="small", audio_dim=len(HEARD), image_size=512, stem="lite2", decoder_mlp_dim=1024, fusion_depth=2,
         kinds=tuple(HEARD), seen_kinds=tuple(SEEN),
     ),
     image=KindEncoder,
