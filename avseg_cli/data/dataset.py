@@ -19,7 +19,7 @@ from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.files import read_frames, read_log_mel, read_masks, read_object_maps, read_waveform
 from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
-from avseg_cli.model.log_mel import SAMPLE_RATE
+from avseg_cli.model.log_mel import SAMPLE_RATE, FrontEnd, log_mel_examples
 
 
 @dataclass
@@ -68,11 +68,21 @@ class MemoryCache:
 
 
 class ClipDataset(Dataset[Sample]):
-    """The clips of a split. ``wanted`` names what a sample holds: frames, log_mel, masks, object_maps."""
+    """The clips of a split. ``wanted`` names what a sample holds: frames, log_mel, masks, object_maps.
 
-    def __init__(self, clips: Sequence[Clip], wanted: Sequence[str], cache: bool = True) -> None:
+    ``front_end``: the model's, which makes log_mel.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        wanted: Sequence[str],
+        cache: bool = True,
+        front_end: FrontEnd = log_mel_examples,
+    ) -> None:
         self.clips = list(clips)
         self.wanted = frozenset(wanted)
+        self.front_end = front_end
         frames, masks = len(clips[0].frames), len(clips[0].masks)
         shapes = {
             "frames": (frames, MASK_SIZE, MASK_SIZE, 3),
@@ -104,7 +114,7 @@ class ClipDataset(Dataset[Sample]):
     def sound(self, index: int) -> Tensor:
         """The log-mel of clip ``index``, (T, 1, 96, 64): 120 kB, kept by every worker."""
         if index not in self._log_mel:
-            self._log_mel[index] = read_log_mel(self.clips[index])
+            self._log_mel[index] = read_log_mel(self.clips[index], self.front_end)
         return self._log_mel[index]
 
     def _read(self, name: str, index: int, read: Callable[[], np.ndarray]) -> Tensor:

@@ -119,7 +119,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     subset, clips = _scored(options)
     predictor, subject = _predictor(options, clips)
     looked_at = {"frames"} if options.examples else set()
-    data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False)
+    data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False, front_end=predictor.front_end)
     extremes = Extremes(options.examples)
     result = Evaluation(subject, subset, options.split, [])
     other = _other_sounds(options, subset, clips, data)
@@ -186,7 +186,7 @@ def _other_sounds(
 def _moved(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: ModelPredictor) -> SplitScore:
     """Whether the mask follows the sound: each clip heard with another visible object's, scored against that object."""
     categories = read_categories(options.data, subset)
-    data = ClipDataset(clips, {"frames", "object_maps", "log_mel"}, cache=False)
+    data = ClipDataset(clips, {"frames", "object_maps", "log_mel"}, cache=False, front_end=predictor.front_end)
     sounds = MovedSounds(data, read_labels(options.data, subset, clips, categories), options.seed)
     scores = []
     for sample in _samples(data):

@@ -112,7 +112,7 @@ class SegmentationTask:
         self.module = SegmentationModule(model, setup.recipe.loss, setup.device)
         self.setup = setup
         wanted = ("log_mel", "masks") if cached else ("log_mel", "masks", "frames")
-        self.train, self.val = ClipDataset(train, wanted), ClipDataset(val, wanted)
+        self.train, self.val = (ClipDataset(clips, wanted, front_end=model.front_end) for clips in (train, val))
         self.train_cache = self.val_cache = None
         if cached:
             self.train_cache, self.val_cache = (
