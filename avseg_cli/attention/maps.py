@@ -60,6 +60,11 @@ def fusion_maps(model: AvsegModel, embeddings: Tensor, sound: Tensor) -> FusionM
             f"attention maps are those of ST-BAVA, and this checkpoint's fusion is {model.config.fusion!r}; "
             "give one trained with --fusion stbava"
         )
+    if not fusion.blocks:
+        raise CheckpointError(
+            "attention maps are those of ST-BAVA's blocks, and this checkpoint has none (fusion_depth 0); "
+            "give one with at least one"
+        )
     pixels, sound_0, positions = model.fusion_inputs(embeddings, sound)
     with ExitStack() as watches:
         seen = [watches.enter_context(_watched(block)) for block in fusion.blocks]

@@ -15,3 +15,8 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     whole = f"{rest // 10:02d}" + (f".{rest % 10}" if rest % 10 else "")
     return f"{hours}:{minutes:02d}:{whole}" if hours else f"{minutes}:{whole}"
+
+
+def counted(number: int, thing: str) -> str:
+    """1 mask, 2 masks."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 Report = dict[str, Any]
-WIDTH = 170  # columns; narrower terminals wrap lines rather than lose figures
+WIDTH = 400  # columns, more than any table takes; narrower terminals wrap lines rather than lose figures
 
 
 def print_report(report: Report, console: Console) -> None:

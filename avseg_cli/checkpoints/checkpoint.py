@@ -20,7 +20,7 @@ from torch import Tensor
 from avseg_cli.base.errors import CheckpointError, DeviceError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_whole
-from avseg_cli.checkpoints.manifest import default_checkpoint, weights_dir
+from avseg_cli.checkpoints.manifest import default_checkpoint, manifest, weights_dir
 from avseg_cli.checkpoints.precision import choose_precision
 from avseg_cli.checkpoints.public_weights import is_own, load_public_weights, public_files
 from avseg_cli.model.avseg import AvsegModel
@@ -111,6 +111,11 @@ def read_info(path: str | Path) -> CheckpointInfo:
 
 def _check_header(path: Path) -> None:
     """Refuse what cannot be a checkpoint before a library reads it."""
+    if not path.is_file() and str(path) in manifest():
+        raise CheckpointError(
+            f"{path}: public weights that models are built on, not a model that segments; leave --checkpoint out, "
+            "or give a checkpoint that was trained"
+        )
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file; `avseg weights list` shows the named ones")
     with open(path, "rb") as file:

@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from avseg_cli.base.errors import AvsegError, InputError, debugging
-from avseg_cli.cli.config_file import Config, long_name, name_variables, read_config
+from avseg_cli.cli.config_file import Config, check_environment, long_name, name_variables, read_config
 from avseg_cli.cli.options import said
 
 CONFIG = "avseg.config"  # the key of the configuration among what Click keeps for a run
@@ -95,6 +95,7 @@ def _print_version(wanted: bool) -> None:
 def _configure(context: typer.Context, file: Path | None) -> Path | None:
     if context.resilient_parsing:  # completing a command line in the shell: no place for complaints
         return file
+    check_environment(context.command, os.environ)
     config = read_config(context.command, file)
     context.default_map = config.defaults
     context.meta[CONFIG] = config

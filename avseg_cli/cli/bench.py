@@ -36,10 +36,11 @@ def bench(
     parts: Annotated[
         str,
         typer.Option(
+            show_default="log_mel, vggish, encoder, fusion, decoder, clip",  # with places to break the line at
             help=(
                 "Components, with commas between: of a clip's way through the model, train_1a (an epoch of stage 1a), "
                 "train_2 (a step of stage 2), startup; all for all."
-            )
+            ),
         ),
     ] = "log_mel,vggish,encoder,fusion,decoder,clip",
     device: DeviceName = "auto",
@@ -102,7 +103,7 @@ def bench(
 
     options = BenchOptions(
         backbone=backbone, checkpoint=checkpoint, blocks=blocks, device=device,
-        parts=ALL_PARTS if parts == "all" else tuple(parts.split(",")), precision=precision,
+        parts=ALL_PARTS if parts == "all" else tuple(part.strip() for part in parts.split(",")), precision=precision,
         reference_precision=reference_precision, all_precisions=all_precisions, clips=clips, batch=batch,
         repeats=repeats, threads=threads, compiled=compiled, seed=seed,
     )  # fmt: skip

@@ -16,9 +16,10 @@ file. Click does the choosing: its ``default_map`` is filled here, and the ``env
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,25 @@ def variables(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, s
         yield " ".join(path), f"--{name}", option.envvar[0]
     for name, below in getattr(command, "commands", {}).items():
         yield from variables(below, (*path, name))
+
+
+def check_environment(command: Any, environment: Iterable[str]) -> None:
+    """Refuse variables that name a command but none of its options, as a misspelt key is refused in a file.
+
+    Raises ``InputError`` naming the nearest one there is.
+    """
+    known = list(chain.from_iterable(_all_variables(command)))
+    begins = tuple(f"{PREFIX}_{name}_".upper().replace("-", "_") for name in command.commands)
+    for name in sorted(environment):
+        if name.startswith(begins) and name not in known:
+            nearest = get_close_matches(name, known, n=1, cutoff=0.0)
+            raise InputError(f"{name}: no option has this variable; the nearest is {nearest[0]}")
+
+
+def _all_variables(command: Any) -> Iterator[list[str]]:
+    yield from (option.envvar for option in options_of(command).values())
+    for below in getattr(command, "commands", {}).values():
+        yield from _all_variables(below)
 
 
 def _path(context: Any) -> tuple[str, ...]:

@@ -29,6 +29,9 @@ def info(
         str | None, typer.Option("-o", "--output", metavar="PATH", help="Where segment would be told to write.")
     ] = None,
     fps: Annotated[float, typer.Option(help="Masks a second that segment would make.")] = 1.0,
+    consecutive: Annotated[
+        bool, typer.Option("--consecutive", help="As segment's: clips of neighbouring frames; --fps need not be whole.")
+    ] = False,
     audio: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file segment would take the sound from.")
     ] = None,
@@ -57,7 +60,7 @@ def info(
             with spooled(source.path) as path:
                 told = {
                     "input": str(source.path),
-                    **describe_video(path, planned, Question(fps, audio, audio_track, said)),
+                    **describe_video(path, planned, Question(fps, consecutive, audio, audio_track, said)),
                 }
         except AvsegError as error:
             failed.append(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
+from avseg_cli.base.text import counted
 from avseg_cli.cli.options import said
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from avseg_cli.media.video import Video
     from avseg_cli.segment.batch import Outcome
 
+ROWS = 40  # of the table at the end, at most
+HEARD = ("overlay", "cutout", "side-by-side")  # formats with sound
 COLOURS = {"done": "green", "skipped": "yellow", "planned": "cyan", "failed": "red"}
 
 
@@ -88,8 +92,8 @@ class Report:
             return
         for warning in outcome.rendered.warnings if outcome.rendered else ():
             self._line(f"{outcome.source}: {warning}", "yellow")
-        for path in outcome.outputs.values():
-            self._line(f"{path}: {self._about(outcome)}")
+        for name, path in outcome.outputs.items():
+            self._line(f"{path}: {self._about(outcome, name)}")
 
     def index(self, path: Path, reports: list[tuple[Outcome, Path]], dry_run: bool) -> None:
         """Write the page that leads to all reports, and say so."""
@@ -112,27 +116,41 @@ class Report:
         """A table of all inputs, when there are several."""
         if self.quiet or len(outcomes) < 2:
             return
+        if len(outcomes) > ROWS:
+            self._totals(outcomes)
+            outcomes = [outcome for outcome in outcomes if outcome.error][:ROWS]
+        if not outcomes:
+            return
         table = Table("input", "result", "seconds", "masks", "")
         for outcome in outcomes:
-            masks = str(outcome.rendered.masks) if outcome.rendered else ""
-            reason = type(outcome.error).__name__ if outcome.error else ""
+            rendered = outcome.rendered
+            warned = counted(len(rendered.warnings), "warning") if rendered and rendered.warnings else ""
             table.add_row(
                 escape(str(outcome.source)),
-                Text(outcome.status, COLOURS[outcome.status]),
+                Text(outcome.status, "yellow" if warned else COLOURS[outcome.status]),
                 f"{outcome.seconds:.1f}",
-                masks,
-                reason,
+                str(rendered.masks) if rendered else "",
+                type(outcome.error).__name__ if outcome.error else warned,
             )
         self.console.print(table)
 
-    def _about(self, outcome: Outcome) -> str:
+    def _totals(self, outcomes: list[Outcome]) -> None:
+        """One line for a large batch; only what failed gets rows, and not all of very many."""
+        counts = Counter(outcome.status for outcome in outcomes)
+        told = [f"{counts[status]} {status}" for status in COLOURS if counts[status]]
+        warned = sum(bool(outcome.rendered and outcome.rendered.warnings) for outcome in outcomes)
+        told += [f"{warned} with warnings"] if warned else []
+        shown = f"; the first {ROWS} that failed:" if counts["failed"] > ROWS else ""
+        self._line(f"{counted(len(outcomes), 'input')}: {', '.join(told)}{shown}")
+
+    def _about(self, outcome: Outcome, name: str) -> str:
         if outcome.status == "skipped":
             return "exists, skipped"
         if outcome.status == "planned":
             return "would be written"
         done = outcome.rendered
-        sound = f", sound {done.sound}" if done.sound != "none" else ""
-        return f"written in {done.seconds:.1f} s, {done.masks} masks{sound}"
+        sound = f", sound {done.sound}" if done.sound != "none" and name in HEARD else ""
+        return f"written in {done.seconds:.1f} s, {counted(done.masks, 'mask')}{sound}"
 
     def _line(self, text: str, colour: str | None = None) -> None:
         self.console.print(Text(text, colour or ""), soft_wrap=True)

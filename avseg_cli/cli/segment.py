@@ -103,7 +103,7 @@ def segment(
             rich_help_panel=HOW,
             help=(
                 "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or"
-                " local. Needs avseg[cluster]."
+                " local. Needs avseg\\[cluster]."
             ),
         ),
     ] = None,

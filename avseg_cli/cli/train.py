@@ -32,7 +32,7 @@ def train(
     stage: Annotated[
         str,
         typer.Option(
-            help="all, pretrain, or stages by name: pretrain-sound,pretrain-image,1a,1b,2.",
+            help="all, pretrain, or stages by name: pretrain-sound, pretrain-image, 1a, 1b, 2 (commas between).",
             autocompletion=list_of("all", "pretrain", "pretrain-sound", "pretrain-image", "1a", "1b", "2"),
         ),
     ] = "all",

@@ -20,6 +20,7 @@ from avseg_cli.base.processor import processor_field
 from avseg_cli.base.threads import cores
 from avseg_cli.base.version import __version__
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint
+from avseg_cli.checkpoints.describe import count_parameters
 from avseg_cli.checkpoints.manifest import cache_dir, manifest, size_text, status
 from avseg_cli.checkpoints.precision import Choice, automatic, choose_precision, has_bf16
 from avseg_cli.media.codecs import H264, PRORES_4444, available
@@ -144,7 +145,7 @@ def _precision(device: str, wanted: str) -> Finding:
 
 
 def _about_model(checkpoint: str, model: AvsegModel) -> Finding:
-    count = sum(parameter.numel() for parameter in model.parameters())
+    count = count_parameters(model.config, {})["total"]  # as trained: what is loaded is packed
     path = find_checkpoint(checkpoint)
     facts = {"checkpoint": checkpoint, "path": str(path), "backbone": model.config.backbone, "parameters": count}
     return Finding(

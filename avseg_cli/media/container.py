@@ -19,6 +19,7 @@ from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition, Stream
 
 from avseg_cli.base.errors import InputError, named
+from avseg_cli.base.text import counted
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -47,15 +48,15 @@ class Damage:
         if self.encrypted:
             found.append("it is encrypted, so nothing of it could be read")
         if self.packets:
-            found.append(f"{self.packets} damaged packets could not be decoded")
+            found.append(f"{counted(self.packets, 'damaged packet')} could not be decoded")
         if self.frames:
-            found.append(f"{self.frames} frames were decoded with errors")
+            found.append(f"{counted(self.frames, 'frame')} decoded with errors")
         if self.timestamps:
-            found.append(f"{self.timestamps} frames with repeated timestamps were left out")
+            found.append(f"{counted(self.timestamps, 'frame')} with repeated timestamps left out")
         if self.resets:
             found.append(f"the file's clock was set back ({self.resets} x); what follows goes on where it was")
         if self.out_of_order:
-            found.append(f"{self.out_of_order} frames had timestamps out of order, which were sorted")
+            found.append(f"{counted(self.out_of_order, 'frame')} had timestamps out of order, which were sorted")
         return found
 
 

@@ -8,9 +8,10 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 LINE = "#e0447f"  # stands out on white and on black
-QUIET = "#7d7d8c"  # likewise, for axes and text
+QUIET = "#7d7d8c"  # of axes and text; in a page it gives way to the page's own, which is light on dark
 
 
 def axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:
@@ -28,17 +29,21 @@ def axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def svg(figure: Figure) -> Markup:
-    """The figure as an element of a page; its text stays text."""
+def svg(figure: Figure, told: str) -> Markup:
+    """The figure as an element of a page; its text stays text. told: what it shows, for who cannot see it."""
     buffer = io.StringIO()
     with rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return Markup(text[text.index("<svg") :])
+    element = text[text.index("<svg") :].replace(QUIET, "var(--quiet)")
+    return Markup(element.replace("<svg", Markup('<svg role="img" aria-label="{}"').format(told), 1))
 
 
 def curve(points: list[tuple[float, float]], title: str, across: str, up: str) -> Markup:
     """A line through (x, y) points; few points are marked."""
     figure, axis = axes(title, across, up)
     axis.plot(*zip(*points, strict=True), color=LINE, marker="." if len(points) < 50 else None)
-    return svg(figure)
+    if all(float(x).is_integer() for x, _ in points):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))  # no epoch 1.5
+    (first, begun), (last, ended) = points[0], points[-1]
+    return svg(figure, f"{title}: {begun:.4g} at {across} {first:g}, {ended:.4g} at {across} {last:g}")

@@ -16,7 +16,8 @@ def score_plots(evaluation: Evaluation) -> list[Markup]:
     figure, axis = axes("clips by IoU", "IoU", "clips")
     axis.hist([clip.iou for clip in evaluation.clips], bins=np.linspace(0, 1, 21), color=LINE)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-    plots = [svg(figure)]
+    mean_iou = np.mean([clip.iou for clip in evaluation.clips])
+    plots = [svg(figure, f"how the IoU of {len(evaluation.clips)} clips is spread; their mean is {mean_iou:.3f}")]
     frames = sum(clip.scored_frames for clip in evaluation.clips)
     if frames:
         mean = sum(clip.curve_sum for clip in evaluation.clips).numpy() / frames
@@ -28,5 +29,6 @@ def score_plots(evaluation: Evaluation) -> list[Markup]:
         figure.set_figheight(1 + 0.24 * len(categories))
         names = sorted(categories, key=lambda name: categories[name].miou)
         axis.barh(names, [categories[name].miou for name in names], color=LINE)
-        plots.append(svg(figure))
+        told = ", ".join(f"{name} {categories[name].miou:.3f}" for name in reversed(names))
+        plots.append(svg(figure, f"mIoU of each category: {told}"))
     return plots

@@ -19,6 +19,7 @@ class Question:
     """What ``segment`` would be told: see its options of these names."""
 
     fps: float = 1.0
+    consecutive: bool = False
     audio: Path | None = None
     audio_track: int | None = None
     say: Callable[[AvsegError], str] = str  # how a problem is told
@@ -48,7 +49,7 @@ def describe_video(path: Path, outputs: dict[str, Path], question: Question) -> 
     else:
         would |= {
             "sound": {"file": str(video.sound.path), "track": video.sound.track},
-            "masks": _masks(video, Grid(question.fps)),
+            "masks": _masks(video, Grid(question.fps, question.consecutive)),
             "outputs": {name: {"path": str(out), "exists": out.exists()} for name, out in outputs.items()},
         }
     return facts | {"segment": would}

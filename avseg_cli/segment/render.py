@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.prefetch import Prefetch
+from avseg_cli.base.text import counted
 from avseg_cli.base.writing import writing
 from avseg_cli.media.encoders import chosen_codecs
 from avseg_cli.media.video import Picture, Video, VideoReader, probe
@@ -132,7 +133,8 @@ def _run(
     done.warnings = [*masks.warnings]
     left_out, seconds = max((writer.left_out for writer in writers), default=(0, 0.0))
     if left_out:
-        done.warnings.append(f"sound: {left_out} packets ({seconds:.1f} s) could not be written and were left out")
+        lost = f"{counted(left_out, 'packet')} ({seconds:.1f} s)"
+        done.warnings.append(f"sound: {lost} could not be written, so left out")
 
 
 def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered) -> Iterator[MaskResult]:

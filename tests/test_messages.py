@@ -1,0 +1,160 @@
+"""What people read: help, tables, warnings, plots."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import run_avseg
+from media_files import Clip
+from rich.console import Console
+
+from avseg_cli.attention.maps import fusion_maps
+from avseg_cli.base.errors import CheckpointError, OutputError
+from avseg_cli.base.text import counted
+from avseg_cli.bench.printing import WIDTH, _table
+from avseg_cli.checkpoints.describe import describe
+from avseg_cli.cli import COMMANDS
+from avseg_cli.cli.listener import ROWS, Report
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import preset
+from avseg_cli.pages.plots import QUIET, curve
+from avseg_cli.segment.batch import Outcome
+from avseg_cli.segment.render import Rendered
+
+
+@pytest.fixture
+def avseg(capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
+    return lambda *arguments: run_avseg(capfd, monkeypatch, *arguments)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_help_is_cut_at_80_columns(avseg, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = avseg(command, "--help").out
+    cut = [line for line in text.splitlines() if re.search(r"\w…\s*│", line) and "INPUTS…" not in line]
+    assert "Usage" in text and not cut
+
+
+def test_what_stands_in_brackets_is_not_taken_for_markup(avseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "avseg[cluster]" in avseg("segment", "--help").out
+
+
+def test_a_misspelt_variable_is_refused_as_a_misspelt_key_is(avseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVSEG_SEGMENT_FSP", "2")
+    ran = avseg("segment", "clip.mp4")
+    assert ran.code == 2 and "AVSEG_SEGMENT_FSP" in ran.err and "nearest is AVSEG_SEGMENT_FPS" in ran.err
+    monkeypatch.delenv("AVSEG_SEGMENT_FSP")
+    monkeypatch.setenv("AVSEG_SEGMENT_FPS", "0")
+    assert "0" in avseg("segment", "clip.mp4").err
+
+
+def test_weights_that_are_no_model_are_told_from_a_misspelt_name(avseg, tmp_path: Path) -> None:
+    clip = Clip(seconds=0.3).write(tmp_path / "clip.mp4")
+    ran = avseg("segment", clip, "--checkpoint", "sam_vit_b")
+    assert ran.code == 3 and "not a model that segments" in ran.err
+    ran = avseg("segment", clip, "--checkpoint", "sam_vit_x")
+    assert ran.code == 3 and "`avseg weights list`" in ran.err
+
+
+def test_doctor_and_card_count_the_same_parameters(avseg) -> None:
+    count = describe("default")["parameters"]["total"]
+    assert f"{count / 1e6:.2f} M parameters" in (lambda ran: ran.out + ran.err)(avseg("doctor"))
+
+
+def told(outcomes: list[Outcome]) -> str:
+    report = Report(len(outcomes), quiet=False, as_json=False)
+    with report.console.capture() as captured:
+        for outcome in outcomes:
+            if not outcome.error:
+                report.ended(outcome)
+        report.summary(outcomes)
+    return captured.get()
+
+
+def test_sound_is_told_of_what_has_it_and_one_mask_is_one() -> None:
+    outputs = {name: Path(f"clip.{name}") for name in ("overlay", "json", "masks")}
+    lines = told([Outcome(Path("clip.mp4"), "done", outputs, rendered=Rendered(outputs, 1, 10, 1.0, "copied"))])
+    assert [line.split("s, ", 1)[1] for line in lines.splitlines()] == ["1 mask, sound copied", "1 mask", "1 mask"]
+    assert counted(2, "mask") == "2 masks"
+
+
+def test_a_large_batch_ends_in_totals_and_what_failed() -> None:
+    outcomes = [Outcome(Path(f"{number}.mp4"), "skipped", {}) for number in range(5000)]
+    outcomes[7] = Outcome(Path("7.mp4"), "failed", {}, error=OutputError("7.mp4: no"))
+    outcomes[9] = Outcome(Path("9.mp4"), "done", {}, rendered=Rendered({}, 1, warnings=["cut off"]))
+    text = told(outcomes)
+    assert "5000 inputs: 1 done, 4998 skipped, 1 failed, 1 with warnings" in text
+    assert "7.mp4" in text and len(text.splitlines()) < 12
+    failed = [Outcome(Path(f"{n}.mp4"), "failed", {}, error=OutputError("no")) for n in range(5000)]
+    assert f"the first {ROWS} that failed" in told(failed) and len(told(failed).splitlines()) < ROWS + 10
+
+
+def test_a_damaged_file_is_not_plainly_done() -> None:
+    """As one of which 0.3 of 5 seconds can be decoded."""
+    good = Outcome(Path("good.mp4"), "done", {}, rendered=Rendered({}, 5))
+    bad = Outcome(Path("bad.mp4"), "done", {}, rendered=Rendered({}, 1, warnings=["pictures end at 0.3 s of 5.0 s"]))
+    good_row, bad_row = [line for line in told([good, bad]).splitlines() if ".mp4" in line and "done" in line]
+    assert "1 warning" in bad_row and "warning" not in good_row
+
+
+def test_epochs_are_whole_and_plots_can_be_read_and_heard() -> None:
+    text = curve([(1, 0.5), (2, 0.25), (3, 0.125)], "loss & more", "epoch", "")
+    ticks = re.findall(r">([\d.]+)</text>", text)
+    assert {"1", "2", "3"} <= set(ticks) and not {"1.5", "1.25", "2.5"} & set(ticks)
+    assert 'role="img" aria-label="loss &amp; more: 0.5 at epoch 1, 0.125 at epoch 3"' in text
+    assert QUIET not in text and "var(--quiet)" in text
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast ratio of two colours."""
+
+    def light(colour: str) -> float:
+        digits = colour.lstrip("#")
+        digits = digits if len(digits) == 6 else "".join(2 * digit for digit in digits)
+        parts = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, bright = sorted((light(one), light(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_the_quiet_colour_of_pages_is_readable_in_light_and_dark() -> None:
+    import avseg_cli.pages as pages
+
+    style = (Path(pages.__file__).parent / "templates/style.css").read_text()
+    grounds = [re.findall(rf"--{name}: (#\w+)", style) for name in ("quiet", "ground", "panel")]
+    for quiet, *others in zip(*grounds, strict=True):
+        assert all(contrast(quiet, ground) >= 4.5 for ground in others)
+
+
+def test_a_model_without_blocks_has_no_attention_to_show() -> None:
+    config = replace(preset("tiny"), fusion_depth=0)
+    model = AvsegModel(config)
+    embeddings = torch.zeros(1, 2, config.out_chans, config.grid, config.grid)
+    with pytest.raises(CheckpointError, match="fusion_depth 0"):
+        fusion_maps(model, embeddings, torch.zeros(1, 2, config.audio_dim))
+
+
+def test_info_takes_what_its_advice_names(avseg, tmp_path: Path) -> None:
+    clip = Clip(seconds=4).write(tmp_path / "clip.mp4")
+    ran = avseg("info", clip, "--fps", "0.5")
+    assert ran.code == 2 and "--consecutive" in ran.err
+    assert avseg("info", clip, "--fps", "0.5", "--consecutive").code == 0
+
+
+def test_the_tables_of_bench_are_not_cut() -> None:
+    side = {"precision": "bf16", "seconds": 123.4, "peak_bytes": 123_456_789_012, "flops": 1e15,
+            "share_of_roofline": 0.5, "threads": 2}  # fmt: skip
+    row = {"part": "encoder, 1024 pixels, 32 of 32 blocks, batch of 5 frames " * 2, "reference": side, "ours": side,
+           "speedup": 1234.5, "cpu_speedup": 1234.5, "memory_ratio": 10.0, "relative_error": 1e-9, "mask_iou": 0.5,
+           "whole_by_arithmetic": {"reference": 12345.0, "ours": 12345.0, "speedup": 100.0}}  # fmt: skip
+    console = Console(width=WIDTH)
+    with console.capture() as captured:
+        console.print(_table([row]))
+    assert "…" not in captured.get()
