@@ -187,7 +187,7 @@ def test_repeated_and_backward_times_are_left_out(tmp_path: Path) -> None:
     reader = VideoReader(probe(muddled))
     times = [picture.time for picture in reader]
     assert len(times) == 9 and all(b > a for a, b in itertools.pairwise(times))
-    assert "1 frames with repeated" in reader.damage.warnings()[0]
+    assert "1 frame with repeated" in reader.damage.warnings()[0]
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.ts"])
@@ -233,7 +233,7 @@ def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path) -> None:
         tmp_path / "text.mp4": "not a video",
         tmp_path / "unfinished.mp4": "cut off before its index",
         tmp_path / "sound.mka": "no video stream",
-        silent: "--audio FILE",
+        silent: "audio FILE",
     }
     for path, message in expected.items():
         with pytest.raises(InputError, match=message) as caught:

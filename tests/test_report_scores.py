@@ -86,7 +86,7 @@ def test_a_run_shows_its_curves_and_its_validation_clips(data: Path, tiny_checkp
     run("train", "--resume", tmp_path / "run", "--report")
     text = (tmp_path / "run/report.html").read_text()
     assert "Stage 1a" in text and "Stage 2" in text and "<td>0.4375</td><td>2</td>" in text
-    assert text.count("training loss") == text.count("validation score") == 2
+    assert text.count('aria-label="training loss') == text.count('aria-label="validation score') == 2
     assert "val0" in text and "val1" in text and text.count("data:image/jpeg") == 2 * 3
     assert "&lt;nothing&gt;" in text
 

@@ -19,7 +19,6 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +124,7 @@ def name_variables(command: Any, prefix: str = PREFIX) -> None:
     for name, option in options_of(command).items():
         own = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
         option.show_envvar = bool(own)  # the rule is told once, the exceptions at their option
-        general = f"{prefix}_{name}".upper().replace("-", "_")
-        option.envvar = list(dict.fromkeys([general, *own]))
+        option.envvar = list(dict.fromkeys([_variable(prefix, name), *own]))
     for name, below in getattr(command, "commands", {}).items():
         name_variables(below, f"{prefix}_{name}")
 
@@ -144,18 +142,24 @@ def check_environment(command: Any, environment: Iterable[str]) -> None:
 
     Raises ``InputError`` naming the nearest one there is.
     """
-    known = list(chain.from_iterable(_all_variables(command)))
-    begins = tuple(f"{PREFIX}_{name}_".upper().replace("-", "_") for name in command.commands)
+    known = sorted(_all_variables(command, PREFIX))
+    begins = tuple(_variable(PREFIX, f"{name}_") for name in command.commands)
     for name in sorted(environment):
         if name.startswith(begins) and name not in known:
             nearest = get_close_matches(name, known, n=1, cutoff=0.0)
             raise InputError(f"{name}: no option has this variable; the nearest is {nearest[0]}")
 
 
-def _all_variables(command: Any) -> Iterator[list[str]]:
-    yield from (option.envvar for option in options_of(command).values())
-    for below in getattr(command, "commands", {}).values():
-        yield from _all_variables(below)
+def _all_variables(command: Any, prefix: str) -> Iterator[str]:
+    for name, option in options_of(command).items():
+        yield _variable(prefix, name)
+        yield from [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _all_variables(below, f"{prefix}_{name}")
+
+
+def _variable(prefix: str, name: str) -> str:
+    return f"{prefix}_{name}".upper().replace("-", "_")
 
 
 def _path(context: Any) -> tuple[str, ...]:

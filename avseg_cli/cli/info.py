@@ -83,6 +83,8 @@ def _show(told: dict[str, Any], console: Console) -> None:
 
     title = Text(printable(told["input"]))
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # names are never cut
     for name, value in _lines(told):
         table.add_row(Text(name, "bold"), Text(printable(value)))  # Text: what a file says is not markup
     console.print(table)
