@@ -158,3 +158,10 @@ def test_the_tables_of_bench_are_not_cut() -> None:
     with console.capture() as captured:
         console.print(_table([row]))
     assert "…" not in captured.get()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "prepare"])
+def test_what_data_is_wanted_is_said_to_the_end(avseg, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.delenv("AVSEG_DATA", raising=False)
+    ran = avseg(command, *(["--checkpoint", "default"] if command == "evaluate" else []))
+    assert ran.code == 2 and ran.err.strip().endswith("Multi-sources, or the csv of another layout")

@@ -126,5 +126,6 @@ def test_only_the_best_and_worst_are_kept(count: int) -> None:
     for iou in [0.4, 0.9, 0.1, 0.5, 0.8, 0.2, 0.3][:count]:
         score = ClipScore(str(iou), "", iou, 0, 0, torch.zeros(255), 1, 1)
         extremes.show(Example(score, np.zeros(0), np.zeros(0), np.zeros(0)))
+    extremes.show(Example(ClipScore("empty", "", 1.0, 0, 0, torch.zeros(255), 0, 5), *3 * [np.zeros(0)]))
     best, worst = ([example.score.iou for example in part] for part in (extremes.best, extremes.worst))
     assert (best, worst) == {0: ([], []), 1: ([0.4], []), 2: ([0.9], [0.4]), 7: ([0.9, 0.8], [0.1, 0.2])}[count]

@@ -9,6 +9,9 @@ import typer
 
 from avseg_cli.cli.completion import one_of
 
+DATA_NEEDED = (
+    "{} needs --data (or AVSEG_DATA): the folder that holds Single-source, Multi-sources, or the csv of another layout"
+)
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from avseg_cli.cli.completion import checkpoints, list_of, one_of
-from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, PrecisionName
 from avseg_cli.model.backbones import BACKBONES
@@ -80,7 +80,7 @@ def evaluate(
     from avseg_cli.scoring.tables import DEFINITIONS, table, to_dict, write_csv
 
     if data is None:
-        raise InputError("evaluation needs --data (or AVSEG_DATA): the folder that holds the subset's own")
+        raise InputError(DATA_NEEDED.format("evaluation"))
     options = EvaluateOptions(
         data=str(data), subset=subset, split=split, checkpoint=checkpoint,
         predictions=str(predictions) if predictions else None, prompts=prompts, backbone=backbone,

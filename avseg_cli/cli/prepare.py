@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from avseg_cli.cli.data_options import DataRoot, SubsetName
+from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 
 
@@ -38,7 +38,7 @@ def prepare(
     from avseg_cli.data.subsets import find_subset
 
     if data is None:
-        raise InputError("prepare needs --data (or AVSEG_DATA): the folder that holds the subset's own")
+        raise InputError(DATA_NEEDED.format("prepare"))
     kind = find_subset(subset)
     if dry_run and not check:  # a check writes nothing anyway
         say_plan(f"{what} {count} clips" for what, count in plan(data, kind, overwrite, log_mel).items() if count)

@@ -128,7 +128,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         truth = sample.masks
         probability = predictor.predict([sample])[0][: len(truth)]
         result.clips.append(score_clip(sample.name, clips[sample.index].category, probability.cpu(), truth))
-        if options.examples and result.clips[-1].scored_frames:  # an empty truth shows nothing
+        if options.examples:
             extremes.show(_example(result.clips[-1], sample, probability))
         if options.masks:
             _write_masks(Path(options.masks), clips[sample.index], probability)

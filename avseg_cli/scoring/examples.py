@@ -27,7 +27,9 @@ class Extremes:
         self._kept: list[Example] = []  # by falling IoU
 
     def show(self, example: Example) -> None:
-        """Keep an example if it is one of the best or worst so far."""
+        """Keep an example if it is one of the best or worst so far; a truth that is empty has nothing to show."""
+        if not example.score.scored_frames:
+            return
         self._kept.append(example)
         self._kept.sort(key=lambda kept: -kept.score.iou)
         if len(self._kept) > 2 * self.count:
