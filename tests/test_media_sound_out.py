@@ -122,3 +122,13 @@ def test_how_much_is_left_out_is_said(tmp_path: Path) -> None:
     done = overlay(path, tmp_path / "out.mp4")
     assert re.search(r"sound: \d+ packets \(0\.[345] s\) could not be written", "".join(done.warnings)), done.warnings
     assert heard(tmp_path / "out.mp4")[0] == pytest.approx(3.5, abs=0.15)
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "pcm_u8", "pcm_f32le"])
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_pcm_ends_with_the_span(tmp_path: Path, codec: str, name: str) -> None:
+    """Its packets may last a second: they are cut to the sample."""
+    path = Clip(seconds=3, sound=codec, sound_rate=48_000, block=48_000).write(tmp_path / "clip.mkv")
+    options = SegmentOptions(duration=1.5)
+    render(probe(path), LoudRed(), {"overlay": tmp_path / name}, options, "test")
+    assert heard(tmp_path / name) == pytest.approx((1.5, 1.5), abs=0.03)

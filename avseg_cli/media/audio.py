@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -17,6 +18,7 @@ from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 
 GAP = 0.05  # seconds between sound frames that count as a hole rather than rounding
 SET_BACK = 1.0  # seconds backwards that mean the file's clock was reset
+PCM = re.compile(r"pcm_[suf](8|16|24|32|64)(?:le|be)?")  # bits of a sample
 PREROLL = 0.5  # seconds decoded before the first sound wanted, for decoders to settle
 
 
@@ -127,6 +129,7 @@ class SoundPackets:
 
     def __iter__(self) -> Iterator[Packet]:
         back, shift, due = round(SET_BACK / self.stream.time_base), 0, None  # ticks
+        last = self._last()
         for packet in demux(self._container, self.stream, self.damage):
             pts = packet.dts if packet.pts is None else packet.pts
             if pts is None:
@@ -137,11 +140,33 @@ class SoundPackets:
             due = pts + (packet.duration or 0)
             if self._start > 0 and pts < self._offset:
                 continue
-            if self._end is not None and (pts - self._offset) * self.stream.time_base >= self._end - self._start:
+            left = None if last is None else last - (pts - self._offset) * self.stream.time_base  # seconds
+            if left is not None and left <= 0:
                 return
             packet.dts = (pts if packet.dts is None else packet.dts + shift) - self._offset
             packet.pts = pts - self._offset
-            yield packet
+            yield packet if left is None else self._cut(packet, left)
+
+    def _last(self) -> Fraction | None:
+        """When the sound ends, in seconds from ``start``; None where the last packet decides."""
+        if self._end is not None:
+            return Fraction(self._end) - Fraction(self._start)
+        if self._container.format.name == "gxf" and self.stream.duration:  # its blocks reach past what it declares
+            return ((self.stream.start_time or 0) + self.stream.duration - self._offset) * self.stream.time_base
+        return None
+
+    def _cut(self, packet: Packet, left: Fraction) -> Packet:
+        """The first ``left`` seconds of a packet of PCM, which may last a second; others are as they are."""
+        kind = PCM.fullmatch(self.stream.codec_context.name)
+        if kind is None:
+            return packet
+        size = int(left * self.stream.rate) * self.stream.channels * int(kind[1]) // 8
+        if not 0 < size < packet.size:
+            return packet
+        cut = Packet(bytes(packet)[:size])
+        cut.stream, cut.time_base = packet.stream, packet.time_base
+        cut.pts, cut.dts, cut.duration = packet.pts, packet.dts, round(left / packet.time_base)
+        return cut
 
     def close(self) -> None:
         """Close the file."""
