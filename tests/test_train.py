@@ -29,7 +29,8 @@ from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.training.loop import learning_rate
 from avseg_cli.training.losses import bce, bce_iou
 from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
-from avseg_cli.training.parameters import TRAINED, set_trainable, trained_parts, transfer
+from avseg_cli.training.parameters import set_trainable, trained_parts, transfer
+from avseg_cli.training.stages import STAGES
 from avseg_cli.training.train import train, whole_recipe
 
 SMALL = ["--backbone", "tiny", "--image-size", "64", "--depth", "1", "--device", "cpu"]
@@ -69,7 +70,7 @@ def same_weights(one: Path, other: Path) -> bool:
 
 def test_each_stage_trains_its_named_parts_and_nothing_else() -> None:
     model = AvsegModel(preset("tiny"))
-    for stage, names in TRAINED.items():
+    for stage, names in ((stage, STAGES[stage].trains) for stage in STAGES):
         trained = set(set_trainable(model, stage))
         assert trained and all(name.startswith(tuple(f"{part}." for part in names)) for name in trained)
         for part in names:

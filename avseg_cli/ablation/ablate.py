@@ -20,8 +20,9 @@ from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
-from avseg_cli.training.options import PRETRAINING, TrainOptions, fits
+from avseg_cli.training.options import TrainOptions, fits
 from avseg_cli.training.run_folder import StageFolder, unfinished
+from avseg_cli.training.stages import pretraining
 from avseg_cli.training.train import train
 
 DEEPEST = 8  # blocks, Fig. 6.3
@@ -135,7 +136,7 @@ def _pretrained(base: TrainOptions, out: Path) -> TrainOptions:
     """A backbone from nothing is pretrained once for all variants."""
     begun = _with_pretraining(base, out)
     if begun != base:
-        _trained(replace(base, stages=PRETRAINING, out=begun.pretrained, epochs=None, batch_size=None))
+        _trained(replace(base, stages=pretraining(), out=begun.pretrained, epochs=None, batch_size=None))
     return begun
 
 

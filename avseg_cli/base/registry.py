@@ -22,21 +22,33 @@ class Registry(Generic[Declared]):
 
     what: the kind of thing, for messages. ``error`` is raised for names that nothing has. Files whose names begin
     with an underscore declare nothing; an underscore inside a file's name is a hyphen in that of the thing if
-    ``hyphens``.
+    ``hyphens``. prefix: what the names of files begin with and those of the things do not.
     """
 
     def __init__(
-        self, package: str, folder: Path, variable: str, what: str, error: type[AvsegError], hyphens: bool = False
+        self,
+        package: str,
+        folder: Path,
+        variable: str,
+        what: str,
+        error: type[AvsegError],
+        hyphens: bool = False,
+        prefix: str = "",
     ) -> None:
         self._package, self._folder, self._variable = package, folder, variable
-        self._what, self._error, self._hyphens = what, error, hyphens
+        self._what, self._error, self._hyphens, self._prefix = what, error, hyphens, prefix
         self.declared: dict[str, Declared] = {}  # those whose files have been imported
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """All names, in alphabetical order."""
-        stems = sorted(path.stem for path in self._folder.glob("*.py") if not path.stem.startswith("_"))
-        return tuple(stem.replace("_", "-") if self._hyphens else stem for stem in stems)
+        return tuple(sorted(self._files))
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        """name -> its file."""
+        files = {path.stem.removeprefix(self._prefix): path for path in self._folder.glob("[!_]*.py")}
+        return {stem.replace("_", "-") if self._hyphens else stem: path for stem, path in files.items()}
 
     def summary(self, name: str) -> str:
         """The file's own description, its paragraphs run together; nothing is imported."""
@@ -54,7 +66,7 @@ class Registry(Generic[Declared]):
         if name not in self.declared:
             if name not in self.names:
                 raise self._error(f"no {self._what} named {name!r}; choose one of {', '.join(self.names)}")
-            module = import_module(f"{self._package}.{self._path(name).stem}")
+            module = import_module(f"{self._package}.{self._files[name].stem}")
             self.declared[name] = getattr(module, self._variable)
         return self.declared[name]
 
@@ -65,7 +77,4 @@ class Registry(Generic[Declared]):
         return iter(self.names)
 
     def _tree(self, name: str) -> ast.Module:
-        return ast.parse(self._path(name).read_text(encoding="utf-8"))
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name.replace('-', '_') if self._hyphens else name}.py"
+        return ast.parse(self._files[name].read_text(encoding="utf-8"))

@@ -5,22 +5,30 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from avseg_cli.cli.completion import either, list_of, one_of
+from avseg_cli.cli.completion import list_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
-from avseg_cli.model.backbones import BACKBONES
+from avseg_cli.cli.options import made_of
+from avseg_cli.training.options import TrainOptions
+
+FIELDS = (  # of a training run, that all variants share
+    "backbone", "init", "pretrained", "epochs", "batch_size", "learning_rate", "image_size", "limit_clips", "seed",
+    "workers", "cache",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
     app.command("ablate")(ablate)
 
 
+@made_of(given=(TrainOptions, FIELDS))
 def ablate(
+    *,
     data: DataRoot = None,
     subset: SubsetName = "ms3",
     out: Annotated[
@@ -42,21 +50,9 @@ def ablate(
         ),
     ] = False,
     split: Annotated[str, typer.Option(help="The split that is reported.")] = "test",
-    backbone: Annotated[str, typer.Option(help=either(BACKBONES), autocompletion=one_of(*BACKBONES))] = "vit_h",
-    init: Annotated[str | None, typer.Option(help="Checkpoint every variant starts from.")] = None,
-    pretrained: Annotated[Path | None, typer.Option(help="Run whose pretraining stages are used (tiny).")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of every stage. [default: the recipe's]")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Clips per step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Side of the model's input in pixels (backbones from nothing only).")
-    ] = None,
-    limit_clips: Annotated[int | None, typer.Option(help="Use only so many clips of each split.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that read ahead.")] = 0,
+    given: dict[str, Any],
     device: DeviceName = "auto",
     precision: TrainingPrecisionName = "auto",
-    cache: Annotated[Path | None, typer.Option(help="Folder of the embeddings. [default: OUT/embeddings]")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -70,15 +66,12 @@ def ablate(
     from avseg_cli.ablation.ablate import choose, plan, to_markdown
     from avseg_cli.base.errors import InputError
     from avseg_cli.base.progress import console
-    from avseg_cli.training.options import TrainOptions
 
     if data is None or out is None:
         raise InputError("an ablation needs --data (or AVSEG_DATA) and --out")
     base = TrainOptions(
-        data=str(data), subset=subset, out=str(out), backbone=backbone, init=init,
-        pretrained=str(pretrained) if pretrained else None, epochs=epochs, batch_size=batch_size, learning_rate=lr,
-        image_size=image_size, limit_clips=limit_clips, seed=seed, workers=workers, device=device, precision=precision,
-        cache=str(cache) if cache else None, command=shlex.join(["avseg", *sys.argv[1:]]),
+        **given, data=str(data), subset=subset, out=str(out), device=device, precision=precision,
+        command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
     chosen = choose([name for name in variants.split(",") if name])
     if dry_run:

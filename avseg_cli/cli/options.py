@@ -11,7 +11,7 @@ import typer
 
 from avseg_cli.base.errors import AvsegError
 from avseg_cli.base.option_fields import Option, options_of
-from avseg_cli.cli.completion import one_of
+from avseg_cli.cli.completion import either, one_of
 
 FLAGS = {"output": "-o", "learning_rate": "--lr"}  # where a flag is not the field's name with hyphens
 
@@ -68,7 +68,8 @@ def _parameters(job: Job) -> list[inspect.Parameter]:
 
 def _option(facts: Option) -> Any:
     """The field as typer has it; bounds that belong to the allowed values are shown and refused by click itself."""
+    words = facts.help or (either(facts.offers) if facts.offers else None)
     return typer.Option(
-        *facts.flags, min=facts.least, max=facts.most, metavar=facts.metavar, rich_help_panel=facts.panel,
-        help=facts.help or None, autocompletion=one_of(*facts.offers) if facts.offers else None,
+        *facts.flags, min=facts.least, max=facts.most, metavar=facts.metavar, rich_help_panel=facts.panel, help=words,
+        autocompletion=one_of(*facts.offers) if facts.offers else None,
     )  # fmt: skip

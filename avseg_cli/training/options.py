@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.errors import DataError, InputError, named
+from avseg_cli.base.option_fields import check, option
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import FUSIONS
+from avseg_cli.training.stages import STAGES
 
-PRETRAINING = ("pretrain-sound", "pretrain-image")
-STAGES = (*PRETRAINING, "1a", "1b", "2")
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine")
+LOSSES = ("bce", "bce+iou")
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,10 @@ class Recipe:
         for name in ("epochs", "batch_size", "learning_rate"):
             if getattr(self, name) <= 0:
                 raise InputError(f"{name.replace('_', ' ')} must be more than 0, not {getattr(self, name)}")
-        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES or self.loss not in ("bce", "bce+iou"):
+        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES or self.loss not in LOSSES:
             raise InputError(
                 f"optimizer {self.optimizer!r} must be one of {OPTIMIZERS}, schedule {self.schedule!r} one of "
-                f"{SCHEDULES}, loss {self.loss!r} one of ('bce', 'bce+iou')"
+                f"{SCHEDULES}, loss {self.loss!r} one of {LOSSES}"
             )
 
 
@@ -63,43 +66,46 @@ class TrainOptions:
     subset: str
     out: str
     stages: tuple[str, ...] = ()  # empty: the whole recipe of the backbone
-    backbone: str = "vit_h"
-    init: str | None = None  # checkpoint to start from
-    init_adapters: str | None = None  # checkpoint whose adapters stage 2 starts from
-    pretrained: str | None = None  # folder of another run whose pretraining stages are used
+    backbone: str = option("vit_h", offers=tuple(BACKBONES))
+    init: str | None = option(None, "Checkpoint to start from (a warm start from another subset, or an earlier stage).")
+    init_adapters: str | None = option(None, "Checkpoint whose adapters stage 2 starts from.")
+    pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.")
     # recipe
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    optimizer: str | None = None
-    weight_decay: float | None = None
-    schedule: str | None = None
-    warmup: float | None = None
-    loss: str | None = None
-    augment: bool | None = None
-    patience: int | None = None
-    accumulate: int = 1  # steps whose gradients are summed into one
-    dropout: float = 0.1  # on ST-BAVA's attention weights
+    epochs: int | None = option(None, "Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.", least=1)
+    batch_size: int | None = option(None, "Clips per step and process.", least=1)
+    accumulate: int = option(1, "Batches whose gradients make one step.", least=1)
+    learning_rate: float | None = option(None, "Learning rate (paper: 1e-4).", above=0, flags=("--lr",))
+    optimizer: str | None = option(None, "adam (paper) or adamw.", offers=OPTIMIZERS)
+    weight_decay: float | None = option(None, "How far weights are pulled to 0 (paper: 0).", least=0)
+    schedule: str | None = option(None, "constant (paper) or cosine.", offers=SCHEDULES)
+    warmup: float | None = option(None, "Share of the steps with a rising learning rate.", least=0, most=1)
+    loss: str | None = option(None, "bce (paper) or bce+iou (SAMA-AVS).", offers=LOSSES)
+    augment: bool | None = option(None, "Crop, flip and colour.")
+    patience: int | None = option(None, "Stop after this many validations without a better score.", least=1)
+    dropout: float = option(0.1, "On ST-BAVA's attention weights.", least=0, below=1)
     unfreeze: tuple[str, ...] | None = None  # trained besides the paper's parts in stage 2: "image", "sound"
     # model
-    depth: int | None = None
-    fusion: str | None = None
-    temporal: bool = True
-    bidirectional: bool = True
-    adapters: bool = True
-    image_size: int | None = None
+    depth: int | None = option(None, "ST-BAVA blocks (paper: 5 for S4, 7 for MS3).", least=0, most=64)
+    fusion: str | None = option(None, offers=tuple(FUSIONS))
+    temporal: bool = option(True, "Attention over time.")
+    bidirectional: bool = option(True, "Sound updated by vision.")
+    adapters: bool = option(True, "Audio adapters in the encoder.")
+    image_size: int | None = option(
+        None, "Side of the model's input in pixels (backbones from nothing only).", least=8, most=4096
+    )
     # run
-    limit_clips: int | None = None
-    seed: int = 0
-    workers: int = 0
+    limit_clips: int | None = option(None, "Use only so many clips of each split.", least=1)
+    seed: int = option(0, "Of everything that is drawn.")
+    workers: int = option(0, "Processes that read ahead.", least=0)
     device: str = "auto"
     precision: str = "auto"
-    validate_every: int = 1  # epochs
-    save_minutes: float = 5.0
-    cache: str | None = None  # folder of the embedding cache
+    validate_every: int = option(1, "Epochs between validations.", least=1)
+    save_minutes: float = option(5.0, "Minutes between saved states, besides one an epoch.", least=0)
+    cache: str | None = option(None, "Folder of stage 1a's embeddings. [default: OUT/embeddings]")
     command: str = ""  # as typed
 
     def __post_init__(self) -> None:
+        check(self)
         object.__setattr__(self, "stages", tuple(self.stages))
         unfreeze = self.unfreeze
         if unfreeze is None:
@@ -110,22 +116,22 @@ class TrainOptions:
                 raise InputError(f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all")
         unknown = set(self.unfreeze) - {"image", "sound"}
         if unknown:
-            raise InputError(f"--unfreeze knows image and sound, not {', '.join(sorted(unknown))}")
-        for name in ("accumulate", "validate_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+            raise InputError(f"{named('unfreeze')} knows image and sound, not {', '.join(sorted(unknown))}")
         if self.fusion == "sama" and (not self.adapters or {"1a", "2"} & set(self.stages)):
             raise InputError(
-                "--fusion sama hears with its adapters alone and trains in stage 1b: leave out --no-adapters, and "
-                "--stage or give 1b"
+                f"{named('fusion')} sama hears with its adapters alone and trains in stage 1b: leave out "
+                "--no-adapters, and --stage or give 1b"
             )
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"--dropout must be in [0, 1), not {self.dropout}")
 
     def recipe(self, stage: str) -> Recipe:
         """The stage's recipe with what was asked for explicitly."""
         asked = {f.name: getattr(self, f.name, None) for f in fields(Recipe)}
         return replace(default_recipe(self.backbone, stage), **{k: v for k, v in asked.items() if v is not None})
+
+    @property
+    def embeddings(self) -> Path:
+        """Where stage 1a keeps image embeddings: beside the run unless told otherwise (ViT-H on S4 takes 36 GB)."""
+        return Path(self.cache) if self.cache else Path(self.out) / "embeddings"
 
     @property
     def scoring_precision(self) -> str:

@@ -8,21 +8,14 @@ from torch import Tensor, nn
 
 from avseg_cli.base.errors import InputError
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.training.stages import STAGES
 
-# Paper section 5.3. VGGish and SAM's encoder stay frozen; pretraining stages are for backbones without public weights.
-TRAINED: dict[str, tuple[str, ...]] = {
-    "pretrain-sound": ("vggish",),
-    "pretrain-image": ("image_encoder", "mask_decoder.output_upscaling"),
-    "1a": ("audio_embed", "fusion", "mask_decoder"),
-    "1b": ("image_encoder.adapters", "audio_embed", "no_mask_embed", "mask_decoder"),
-    "2": ("image_encoder.adapters", "audio_embed", "fusion", "mask_decoder"),
-}
 UNFROZEN = {"image": "image_encoder", "sound": "vggish"}
 
 
 def trained_parts(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ()) -> list[str]:
     """Names of the modules of ``model`` that train in ``stage``; parts that an ablation removed are left out."""
-    names = TRAINED[stage] + (tuple(UNFROZEN[part] for part in unfreeze) if stage == "2" else ())
+    names = STAGES[stage].trains + (tuple(UNFROZEN[part] for part in unfreeze) if STAGES[stage].joins else ())
     modules = dict(model.named_modules())
     return [name for name in names if name in modules]
 
@@ -34,8 +27,9 @@ def set_trainable(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ())
         model.get_submodule(name).train().requires_grad_(True)
     for name in never_read(model):
         model.get_submodule(name).requires_grad_(False)
-    if stage == "pretrain-image" and model.image_encoder.adapters is not None:
-        model.image_encoder.adapters.requires_grad_(False)  # no sound yet
+    for name in STAGES[stage].still:
+        if name in dict(model.named_modules()):
+            model.get_submodule(name).requires_grad_(False)
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 

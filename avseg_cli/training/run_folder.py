@@ -20,7 +20,8 @@ from avseg_cli.base.errors import AvsegError, DataError, OutputError
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.whole_files import write_json, write_whole
-from avseg_cli.training.options import STAGES, TrainOptions, fits
+from avseg_cli.training.options import TrainOptions, fits
+from avseg_cli.training.stages import in_order
 
 RESUME = "resume.safetensors"
 EPOCH = ("epoch", "step", "loss", "time")  # numbers that the record of every epoch has
@@ -200,13 +201,13 @@ def _options(config: Path) -> TrainOptions:
 def unfinished(run: Path) -> list[TrainOptions]:
     """The options of every command of a run that has stages left. Raises ``OutputError`` if there is no run."""
     found: list[TrainOptions] = []
-    for stage in STAGES:
+    for stage in in_order():
         config = run / stage / "config.json"
         if config.is_file():
             options = StageFolder(run / stage).options
             left = [name for name in options.stages if not StageFolder(run / name).done]
             if left and options not in found:
                 found.append(options)
-    if not found and not any((run / stage / "config.json").is_file() for stage in STAGES):
+    if not found and not any((run / stage / "config.json").is_file() for stage in in_order()):
         raise OutputError(f"{run}: not the folder of a training run; --resume takes the --out of one")
     return found

@@ -10,20 +10,21 @@ from avseg_cli.pages.html import page, stamp, write_page
 from avseg_cli.pages.plots import curve
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.scores_page import scores
-from avseg_cli.training.options import STAGES, TrainOptions
+from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.run_folder import StageFolder
+from avseg_cli.training.stages import STAGES, in_order
 
 NAME = "report.html"
 EXAMPLES = 4  # best clips, and as many worst
-SEGMENTING = ("2", "1b", "1a")  # the stages whose models give masks, the last first
 
 
 def write_run(run: Path) -> Path:
     """Write ``run/report.html`` and return its path; raises ``OutputError`` when there is no run to report."""
-    stages = {name: StageFolder(run / name) for name in STAGES if StageFolder(run / name).records()}
+    stages = {name: StageFolder(run / name) for name in in_order() if StageFolder(run / name).records()}
     if not stages:
         raise OutputError(f"{run}: no stage of a run has finished an epoch here; --report comes after training")
-    last = next((stages[name] for name in SEGMENTING if name in stages and stages[name].best.is_file()), None)
+    with_masks = (stages[name] for name in reversed(stages) if not STAGES[name].pretrains)
+    last = next((folder for folder in with_masks if folder.best.is_file()), None)
     told = [_stage(name, folder) for name, folder in stages.items()]
     judged = scores(_evaluated(last)) if last else None
     path = run / NAME

@@ -12,49 +12,27 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.base.errors import InputError, OutputError, named
 from avseg_cli.base.progress import console
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, save_checkpoint
 from avseg_cli.checkpoints.precision import training_precision
 from avseg_cli.checkpoints.public_weights import starting_weights
-from avseg_cli.data.clips import Clip, read_categories, read_clips
-from avseg_cli.data.dataset import read_labels
+from avseg_cli.data.clips import read_clips
 from avseg_cli.data.subsets import Subset, find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.training.distributed import local_device, process_group
 from avseg_cli.training.loop import Setup, fit
-from avseg_cli.training.options import PRETRAINING, TrainOptions
+from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.parameters import (
     set_dropout,
     set_trainable,
     start_sound_from_nothing,
     transfer,
 )
-from avseg_cli.training.pretraining import ImagePretraining, SoundPretraining
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
-from avseg_cli.training.tasks import SegmentationTask, Task
-
-# Where a stage's weights come from: earlier stages of the same run, the later winning, each for the parts named.
-SOURCES: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
-    "pretrain-sound": (),
-    "pretrain-image": (),
-    "1a": (
-        ("pretrain-sound", ("vggish.",)),
-        ("pretrain-image", ("image_encoder.", "mask_decoder.", "positions.")),
-    ),
-    "1b": (
-        ("pretrain-sound", ("vggish.",)),
-        ("pretrain-image", ("image_encoder.", "mask_decoder.", "positions.")),
-    ),
-    "2": (
-        ("pretrain-sound", ("vggish.",)),
-        ("pretrain-image", ("image_encoder.", "mask_decoder.", "positions.")),
-        ("1a", ("",)),
-        ("1b", ("image_encoder.adapters.",)),
-    ),
-}  # fmt: skip
+from avseg_cli.training.stages import STAGES, StageData, pretraining
 
 
 def train(options: TrainOptions, resume: bool = False) -> Path:
@@ -104,8 +82,8 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
                 f"{going_on} stage {stage}, {recipe.epochs} epochs in batches of {recipe.batch_size}, into "
                 f"{folder.path}"
             )
-    if "1a" in options.stages:
-        lines.append(f"keep image embeddings in {cache_folder(options)}")
+    if any(STAGES[stage].caches for stage in options.stages):
+        lines.append(f"keep image embeddings in {options.embeddings}")
     return lines
 
 
@@ -124,10 +102,12 @@ def resume(run: str | Path) -> list[Path]:
 def whole_recipe(options: TrainOptions) -> tuple[str, ...]:
     """The backbone's stages that the options call for: pretraining only from nothing, 1b and 2 only with adapters."""
     given = bool(options.init or options.pretrained)
-    left_out = {name for name in PRETRAINING if given} | {name for name in ("1b", "2") if not options.adapters}
+    left_out = {
+        name for name in STAGES if (given and STAGES[name].pretrains) or (STAGES[name].adapts and not options.adapters)
+    }
     stages = BACKBONES[options.backbone].stages
     if options.fusion == "sama":  # nothing to join: its decoder hears nothing
-        stages = (*PRETRAINING, "1b") if BACKBONES[options.backbone].from_nothing else ("1b",)
+        stages = (*pretraining(), "1b") if BACKBONES[options.backbone].from_nothing else ("1b",)
     return tuple(name for name in stages if name not in left_out)
 
 
@@ -151,7 +131,8 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     set_dropout(model, options.dropout)
     model.image_encoder.recompute = BACKBONES[options.backbone].recompute
     model.to(setup.device)
-    task = make_task(stage, model, options, setup, subset, train_clips, val_clips)
+    task = STAGES[stage].task(model, options, setup, StageData(subset, train_clips, val_clips))
+    task.module.to(setup.device)
     heads = {f"head.{n}": p for n, p in task.module.named_parameters() if not n.startswith(_MODEL_PREFIXES)}
     facts = {"recipe": vars(setup.recipe), "model": model.config.to_dict(), "origin": origin}
     if setup.sharing.rank == 0:
@@ -176,54 +157,22 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
 _MODEL_PREFIXES = ("model.", "encoder.", "upscaling.", "vggish.")  # of the task modules; the rest are heads
 
 
-def make_task(
-    stage: str, model: AvsegModel, options: TrainOptions, setup: Setup, subset: Subset,
-    train_clips: list[Clip], val_clips: list[Clip],
-) -> Task:  # fmt: skip
-    """What the stage computes, on its data."""
-    if stage == "pretrain-sound":
-        categories = read_categories(options.data, subset)
-        labels = [read_labels(options.data, subset, clips, categories) for clips in (train_clips, val_clips)]
-        task: Task = SoundPretraining(model, setup, train_clips, labels[0], val_clips, labels[1])
-    elif stage == "pretrain-image":
-        categories = read_categories(options.data, subset)
-        task = ImagePretraining(model, setup, train_clips, val_clips, len(categories))
-    else:
-        task = SegmentationTask(model, setup, train_clips, val_clips, stage == "1a", cache_folder(options))
-    task.module.to(setup.device)
-    return task
-
-
-def cache_folder(options: TrainOptions) -> Path:
-    """Where stage 1a keeps image embeddings: beside the run unless told otherwise (ViT-H on S4 takes 36 GB)."""
-    return Path(options.cache) if options.cache else Path(options.out) / "embeddings"
-
-
-def stage_config(stage: str, config: ModelConfig) -> ModelConfig:
-    """The model a stage trains: 1a has no adapters, 1b no fusion, unless it is SAMA-AVS's own model."""
-    if stage == "1a":
-        return replace(config, adapters=False)
-    if stage == "1b":
-        return replace(config, fusion="sama" if config.fusion == "sama" else "none", adapters=True)
-    return config
-
-
 def initial_model(stage: str, options: TrainOptions, subset: Subset, run: Path) -> tuple[AvsegModel, dict[str, Any]]:
     """The model a stage starts from, and a record of where each part of it came from."""
     start, config = _starting_point(options, subset)
     pretrained = Path(options.pretrained or run)
-    model = AvsegModel(stage_config(stage, options.ablated(config)))
+    model = AvsegModel(STAGES[stage].model(options.ablated(config)))
     origin: dict[str, Any] = {"init": options.init or f"{options.backbone}, public weights or seed {options.seed}"}
     if start:
         origin["fresh"] = transfer(model, start)
     else:
         start_sound_from_nothing(model)
-    for earlier, parts in SOURCES[stage]:
-        best = StageFolder((pretrained if earlier.startswith("pretrain") else run) / earlier).best
+    for earlier, parts in STAGES[stage].sources:
+        best = StageFolder((pretrained if STAGES[earlier].pretrains else run) / earlier).best
         if best.is_file():
             transfer(model, load_file(best), parts)
             origin[earlier] = str(best)
-    if stage == "2" and options.init_adapters:
+    if STAGES[stage].joins and options.init_adapters:
         other, _ = load_checkpoint(find_checkpoint(options.init_adapters))
         transfer(model, other.state_dict(), ("image_encoder.adapters.",))
         origin["adapters"] = options.init_adapters
@@ -236,7 +185,7 @@ def _starting_point(options: TrainOptions, subset: Subset) -> tuple[dict[str, Te
         model, info = load_checkpoint(find_checkpoint(options.init))
         if info.config.backbone != options.backbone:
             raise InputError(
-                f"{options.init}: a {info.config.backbone} checkpoint; pass --backbone {info.config.backbone}"
+                f"{options.init}: a {info.config.backbone} checkpoint; pass {named('backbone')} {info.config.backbone}"
             )
         config = replace(info.config, adapters=True, fusion="stbava")
         if info.config.fusion not in ("stbava", "none", "sama"):

@@ -1,0 +1,22 @@
+"""What is where, sounding or not: the image encoder, for backbones without public weights."""
+
+from __future__ import annotations
+
+from avseg_cli.data.clips import read_categories
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.pretraining import ImagePretraining
+from avseg_cli.training.stages import Stage, StageData
+from avseg_cli.training.tasks import Task, TaskSetup
+
+
+def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: StageData) -> Task:
+    """Name the category of each pixel."""
+    categories = read_categories(options.data, data.subset)
+    return ImagePretraining(model, setup, data.train, data.val, len(categories))
+
+
+STAGE = Stage(
+    order=2, trains=("image_encoder", "mask_decoder.output_upscaling"), task=task, pretrains=True,
+    still=("image_encoder.adapters",),  # no sound yet
+)  # fmt: skip

@@ -1,0 +1,21 @@
+"""What is heard when: the sound network, for backbones without public weights."""
+
+from __future__ import annotations
+
+from avseg_cli.data.clips import read_categories
+from avseg_cli.data.dataset import read_labels
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.pretraining import SoundPretraining
+from avseg_cli.training.stages import Stage, StageData
+from avseg_cli.training.tasks import Task, TaskSetup
+
+
+def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: StageData) -> Task:
+    """Classify each second by the labels of the clips."""
+    categories = read_categories(options.data, data.subset)
+    labels = [read_labels(options.data, data.subset, clips, categories) for clips in (data.train, data.val)]
+    return SoundPretraining(model, setup, data.train, labels[0], data.val, labels[1])
+
+
+STAGE = Stage(order=1, trains=("vggish",), task=task, pretrains=True)

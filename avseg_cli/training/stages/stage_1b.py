@@ -1,0 +1,27 @@
+"""Adapters and decoder without fusion: what SAMA-AVS trains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.stages import ENCODERS, Stage, StageData
+from avseg_cli.training.tasks import SegmentationTask, Task, TaskSetup
+
+
+def without_fusion(config: ModelConfig) -> ModelConfig:
+    """No fusion, unless it is SAMA-AVS's own model."""
+    return replace(config, fusion="sama" if config.fusion == "sama" else "none", adapters=True)
+
+
+def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: StageData) -> Task:
+    """Masks through the encoder."""
+    return SegmentationTask(model, setup, data.train, data.val, False, options.embeddings)
+
+
+STAGE = Stage(
+    order=4, trains=("image_encoder.adapters", "audio_embed", "no_mask_embed", "mask_decoder"), task=task,
+    model=without_fusion, sources=ENCODERS, adapts=True,
+)  # fmt: skip
