@@ -10,6 +10,7 @@ import torch
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.model.transforms import upsample_logits
+from avseg_cli.outputs.heard import Heard, called, in_words, known
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class MaskResult:
 
     index counts the masks from 0; time is that of the frame the mask belongs to and end that of the second of
     sound it was heard with, both in seconds from the start of the file; logits are the model's (h, w) float32,
-    before upsampling; size is the (height, width) of the upright video.
+    before upsampling; size is the (height, width) of the upright video. heard are the kinds of sounds of that second
+    with their probabilities, the strongest first; empty where the model names none. loudness is the second's root mean
+    square in dB of full scale.
     """
 
     index: int
@@ -28,6 +31,8 @@ class MaskResult:
     size: tuple[int, int]
     image_size: int
     threshold: float = 0.5
+    heard: Heard = ()
+    loudness: float = 0.0
 
     def __repr__(self) -> str:
         return (
@@ -43,6 +48,20 @@ class MaskResult:
         """The mask at another (height, width)."""
         low = torch.from_numpy(self.logits)[None]
         return (upsample_logits(low, self.image_size, size)[0] > logit(self.threshold)).numpy()
+
+    @property
+    def known(self) -> Heard:
+        """The kinds of sounds that can be named with some confidence."""
+        return known(self.heard, self.loudness)
+
+    @property
+    def called(self) -> str:
+        """The name of what is heard most: "dog", "unknown sound", "nothing"; empty where the model names nothing."""
+        return called(self.heard, self.loudness)
+
+    def hears(self, most: int = 1) -> str:
+        """As ``called``, with probabilities and ``most`` kinds at most: "dog 0.93, siren 0.41"."""
+        return in_words(self.heard, self.loudness, most)
 
     @property
     def area(self) -> int:

@@ -45,6 +45,7 @@ class Outcome:
             values |= {
                 "masks": self.rendered.masks,
                 "frames": self.rendered.frames,
+                "heard": self.rendered.heard,
                 "sound": self.rendered.sound,
                 "warnings": self.rendered.warnings,
                 "pace": _pace(self.rendered.pace),

@@ -38,6 +38,7 @@ class Rendered:
     masks: int = 0
     frames: int = 0
     seconds: float = 0.0
+    heard: dict[str, int] = field(default_factory=dict)  # kinds of sounds, and in how many masks each is heard
     sound: str = "none"  # what became of it in a video output: copied, re-encoded to AAC
     warnings: list[str] = field(default_factory=list)
     pace: dict[str, float] = field(default_factory=dict)  # seconds each stage worked, while others did
@@ -144,6 +145,8 @@ def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered)
             with writing(writer.path):
                 writer.take(result)
         done.masks += 1
+        for kind, _ in result.known:
+            done.heard[kind] = done.heard.get(kind, 0) + 1
         yield result
 
 

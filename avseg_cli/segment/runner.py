@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +23,7 @@ from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.outputs.heard import Heard, listed, loudness
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -142,6 +144,8 @@ class Encoded:
     end: float
     embedding: Tensor  # (C, g, g)
     sound: Tensor  # (128,)
+    heard: Heard  # the kinds of sounds, where the model names them
+    loudness: float  # dB of full scale
 
 
 class Runner:
@@ -219,10 +223,16 @@ class Runner:
             log_mel = torch.cat([self.model.front_end(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
             sound = self.model.embed_sound(log_mel)  # (N, 128)
             embeddings = self.model.embed_frames(ready, sound)  # (N, C, g, g)
+            heard = self._heard(sound)
         return [
-            Encoded(frame.index, frame.time, frame.end, *vectors)
-            for frame, *vectors in zip(frames, embeddings, sound, strict=True)
+            Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave))
+            for frame, wave, embedding, vector, kinds in zip(frames, waves, embeddings, sound, heard, strict=True)
         ]
+
+    def _heard(self, sound: Tensor) -> list[Heard]:
+        """The kinds of each second of sound, (N, audio_dim), in their order in the configuration."""
+        kinds = self.model.config.kinds
+        return [listed(kinds, vector) for vector in sound[:, : len(kinds)].float().cpu().tolist()]
 
     def _decode(self, clips: list[list[Encoded]]) -> list[np.ndarray]:
         with inference(self.device):
@@ -261,19 +271,24 @@ def _results(
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
     config, grid = runner.model.config, options.grid
     sequences = [ClipSequence[Encoded](config.clip_frames, options.stride) for _ in range(grid.phases)]
-    waiting: deque[tuple[int, float, float]] = deque()  # (index, time, end), mean logits not yet known
+    waiting: deque[tuple[int, partial[MaskResult]]] = deque()  # (index, what lacks its mean logits)
     means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
 
     def finished() -> Iterator[MaskResult]:
         while waiting and means[waiting[0][0] % grid.phases]:
-            index, time, end = waiting.popleft()
-            logits = means[index % grid.phases].popleft()
-            yield MaskResult(index, time, end, logits, video_size, config.image_size, options.threshold)
+            index, result = waiting.popleft()
+            yield result(logits=means[index % grid.phases].popleft())
+
+    def without_logits(item: Encoded) -> partial[MaskResult]:
+        return partial(
+            MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
+            threshold=options.threshold, heard=item.heard, loudness=item.loudness,
+        )  # fmt: skip
 
     try:
         while batch := list(islice(frames, runner.batch_size)):
             encoded = runner.encode(batch, [sound.second(frame.end) for frame in batch])
-            waiting.extend((item.index, item.time, item.end) for item in encoded)
+            waiting.extend((item.index, without_logits(item)) for item in encoded)
             _advance(sequences, means, runner, encoded)
             yield from finished()
     finally:

@@ -1,4 +1,4 @@
-"""Times, areas, confidence and COCO RLE."""
+"""Times, areas, confidence, what is heard and COCO RLE."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ SUFFIX = ".avseg.json"
 
 
 class JsonWriter(Writer):
-    """One document: the video, the model, and every mask with its time, area, confidence and COCO run lengths.
+    """One document: the video, the model, and every mask with its time, area, confidence, what is heard (kinds of
+    sounds with their probabilities, none from a model without kinds) and COCO run lengths.
 
     Masks are written as they come, so that the document of a long video never has to be held.
     """
@@ -36,6 +37,8 @@ class JsonWriter(Writer):
             "area": result.area,
             "fraction": round(result.area / result.mask.size, 6),
             "confidence": round(result.confidence, 4),
+            "heard": {kind: round(sure, 4) for kind, sure in result.heard},
+            "loudness": round(result.loudness, 1),
             "rle": encode_rle(result.mask),
         }
         self._file.write(("\n  " if self._first else ",\n  ") + json.dumps(entry))

@@ -1,4 +1,4 @@
-"""A contact sheet: frames with their overlay, and the waveform below.
+"""A contact sheet: frames with their overlay and what is heard, and the waveform below.
 
 Terminals that can (kitty, iTerm2, any with sixel graphics) show it at once.
 """
@@ -27,7 +27,7 @@ FLAG = True
 FRAMES = 12  # at most, on a sheet
 WIDTH = 2056  # pixels, at most
 CELL = (400, 300)  # pixels a frame fits into
-GAP, CAPTION, SOUND = 8, 26, 170
+GAP, LINE, SOUND = 8, 18, 170
 GROUND, TEXT, LOUD, AREA = "#14141c", "#d8d8e0", "#8080a0", "#ff5c94"
 DPI = 100
 
@@ -74,14 +74,17 @@ def contact_sheet(snapshots: list[Snapshot], sound: SoundPicture, area: list[tup
     across = max(1, min(len(snapshots), WIDTH // (width + GAP)))
     rows = -(-len(snapshots) // across)
     across = -(-len(snapshots) // rows)  # as many in the last row as can be
-    total = across * (width + GAP) + GAP, rows * (height + CAPTION) + GAP + SOUND
+    caption = LINE * (1 + any(snapshot.result.heard for snapshot in snapshots)) + GAP
+    total = across * (width + GAP) + GAP, rows * (height + caption) + GAP + SOUND
     figure = Figure((total[0] / DPI, total[1] / DPI), DPI, facecolor=GROUND)
     for place, snapshot in enumerate(snapshots):
         row, column = divmod(place, across)
-        left, top = GAP + column * (width + GAP), GAP + row * (height + CAPTION)
+        left, top = GAP + column * (width + GAP), GAP + row * (height + caption)
         figure.figimage(snapshot.pixels, left, total[1] - top - height)
-        caption = f"{clock(snapshot.result.time)}   {100 * snapshot.fraction:.0f} %"
-        figure.text(left / total[0], 1 - (top + height + 4) / total[1], caption, color=TEXT, size=10, va="top")
+        lines = f"{clock(snapshot.result.time)}   {100 * snapshot.fraction:.0f} %", snapshot.result.hears()
+        for number, text in enumerate(lines):
+            down = top + height + 4 + LINE * number
+            figure.text(left / total[0], 1 - down / total[1], text, color=TEXT, size=10, va="top")
     _draw_sound(figure, total, sound, area, [snapshot.result.time for snapshot in snapshots])
     return figure
 

@@ -6,9 +6,10 @@ For several inputs also index.avseg.html, which leads to all of them.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -25,6 +26,7 @@ from avseg_cli.outputs.formats.side_by_side import SideBySideWriter
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots
 from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
+from avseg_cli.outputs.spans import HeardSecond, spans
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.pages.html import lines_of_json, page, picture_uri, stamp, write
 
@@ -34,6 +36,7 @@ EMBEDDED = 25_000_000  # bytes of video up to which a page carries it; longer on
 SHOWN = 60  # changes with a picture, at most
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds between times written on the axis
 STEPS = 4000  # of the drawn area, at most
+NAMED = 3  # kinds of sounds told of one instant, at most
 
 
 class _PageMovie(SideBySideWriter):
@@ -57,7 +60,18 @@ class Moment:
     what: str
     strength: float
     fraction: float
+    heard: str  # in words
     picture: str  # a data: address
+
+
+class Mask(NamedTuple):
+    """What the page knows of each mask: seconds, share of the picture, confidence, what is heard in words."""
+
+    time: float
+    end: float
+    fraction: float
+    confidence: float
+    heard: str
 
 
 class ReportWriter(Writer):
@@ -71,16 +85,17 @@ class ReportWriter(Writer):
         self._named: dict[int, tuple[float, str, float]] = {}  # mask -> change, until its picture passes
         self._moments: list[Moment] = []
         self._poster: Snapshot | None = None  # where most of the picture sounds
-        self._masks: list[tuple[float, float, float, float]] = []  # (time, end, fraction, confidence)
+        self._masks: list[Mask] = []
+        self._heard: list[HeardSecond] = []
         self._linked = False
         self._movie = _PageMovie(report_video(path), job)
 
     def take(self, result: MaskResult) -> None:
         fraction = result.area / result.mask.size
-        since = self._masks[-1][1] if self._masks else self.job.span[0]
-        self._masks.append(
-            (round(result.time, 3), round(result.end, 3), round(fraction, 5), round(result.confidence, 4))
-        )
+        since = self._masks[-1].end if self._masks else self.job.span[0]
+        end, sure = round(result.end, 3), round(result.confidence, 4)
+        self._masks.append(Mask(round(result.time, 3), end, round(fraction, 5), sure, result.hears(NAMED)))
+        self._heard.append(HeardSecond(since, end, result.called, result.known[0][1] if result.known else None))
         change = self._changes.step(result)
         if change:
             self._named[result.index] = (since, *change)
@@ -99,7 +114,8 @@ class ReportWriter(Writer):
             return
         since, what, strength = self._named.pop(snapshot.result.index)
         picture = picture_uri(Image.fromarray(snapshot.pixels), quality=80)
-        self._moments.append(Moment(since, snapshot.result.time, what, strength, snapshot.fraction, picture))
+        time, heard = snapshot.result.time, snapshot.result.hears(NAMED)
+        self._moments.append(Moment(since, time, what, strength, snapshot.fraction, heard, picture))
         if len(self._moments) > 2 * SHOWN:
             self._moments = _strongest(self._moments)
 
@@ -109,7 +125,7 @@ class ReportWriter(Writer):
     def finish(self, summary: dict[str, Any]) -> None:
         self._movie.finish(summary)
         self._linked = self._movie.partial.stat().st_size > EMBEDDED
-        start, end = self.job.span[0], max(end for _, end, *_ in self._masks)
+        start, end = self.job.span[0], max(mask.end for mask in self._masks)
         sound = sound_picture(self.job.video.sound, start, end)
         write(self.partial, self._page(sound, summary))
 
@@ -117,7 +133,13 @@ class ReportWriter(Writer):
         video = self.job.video
         moments = _strongest(self._moments)
         listed = [
-            {"since": m.since, "time": round(m.time, 3), "what": m.what, "fraction": round(m.fraction, 5)}
+            {
+                "since": m.since,
+                "time": round(m.time, 3),
+                "what": m.what,
+                "fraction": round(m.fraction, 5),
+                "heard": m.heard,
+            }
             for m in moments
         ]
         facts = {
@@ -128,7 +150,7 @@ class ReportWriter(Writer):
             **summary,
             "changes": listed,
         }
-        rows = [dict(zip(("time", "end", "fraction", "confidence"), mask, strict=True)) for mask in self._masks]
+        rows = [mask._asdict() for mask in self._masks]
         movie = None if self._linked else base64.b64encode(self._movie.partial.read_bytes()).decode()
         return page(
             "segment.html",
@@ -138,7 +160,8 @@ class ReportWriter(Writer):
             start=sound.start, length=sound.end - sound.start, ticks=_ticks(sound),
             width=self._movie.half.width, height=self._movie.half.height, movie=movie,
             movie_file=self._movie.path.name, wave=_wave(sound), mel=_spectrogram(sound),
-            area=_area(sound, self._masks), most=max(fraction for *_, fraction, _ in self._masks),
+            area=_area(sound, self._masks), most=max(mask.fraction for mask in self._masks),
+            spans=spans(self._heard),
         )  # fmt: skip
 
     def _card(self, sound: SoundPicture, summary: dict[str, Any]) -> dict[str, Any]:
@@ -148,20 +171,23 @@ class ReportWriter(Writer):
         return {
             "title": self.job.video.path.name, "length": round(sound.end - sound.start, 3),
             "masks": len(self._masks), "changes": len(self._moments), "warnings": summary["warnings"],
-            "sounding": round(float(np.mean([fraction > 0 for *_, fraction, _ in self._masks])), 4),
+            "sounding": round(float(np.mean([mask.fraction > 0 for mask in self._masks])), 4),
             "poster": picture_uri(poster, quality=75),
         }  # fmt: skip
 
     def _about(self) -> list[tuple[str, str]]:
         """The facts a person asks for first."""
         video, settings = self.job.video, self.job.about["settings"]
-        heard = np.array([fraction for *_, fraction, _ in self._masks])
-        share, area = float((heard > 0).mean()), float(heard.mean())
+        areas = np.array([mask.fraction for mask in self._masks])
+        share, area = float((areas > 0).mean()), float(areas.mean())
+        names = Counter(second.name for second in self._heard if second.name).most_common(NAMED)
+        heard = ", ".join(f"{name} in {count / len(areas):.0%}" for name, count in names)
         return [
             ("video", f"{video.width} x {video.height}, {float(video.rate):g} frames/s, {video.codec}"),
             ("sound", _sound_facts(video)),
             ("model", f"{self.job.about['model']['checkpoint']}, masks at {settings['fps']:g} Hz"),
-            ("sounds", f"in {share:.0%} of {len(heard)} masks; {area:.1%} of the picture on average"),
+            ("sounds", f"in {share:.0%} of {len(areas)} masks; {area:.1%} of the picture on average"),
+            *([("heard most", f"{heard} of the masks")] if heard else []),
         ]
 
     def commit(self) -> None:
@@ -205,13 +231,13 @@ def _wave(sound: SoundPicture) -> str:
     return "M" + " L".join([*up, *reversed(down)]) + "Z"
 
 
-def _area(sound: SoundPicture, masks: list[tuple[float, float, float, float]]) -> str:
+def _area(sound: SoundPicture, masks: list[Mask]) -> str:
     """The sounding area over time as steps, an SVG path in 1000 x 100; the greatest area is 96 high."""
     together = -(-len(masks) // STEPS)
-    ends = [mask[1] for mask in masks][together - 1 :: together]
+    ends = [mask.end for mask in masks][together - 1 :: together]
     if len(ends) * together < len(masks):
-        ends.append(masks[-1][1])
-    fractions = np.array([fraction for *_, fraction, _ in masks])
+        ends.append(masks[-1].end)
+    fractions = np.array([mask.fraction for mask in masks])
     heights = [fractions[k : k + together].max() for k in range(0, len(fractions), together)]
     scale, length = 96 / max(float(fractions.max()), 1e-9), sound.end - sound.start
     path, left = "M0,100", 0.0

@@ -34,7 +34,9 @@ function show(view) {
 function describe(time) {
   const mask = masks.find((candidate) => candidate.end > time) || masks[masks.length - 1];
   const area = (100 * mask.fraction).toFixed(1);
-  byId("readout").textContent = `${clock(time)}: ${area} % of the picture sounds, confidence ${mask.confidence.toFixed(2)}`;
+  const heard = mask.heard ? `heard: ${mask.heard}; ` : "";
+  byId("readout").textContent =
+    `${clock(time)}: ${heard}${area} % of the picture sounds, confidence ${mask.confidence.toFixed(2)}`;
 }
 
 function follow() {

@@ -1,0 +1,42 @@
+"""What is heard over a video, in stretches that share a name: for a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+MOST = 400  # stretches on a timeline; of more the longest are kept
+
+
+class HeardSecond(NamedTuple):
+    """A mask's stretch of time in seconds, what is heard most in it, and how probably where it is a kind."""
+
+    since: float
+    end: float
+    name: str
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch in which the same is heard; words are its name with the mean probability."""
+
+    since: float  # seconds
+    end: float  # seconds
+    name: str
+    words: str
+
+
+def spans(seconds: Sequence[HeardSecond]) -> list[Span]:
+    """Neighbours of the same name joined, in order of time; none where nothing has a name."""
+    joined = [_span(list(group)) for name, group in groupby(seconds, key=lambda second: second.name) if name]
+    longest = sorted(joined, key=lambda span: span.since - span.end)[:MOST]
+    return sorted(longest, key=lambda span: span.since)
+
+
+def _span(group: list[HeardSecond]) -> Span:
+    name, sure = group[0].name, [second.probability for second in group if second.probability is not None]
+    words = f"{name} {sum(sure) / len(sure):.2f}" if sure else name
+    return Span(group[0].since, group[-1].end, name, words)
