@@ -68,6 +68,7 @@ def no_configuration() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("AVSEG_") and name != "AVSEG_BF16"]:
             patch.delenv(name)
         patch.setenv("AVSEG_CONFIG", os.devnull)
+        patch.setenv("AVSEG_DEFAULT_CHECKPOINT", str(Path(__file__).parent / "tiny.safetensors"))  # small and quick
         yield
 
 

@@ -152,7 +152,7 @@ def test_version_names_libraries_and_model_without_loading_them() -> None:
     assert ran.returncode == 0, ran.stderr
     first, libraries, model = ran.stdout.splitlines()
     assert first.startswith("avseg 0.") and "torch " in libraries and "av " in libraries
-    assert model.startswith("model: default is avseg-tiny, backbone tiny, SHA-256 ")
+    assert model.startswith("model: default is tiny, backbone tiny, SHA-256 ")
 
 
 @pytest.mark.parametrize("command", [("segment", "x.mp4"), ("weights", "list"), ("prepare",), ("bench",)])
@@ -206,7 +206,7 @@ OFFERS = {
     "avseg segment --device c": ["cpu", "cuda", "cuda:0"],
     "avseg train --device a": ["auto"],
     "avseg segment --checkpoint d": ["default"],
-    "avseg segment --checkpoint av": ["avseg-tiny"],
+    "avseg segment --checkpoint av": ["avseg-small"],
     "avseg evaluate --checkpoint mo": ["mo.safetensors", "models/"],
     "avseg evaluate --checkpoint models/": ["models/one.safetensors"],
     "avseg weights download sam_vit_": ["sam_vit_h", "sam_vit_l", "sam_vit_b"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from avseg_cli.model import kinds
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.efficientnet import SameConv
+from avseg_cli.model.inference import prepare_for_inference
 from avseg_cli.model.kind_encoder import HeardAndSeen
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.sound_effects import HIGHEST, MEL_BANDS, SoundEffectsNet, power_log_mel_examples
@@ -75,7 +78,7 @@ def test_loudness_does_not_change_what_is_heard_but_the_level() -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 15600)
     loud, soft = (net.features(power_log_mel_examples(wave * gain)) for gain in (1.0, 0.1))
     torch.testing.assert_close(loud[:, :-1], soft[:, :-1], rtol=2e-3, atol=2e-3)
-    assert float(loud[0, -1] - soft[0, -1]) == pytest.approx(1.0, abs=0.01)  # 20 dB
+    assert (loud - soft)[0, -1].item() == pytest.approx(1.0, abs=0.01)  # 20 dB
 
 
 def test_the_adapter_marks_what_is_both_heard_and_seen() -> None:
@@ -95,3 +98,11 @@ def test_every_sound_points_at_things_that_the_encoder_knows() -> None:
     assert set(kinds.HEARD["siren"]) <= set(kinds.SEEN)
     assert members[402, list(kinds.SEEN).index("acoustic_guitar")] == 1  # ImageNet's acoustic guitar
     assert members[151:269, list(kinds.SEEN).index("dog")].all()
+
+
+def test_made_fast_it_predicts_the_same(model: AvsegModel) -> None:
+    frames = torch.randint(0, 256, (5, 90, 160, 3), dtype=torch.uint8)
+    sound = torch.cat([model.front_end(np.random.default_rng(i).normal(0, 0.1, 15600)) for i in range(5)])
+    fast = prepare_for_inference(deepcopy(model))
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(frames, sound), model(frames, sound), rtol=1e-3, atol=1e-3)

@@ -49,16 +49,19 @@ def save_checkpoint(
     training: dict[str, Any] | None = None,
     metrics: dict[str, Any] | None = None,
     base: dict[str, str] | None = None,
+    half: bool = False,
 ) -> None:
     """Write ``model`` to ``path`` (safetensors), whole or not at all.
 
-    ``base`` names the public files the frozen parts came from and their SHA-256. Raises ``OSError`` when
-    the disk refuses.
+    ``base`` names the public files the frozen parts came from and their SHA-256. ``half`` keeps numbers in 16 bits,
+    which are read as 32 again. Raises ``OSError`` when the disk refuses.
     """
     path = Path(path)
     config = model.config
     base = public_files(config) if base is None else base
     own = {k: v.detach().contiguous().cpu() for k, v in model.state_dict().items() if is_own(k, base)}
+    if half:
+        own = {k: v.half() if v.is_floating_point() else v for k, v in own.items()}
     about = {
         "format": FORMAT,
         "config": config.to_dict(),

@@ -19,7 +19,7 @@ from avseg_cli.base.errors import CheckpointError
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_json
 
-DEFAULT_FILE = "avseg-tiny.safetensors"
+DEFAULT_FILE = "avseg-small.safetensors"
 _CHUNK = 4 << 20  # bytes read at a time while hashing
 _FULL_SHA256 = 64  # hexadecimal digits
 _MIN_SHA256 = 8  # the digits torch.hub puts into file names
@@ -58,8 +58,9 @@ def weights_dir() -> Path:
 
 
 def default_checkpoint() -> Path:
-    """The model that ships with avseg, ``--checkpoint default``."""
-    return weights_dir() / DEFAULT_FILE
+    """What ``--checkpoint default`` means: the model that ships with avseg, or ``AVSEG_DEFAULT_CHECKPOINT``."""
+    chosen = os.environ.get("AVSEG_DEFAULT_CHECKPOINT")
+    return Path(chosen).expanduser() if chosen else weights_dir() / DEFAULT_FILE
 
 
 def cache_dir() -> Path:

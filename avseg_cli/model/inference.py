@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from avseg_cli.base.processor import processor_field
 from avseg_cli.model.fusion.stbava import STBAVA
+from avseg_cli.model.image_encoder import ImageEncoder
+from avseg_cli.model.kind_encoder import KindEncoder
 from avseg_cli.model.linear import GeluLinear
 
 # glibc's mallopt parameters (malloc.h)
@@ -31,8 +33,10 @@ def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module
     parameter = next(model.image_encoder.parameters())
     if parameter.device.type == "cpu":
         keep_freed_memory()
-        if packing_pays(parameter.dtype):
+        if packing_pays(parameter.dtype) and isinstance(model.image_encoder, ImageEncoder):
             pack_linears(model.image_encoder.blocks)
+        if isinstance(model.image_encoder, KindEncoder):  # convolutions of few channels are fastest pixel by pixel
+            model.image_encoder.to(memory_format=torch.channels_last)
         if can_pack(parameter.dtype) and isinstance(model.fusion, STBAVA):
             pack_linears(model.fusion)  # so narrow that a pass for GELU and one for the residual weigh more than MKL
     if compiled:
