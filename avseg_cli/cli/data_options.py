@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from avseg_cli.cli.completion import one_of
+from avseg_cli.cli.completion import either, one_of
+from avseg_cli.data.subsets import SUBSETS
 
 DATA_NEEDED = (
     "{} needs --data (or AVSEG_DATA): the folder that holds Single-source, Multi-sources, or the csv of another layout"
@@ -18,7 +19,5 @@ DataRoot = Annotated[
 ]
 SubsetName = Annotated[
     str,
-    typer.Option(
-        help="s4, ms3, v1s, v1m or v2, or data in that layout.", autocompletion=one_of("s4", "ms3", "v1s", "v1m", "v2")
-    ),
+    typer.Option(help=either(SUBSETS, ", or data in that layout."), autocompletion=one_of(*SUBSETS)),
 ]

@@ -9,6 +9,7 @@ import typer
 
 from avseg_cli.cli.completion import one_of
 from avseg_cli.cli.dry_run import DryRun, say_plan
+from avseg_cli.data.subsets import made_subsets
 
 synth_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
 
@@ -33,7 +34,9 @@ def synth(
     seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 0,
     layout: Annotated[
         str,
-        typer.Option(help="ms3: sources come and go; s4: one source all along.", autocompletion=one_of("ms3", "s4")),
+        typer.Option(
+            help="ms3: sources come and go; s4: one source all along.", autocompletion=one_of(*made_subsets())
+        ),
     ] = "ms3",
     splits: Annotated[
         str, typer.Option(help="Shares of train/val/test/test_unseen (cut-outs never used in training).")

@@ -12,6 +12,7 @@ import numpy as np
 from avseg_cli.base.errors import DataError
 from avseg_cli.data.clips import Clip, all_clips
 from avseg_cli.data.files import read_image, read_log_mel, read_waveform
+from avseg_cli.data.layouts import LAYOUTS
 from avseg_cli.data.subsets import MASK_SIZE, SPLITS, Subset
 
 
@@ -42,7 +43,7 @@ def check_root(data_root: str | Path, subset: Subset, track: Callable[[list[Clip
         if count > 1:
             report.malformed.append(f"{name[1]}: {count} times in split {name[0]} of the csv")
     for clip in track(clips):
-        _check_clip(clip, subset.layout, report)
+        _check_clip(clip, LAYOUTS[subset.layout].square, report)
     return report
 
 
@@ -54,14 +55,14 @@ def _compare_counts(report: Report, subset: Subset) -> None:
             report.notes.append(f"{split}: {found} clips; AVSBench's {subset.name} has {expected}")
 
 
-def _check_clip(clip: Clip, layout: str, report: Report) -> None:
+def _check_clip(clip: Clip, square: bool, report: Report) -> None:
     for kind, paths in (("frame", clip.frames), ("mask", clip.masks)):
         absent = [path for path in paths if not path.is_file()]
         if absent:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
             report.missing.append(f"{absent[0]}{more}: {kind} of {clip.name}")
         for path in set(paths) - set(absent):
-            _check(lambda path=path, kind=kind: _check_picture(path, kind, layout), report)
+            _check(lambda path=path, kind=kind: _check_picture(path, kind, square), report)
     if not clip.wav.is_file() and (clip.log_mel is None or not clip.log_mel.is_file()):
         report.missing.append(f"{clip.wav}: sound of {clip.name}")
     else:
@@ -75,10 +76,10 @@ def _check(test: Callable[[], None], report: Report) -> None:
         report.malformed.append(str(error))
 
 
-def _check_picture(path: Path, kind: str, layout: str) -> None:
+def _check_picture(path: Path, kind: str, square: bool) -> None:
     """The object release has masks of one size; in the later one each has its video's."""
     image = read_image(path)
-    if kind == "mask" and layout != "avss" and image.shape[:2] != (MASK_SIZE, MASK_SIZE):
+    if kind == "mask" and square and image.shape[:2] != (MASK_SIZE, MASK_SIZE):
         raise DataError(
             f"{path}: the mask is {image.shape[1]}x{image.shape[0]}, AVSBench's are {MASK_SIZE}x{MASK_SIZE}"
         )

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.json_text import parse_json
+from avseg_cli.data.layouts import LAYOUTS
 from avseg_cli.data.subsets import SPLITS, Subset, subset_folder
 
 PATH_COLUMNS = ("name", "split", "category", "uid")  # what becomes part of a path
-NEEDED = {"s4": ("split", "category"), "ms3": ("split",), "avss": ("split",)}  # columns of each layout's csv
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Clip:
     wav: Path
     log_mel: Path | None  # AVSBench's pickled log-mel, the second choice
     object_maps: tuple[Path, ...]  # of ``avseg synth``: the category of every pixel; empty elsewhere
+    video: Path | None = None  # the whole video, of any suffix; None where none is published
 
 
 def read_clips(data_root: str | Path, subset: Subset, split: str, limit: int | None = None) -> list[Clip]:
@@ -36,14 +37,13 @@ def read_clips(data_root: str | Path, subset: Subset, split: str, limit: int | N
     folder = subset_folder(data_root, subset)
     rows = read_metadata(folder, subset)
     known = sorted({row["split"] for row in rows})
-    make = {"s4": _s4_clip, "ms3": _ms3_clip, "avss": _avss_clip}[subset.layout]
     rows = [row for row in rows if row["split"] == split and _belongs(row, subset)]
     if not rows:
         raise DataError(
             f"{folder / subset.metadata}: no clip of {subset.name} in split {split!r}; "
             f"it has the splits {', '.join(known) or 'none at all'}"
         )
-    return [make(folder, subset, row) for row in rows[:limit]]
+    return [_clip(folder, subset, row) for row in rows[:limit]]
 
 
 def read_metadata(folder: Path, subset: Subset) -> list[dict[str, str]]:
@@ -56,7 +56,7 @@ def read_metadata(folder: Path, subset: Subset) -> list[dict[str, str]]:
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a csv file ({error})") from error
-    for column in NEEDED[subset.layout]:
+    for column in LAYOUTS[subset.layout].needed:
         if column not in header:
             raise DataError(f"{path}: the csv has no column {column!r} (it has {', '.join(header) or 'no header'})")
     for number, row in enumerate(rows, start=2):
@@ -90,60 +90,22 @@ def _leads_elsewhere(name: str) -> bool:
 
 
 def _belongs(row: dict[str, str], subset: Subset) -> bool:
-    return subset.layout != "avss" or row.get("label", subset.name) == subset.name
+    """Whether a row of a csv that several subsets share is this one's."""
+    return row.get("label", subset.name) == subset.name
 
 
-def _s4_clip(folder: Path, subset: Subset, row: dict[str, str]) -> Clip:
-    split, name, category = row["split"], row["name"], row["category"]
-    files, inside = folder / subset.files, Path(split) / category
-    numbers = range(1, subset.frames + 1)
+def _clip(folder: Path, subset: Subset, row: dict[str, str]) -> Clip:
+    places = LAYOUTS[subset.layout].places(folder / subset.files, row, subset.frames)
     return Clip(
-        name, split, category,
-        frames=tuple(files / "visual_frames" / inside / name / f"{name}_{k}.png" for k in numbers),
-        masks=tuple(
-            files / "gt_masks" / inside / name / f"{name}_{k}.png" for k in numbers[: subset.annotated(split)]
-        ),
-        wav=files / "audio_wav" / inside / f"{name}.wav",
-        log_mel=files / "audio_log_mel" / inside / f"{name}.pkl",
-        object_maps=_object_maps(folder, split, name, subset.frames),
+        places.name, row["split"], places.category, places.frames, places.masks[: subset.annotated(row["split"])],
+        places.wav, places.log_mel, _object_maps(folder, places.object_maps), places.video,
     )  # fmt: skip
 
 
-def _ms3_clip(folder: Path, subset: Subset, row: dict[str, str]) -> Clip:
-    split, name = row["split"], row["name"]
-    files, numbers = folder / subset.files, range(1, subset.frames + 1)
-    return Clip(
-        name, split, row.get("category") or "",
-        frames=tuple(files / "visual_frames" / name / f"{name}.mp4_{k}.png" for k in numbers),
-        masks=tuple(files / "gt_masks" / split / name / f"{name}_{k}.png" for k in numbers[: subset.annotated(split)]),
-        wav=files / "audio_wav" / split / f"{name}.wav",
-        log_mel=files / "audio_log_mel" / split / f"{name}.pkl",
-        object_maps=_object_maps(folder, split, name, subset.frames),
-    )  # fmt: skip
-
-
-def _avss_clip(folder: Path, subset: Subset, row: dict[str, str]) -> Clip:
-    uid = row.get("uid") or row["name"]
-    clip = folder / subset.name / uid
-    numbers = range(subset.frames)
-    annotated = numbers[: subset.annotated(row["split"])]
-    return Clip(
-        uid, row["split"], row.get("a_obj") or "",
-        frames=tuple(clip / "frames" / f"{k}.jpg" for k in numbers),
-        masks=tuple(clip / "labels_rgb" / f"{k}.png" for k in annotated),
-        wav=clip / "audio.wav",
-        log_mel=None,
-        object_maps=(),
-    )  # fmt: skip
-
-
-def _object_maps(folder: Path, split: str, name: str, frames: int) -> tuple[Path, ...]:
+def _object_maps(folder: Path, maps: tuple[Path, ...]) -> tuple[Path, ...]:
     """``avseg synth`` puts them beside the subset's folder; only looked for, never required."""
-    for root in (folder.parent, folder):
-        maps = root / "object_maps" / split / name
-        if maps.is_dir():
-            return tuple(maps / f"{name}_{k}.png" for k in range(1, frames + 1))
-    return ()
+    roots = (root for root in (folder.parent, folder) if maps and (root / maps[0].parent).is_dir())
+    return tuple(root / path for root in [next(roots, None)] if root is not None for path in maps)
 
 
 def all_clips(data_root: str | Path, subset: Subset) -> list[Clip]:

@@ -22,7 +22,7 @@ from PIL import Image
 from avseg_cli.base.errors import AvsegError, DataError
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.data.clips import Clip, all_clips
-from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
+from avseg_cli.data.subsets import MASK_SIZE, Subset
 from avseg_cli.media.audio import mono
 from avseg_cli.media.container import Damage, audio_stream, decode, open_input, video_stream
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel
@@ -70,17 +70,15 @@ def plan(data_root: str | Path, subset: Subset, overwrite: bool = False, log_mel
 
 
 def _jobs(data_root: str | Path, subset: Subset, overwrite: bool, log_mel: bool) -> list[Job]:
-    if subset.layout == "avss":
+    clips = all_clips(data_root, subset)
+    if any(clip.video is None for clip in clips):
         raise DataError(f"{subset.name} is published as frames and sound, there are no raw videos; use --check")
-    folder = subset_folder(data_root, subset)
-    return [(clip, raw_video(folder, subset, clip), overwrite, log_mel) for clip in all_clips(data_root, subset)]
+    return [(clip, raw_video(clip), overwrite, log_mel) for clip in clips]
 
 
-def raw_video(folder: Path, subset: Subset, clip: Clip) -> Path:
-    """Where the raw video of a clip lies: below split and category in S4, flat in MS3."""
-    raw = folder / subset.files / "raw_videos"
-    stem = raw / clip.split / clip.category / clip.name if subset.layout == "s4" else raw / clip.name
-    candidates = [stem.with_name(stem.name + suffix) for suffix in VIDEO_SUFFIXES]
+def raw_video(clip: Clip) -> Path:
+    """Where the raw video of a clip lies, whatever its suffix."""
+    candidates = [clip.video.with_name(clip.name + suffix) for suffix in VIDEO_SUFFIXES]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 

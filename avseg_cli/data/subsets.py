@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avseg_cli.base.errors import DataError
+from avseg_cli.data.layouts import LAYOUTS
 
 SPLITS = ("train", "val", "test")
 MASK_SIZE = 224  # pixels: AVSBench's frames and masks, and the size its metrics are defined at
@@ -17,7 +18,7 @@ class Subset:
 
     name: str
     title: str
-    layout: str  # "s4", "ms3" (the object release) or "avss" (the later release)
+    layout: str  # the file in ``layouts``
     folder: str  # root folder below the data root; "" is the data root itself
     metadata: str  # csv file in that folder
     files: str  # folder of the files, below ``folder``
@@ -38,9 +39,9 @@ SUBSETS = {
         Subset(
             "ms3", "multiple sources", "ms3", "Multi-sources", "ms3_meta_data.csv", "ms3_data", 5, 5, 7, (296, 64, 64)
         ),
-        Subset("v1s", "single source, later release", "avss", "", "metadata.csv", "", 5, 1, 5, (3452, 740, 740)),
-        Subset("v1m", "multiple sources, later release", "avss", "", "metadata.csv", "", 5, 5, 7, (296, 64, 64)),
-        Subset("v2", "ten seconds, later release", "avss", "", "metadata.csv", "", 10, 10, 7, (4750, 500, 750)),
+        Subset("v1s", "single source, later release", "avss", "", "metadata.csv", "v1s", 5, 1, 5, (3452, 740, 740)),
+        Subset("v1m", "multiple sources, later release", "avss", "", "metadata.csv", "v1m", 5, 5, 7, (296, 64, 64)),
+        Subset("v2", "ten seconds, later release", "avss", "", "metadata.csv", "v2", 10, 10, 7, (4750, 500, 750)),
     )
 }  # fmt: skip
 
@@ -66,15 +67,11 @@ def subset_folder(data_root: str | Path, subset: Subset) -> Path:
         raise DataError(f"{root}: no such data folder; --data (or AVSEG_DATA) is the folder that holds {expected}")
     found = sorted(path.name for path in root.iterdir())[:8]
     raise DataError(
-        f"{root}: not a data root for {subset.name}: expected {expected} there ({LAYOUTS[subset.layout]}), "
+        f"{root}: not a data root for {subset.name}: expected {expected} there ({LAYOUTS[subset.layout].told}), "
         f"but found {', '.join(found) or 'an empty folder'}"
     )
 
 
-LAYOUTS = {
-    "s4": "with s4_data/visual_frames/{split}/{category}/{name}/{name}_{1..5}.png, audio_wav/{split}/{category}/"
-          "{name}.wav and gt_masks/{split}/{category}/{name}/{name}_{1..5}.png beside it",
-    "ms3": "with ms3_data/visual_frames/{name}/{name}.mp4_{1..5}.png, audio_wav/{split}/{name}.wav and "
-           "gt_masks/{split}/{name}/{name}_{1..5}.png beside it",
-    "avss": "with {label}/{uid}/frames/{0..}.jpg, labels_rgb/{0..}.png and audio.wav beside it",
-}  # fmt: skip
+def made_subsets() -> tuple[str, ...]:
+    """The names of those that `avseg synth` makes data in the layout of."""
+    return tuple(name for name, subset in SUBSETS.items() if LAYOUTS[subset.layout].columns)

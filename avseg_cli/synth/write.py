@@ -16,6 +16,8 @@ from PIL import Image
 
 from avseg_cli.base.errors import DataError, OutputError
 from avseg_cli.base.whole_files import discard, discard_abandoned, partial_name
+from avseg_cli.data.layouts import LAYOUTS, Places
+from avseg_cli.data.subsets import SUBSETS, made_subsets
 from avseg_cli.synth.compose import SynthClip, compose_clip
 from avseg_cli.synth.contact_sheet import contact_sheet
 from avseg_cli.synth.library import SPLITS, Library
@@ -51,8 +53,8 @@ class SynthOptions:
     def __post_init__(self) -> None:
         if self.clips < 1:
             raise DataError(f"--clips {self.clips} makes nothing; ask for at least 1")
-        if self.layout not in LAYOUTS:
-            raise DataError(f"--layout {self.layout} is unknown; choose ms3 or s4")
+        if self.layout not in made_subsets():
+            raise DataError(f"--layout {self.layout} is unknown; choose one of {', '.join(made_subsets())}")
         if not 1 <= len(self.shares) <= len(SPLITS) or min(self.shares) < 0 or sum(self.shares) <= 0:
             raise DataError("--splits needs one to four numbers from 0 up: train/val/test/test_unseen")
         if not 32 <= self.size <= 2048:
@@ -155,16 +157,16 @@ def _made(
 
 def _make_clip(options: SynthOptions, library: Library, root: Path, split: str, index: int) -> dict[str, object]:
     clip = _compose(options, library, split, index)
-    layout = LAYOUTS[options.layout](root, split, _clip_name(options.layout, split, index, clip))
+    places = _places(options, root, split, _clip_name(options.layout, split, index, clip), clip)
     if options.video:
-        clip = _filmed(options, clip, layout.video_path())
-    layout.write(clip)
+        clip = _filmed(options, clip, places.video)
+    _write_clip(options, root, split, places, clip)
     used = [source["file"] for kind in ("objects", "sources") for source in clip.parameters[kind]]
     used += [clip.parameters["background"], clip.parameters["ambience"] or ""]
     files = [name.split(" ")[0] for name in used]  # what follows a name says how much of the file was used
     licences = {name: library.licences[name] for name in files if name in library.licences}
     return {
-        "name": layout.name,
+        "name": places.name,
         "split": split,
         "sounding": clip.sounding,
         "off_screen": clip.off_screen,
@@ -193,98 +195,31 @@ def _filmed(options: SynthOptions, clip: SynthClip, path: Path) -> SynthClip:
 
 
 def _clip_name(layout: str, split: str, index: int, clip: SynthClip) -> str:
-    if layout == "s4":
+    if "category" in LAYOUTS[SUBSETS[layout].layout].needed:
         return f"{clip.parameters['category']}_{split}_{index:05d}"
     return f"synth_{split}_{index:05d}"
 
 
-@dataclass(frozen=True)
-class MS3:
-    """Where the parts of one clip go in AVSBench's multi-source layout."""
-
-    root: Path
-    split: str
-    name: str
-
-    folder = Path("Multi-sources")
-    data = "ms3_data"
-    meta = "ms3_meta_data.csv"
-
-    def write(self, clip: SynthClip) -> None:
-        """Write frames, sound, masks and object maps of a clip."""
-        base = self.root / self.folder / self.data
-        frame_folder, mask_folder, wav = self._places(base)
-        maps = self.root / "object_maps" / self.split / self.name
-        for folder in (frame_folder, mask_folder, maps, wav.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        wav.write_bytes(wav_bytes(clip.waveform))
-        for number, (frame, mask, labels) in enumerate(
-            zip(clip.frames, clip.masks, clip.object_map, strict=True), start=1
-        ):
-            _save(frame_folder / self._frame_name(number), frame)
-            _save(maps / f"{self.name}_{number}.png", labels)
-            if self._is_annotated(number):
-                _save(mask_folder / f"{self.name}_{number}.png", mask.astype(np.uint8) * 255)
-
-    def video_path(self) -> Path:
-        """Where the clip's video goes, if one is made."""
-        return self.root / self.folder / self.data / "raw_videos" / f"{self.name}.mp4"
-
-    def _places(self, base: Path) -> tuple[Path, Path, Path]:
-        return (
-            base / "visual_frames" / self.name,
-            base / "gt_masks" / self.split / self.name,
-            base / "audio_wav" / self.split / f"{self.name}.wav",
-        )
-
-    def _frame_name(self, number: int) -> str:
-        return f"{self.name}.mp4_{number}.png"
-
-    def _is_annotated(self, number: int) -> bool:
-        return True
-
-    @staticmethod
-    def table(rows: list[dict[str, object]]) -> list[list[object]]:
-        return [["name", "split"], *([row["name"], row["split"]] for row in rows)]
+def _places(options: SynthOptions, root: Path, split: str, name: str, clip: SynthClip) -> Places:
+    """Where the parts of one clip go."""
+    subset = SUBSETS[options.layout]
+    row = {"name": name, "split": split, "category": clip.parameters.get("category") or ""}
+    return LAYOUTS[subset.layout].places(root / subset.folder / subset.files, row, subset.frames)
 
 
-@dataclass(frozen=True)
-class S4(MS3):
-    """The single-source layout: a folder per category, and in train only the first frame's mask."""
-
-    folder = Path("Single-source")
-    data = "s4_data"
-    meta = "s4_meta_data.csv"
-
-    def video_path(self) -> Path:
-        """Where the clip's video goes, if one is made."""
-        base = self.root / self.folder / self.data / "raw_videos"
-        return base / self.split / self._category() / f"{self.name}.mp4"
-
-    def _places(self, base: Path) -> tuple[Path, Path, Path]:
-        below = Path(self.split, self._category())
-        return (
-            base / "visual_frames" / below / self.name,
-            base / "gt_masks" / below / self.name,
-            base / "audio_wav" / below / f"{self.name}.wav",
-        )
-
-    def _category(self) -> str:
-        return self.name.rsplit(f"_{self.split}_", 1)[0]
-
-    def _frame_name(self, number: int) -> str:
-        return f"{self.name}_{number}.png"
-
-    def _is_annotated(self, number: int) -> bool:
-        return self.split != "train" or number == 1
-
-    @staticmethod
-    def table(rows: list[dict[str, object]]) -> list[list[object]]:
-        header = ["name", "start", "category", "split"]
-        return [header, *([row["name"], 0, row["category"], row["split"]] for row in rows)]
-
-
-LAYOUTS: dict[str, type[MS3]] = {"ms3": MS3, "s4": S4}
+def _write_clip(options: SynthOptions, root: Path, split: str, places: Places, clip: SynthClip) -> None:
+    """Write frames, sound, masks and object maps of a clip."""
+    maps = [root / path for path in places.object_maps]
+    for folder in (places.frames[0].parent, places.masks[0].parent, maps[0].parent, places.wav.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    places.wav.write_bytes(wav_bytes(clip.waveform))
+    for path, frame in zip(places.frames, clip.frames, strict=True):
+        _save(path, frame)
+    for path, labels in zip(maps, clip.object_map, strict=True):
+        _save(path, labels)
+    annotated = SUBSETS[options.layout].annotated(split)
+    for path, mask in zip(places.masks[:annotated], clip.masks[:annotated], strict=True):
+        _save(path, mask.astype(np.uint8) * 255)
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:
@@ -292,10 +227,13 @@ def _save(path: Path, pixels: np.ndarray) -> None:
 
 
 def _write_record(options: SynthOptions, library: Library, root: Path, rows: list[dict[str, object]]) -> None:
-    layout = LAYOUTS[options.layout]
+    subset = SUBSETS[options.layout]
+    columns = LAYOUTS[subset.layout].columns
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(layout.table(rows))
-    (root / layout.folder / layout.meta).write_text(text.getvalue())
+    csv.writer(text, lineterminator="\n").writerows(
+        [columns, *([row.get(name, 0) for name in columns] for row in rows)]
+    )
+    (root / subset.folder / subset.metadata).write_text(text.getvalue())
     recipe = {
         "clips": options.clips,
         "seed": options.seed,
