@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from avseg_cli.model import kinds
-from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.avseg import AvsegModel, steadied
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.efficientnet import SameConv
 from avseg_cli.model.inference import prepare_for_inference
@@ -106,3 +106,13 @@ def test_made_fast_it_predicts_the_same(model: AvsegModel) -> None:
     fast = prepare_for_inference(deepcopy(model))
     with torch.inference_mode():
         torch.testing.assert_close(fast(frames, sound), model(frames, sound), rtol=1e-3, atol=1e-3)
+
+
+def test_a_stray_pixel_is_steadied_away_and_a_region_stays() -> None:
+    logits = torch.full((1, 8, 8), -1.0)
+    logits[0, 1, 6] = 3.0
+    logits[0, 3:, :4] = 2.0
+    masks = steadied(logits, 3) > 0
+    assert not masks[0, :3, 4:].any()
+    assert masks[0, 4:, :3].all()
+    assert steadied(logits, 1) is logits

@@ -72,7 +72,7 @@ class AvsegModel(ModelEdge, nn.Module):
             pixels = visual + fused
         sparse = audio.flatten(0, 1)[:, None].repeat(1, 2, 1)  # the audio token, twice: (B*T, 2, C)
         logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions, self._fine(embeddings))
-        return logits.float().view(*audio.shape[:2], *logits.shape[-2:])
+        return steadied(logits.float(), self.config.smoothing).view(*audio.shape[:2], *logits.shape[-2:])
 
     def fusion_inputs(self, embeddings: Tensor, sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What enters ST-BAVA: pixels V (B, T, N, C), sound A_0 (B, T, C), positions P_v (N, C)."""
@@ -117,3 +117,11 @@ class AvsegModel(ModelEdge, nn.Module):
         embeddings = self.embed_frames(flat, sound.flatten(0, 1)).unflatten(0, (batch, time))
         logits = self.decode(embeddings, sound)
         return logits[0] if one_clip else logits
+
+
+def steadied(logits: Tensor, side: int) -> Tensor:
+    """The mean of the ``side`` x ``side`` logits around each, (N, h, w): single stray pixels go, outlines calm down."""
+    if side == 1:
+        return logits
+    around = F.pad(logits[:, None], (side // 2,) * 4, mode="replicate")
+    return F.avg_pool2d(around, side, 1)[:, 0]

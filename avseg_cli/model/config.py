@@ -11,11 +11,12 @@ from avseg_cli.model.fusion import FUSIONS
 MAX_GRID = 256  # tokens a side; SAM has 64
 MAX_KINDS = 2048
 STEMS = ("patch", "conv", "lite0", "lite2")
-LATER = ("kinds", "seen_kinds")  # fields that older checkpoints lack; their defaults describe them
+LATER = ("kinds", "seen_kinds", "smoothing")  # fields that older checkpoints lack; their defaults describe them
 RANGES = {       # what a model can be made of; ViT-H lies well inside
     "image_size": (8, 4096), "patch_size": (1, 64), "embed_dim": (1, 4096), "depth": (1, 64), "num_heads": (1, 64),
     "window_size": (0, 256), "out_chans": (1, 2048), "decoder_mlp_dim": (1, 16384), "adapter_dim": (1, 4096),
     "audio_dim": (1, 4096), "fusion_depth": (0, 64), "fusion_heads": (1, 64), "clip_frames": (1, 64),
+    "smoothing": (1, 9),
 }  # fmt: skip
 
 
@@ -49,6 +50,7 @@ class ModelConfig:
     bidirectional: bool = True  # ablation, paper Table 6.3
     clip_frames: int = 5  # T, one frame a second
     kinds: tuple[str, ...] = ()  # of sounds; with them a sound vector is their probabilities, in this order
+    smoothing: int = 1  # side, in low-resolution pixels, of the mean that steadies the logits; 1: as SAM
     seen_kinds: tuple[str, ...] = ()  # of things that the image encoder knows
 
     def __post_init__(self) -> None:
@@ -88,6 +90,8 @@ class ModelConfig:
             return "a width is not divisible by its number of heads"
         if self.stem not in STEMS:
             return f"stem is {self.stem!r}, not one of {', '.join(STEMS)}"
+        if self.smoothing % 2 == 0:
+            return f"smoothing is {self.smoothing}, not an odd number of pixels"
         if self.kinds and len(self.kinds) != self.audio_dim:
             return f"kinds has {len(self.kinds)} names, audio_dim says {self.audio_dim}"
         if self.stem == "conv" and self.patch_size != 8:
