@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import miniature
 import pytest
 from command_line import run_avseg
+from media_files import Clip
 
 from avseg_cli.ablation.ablate import _asked
 from avseg_cli.training.options import TrainOptions
@@ -54,10 +57,37 @@ def test_evaluate(dry, data: Path, tiny_checkpoint: Path) -> None:
 
 def test_ablate(dry, data: Path, tmp_path: Path) -> None:
     (tmp_path / "all/full").mkdir(parents=True)
-    of = _asked(TrainOptions(data=str(data), subset="ms3", out="all"), "test", frozen=False)
+    base = TrainOptions(data=str(data), subset="ms3", out="all", backbone="tiny", pretrained="all/pretrained")
+    of = _asked(base, "test", frozen=False)
     (tmp_path / "all/full/evaluation.json").write_text(json.dumps({"of": of}))
-    said = dry("ablate", "--data", data, "--out", "all", "--variants", "full,no-temporal")
+    arguments = ("ablate", "--data", data, "--out", "all", "--variants", "full,no-temporal", "--backbone")
+    said = dry(*arguments, "tiny")
     assert "would keep full in all/full" in said and "would train and evaluate no-temporal" in said
+    assert "no clip of ms3 in split 'dev'" in dry(*arguments, "tiny", "--split", "dev", code=7)
+    assert "avseg weights download" in dry(*arguments, "vit_b", code=3)
+
+
+def test_what_is_named_is_loaded(dry, data: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
+    """A dry run that passes is one whose weights, device and disk are there."""
+    monkeypatch.setenv("AVSEG_CACHE", str(tmp_path / "cache"))
+    Clip(seconds=1).write(tmp_path / "clip.mp4")
+    for command in ("segment", "attention"):
+        assert "no such checkpoint file" in dry(command, "clip.mp4", "--checkpoint", "nope", code=3)
+        assert "no device 'cuda:99'" in dry(command, "clip.mp4", "--device", "cuda:99", code=4)
+        assert "no precision 'fp8'" in dry(command, "clip.mp4", "--precision", "fp8", code=4)
+    assert "no device" in dry("evaluate", "--data", data, "-c", tiny_checkpoint, "--device", "cuda:99", code=4)
+    train = ("train", "--data", data, "--out", "run", "--device", "cpu")
+    assert "avseg weights download" in dry(*train, "--backbone", "vit_b", code=3)
+    assert "no such checkpoint" in dry(*train, "--backbone", "tiny", "--init", "nope", code=3)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    assert "the embeddings of train and val take" in dry(*train, "--backbone", "tiny", code=5)
+
+
+@pytest.mark.parametrize("command", ["train", "ablate"])
+def test_without_tensorboard_nothing_begins(command: str, dry, data: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    said = dry(command, "--data", data, "--out", "run", "--backbone", "tiny", "--device", "cpu", code=1)
+    assert "pip install 'avseg[train]'" in said
 
 
 def test_prepare(dry, data: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from avseg_cli.data.files import read_frames
 from avseg_cli.data.subsets import SUBSETS, find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
-from avseg_cli.training.loop import learning_rate
+from avseg_cli.training.loop import learning_rate, step_seed
 from avseg_cli.training.losses import bce, bce_iou
 from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
 from avseg_cli.training.parameters import set_trainable, trained_parts, transfer
@@ -420,7 +420,7 @@ def test_s4_learns_from_first_frames(tmp_path: Path) -> None:
     [
         (["--stage", "3"], "no stage named '3'"),
         (["--unfreeze", "all"], "--unfreeze knows image and sound"),
-        (["--lr", "-1"], "learning rate must be more than 0"),
+        (["--lr", "-1"], "learning_rate -1 is out of range; give more than 0"),
         (["--optimizer", "sgd"], "optimizer 'sgd' must be one of"),
         (["--subset", "ms4"], "no subset named 'ms4'"),
         (["--init", "nowhere.safetensors"], "nowhere.safetensors: no such checkpoint file"),
@@ -435,3 +435,25 @@ def test_wrong_options_are_explained(arguments: list[str], message: str, data: P
 def test_resume_needs_a_run(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["train", "--resume", str(tmp_path)])
     assert isinstance(result.exception, OutputError) and "not the folder of a training run" in str(result.exception)
+
+
+def test_each_process_draws_its_own_dropout_and_the_same_again_after_a_resume() -> None:
+    drawn = {step_seed(seed, rank, step) for seed in (0, 1) for rank in range(8) for step in range(100)}
+    assert len(drawn) == 2 * 8 * 100 and step_seed(3, 1, 7) == step_seed(3, 1, 7)
+    assert 0 <= step_seed(2**32 - 1, 1023, 10**9) < 2**63
+
+
+def test_positions_and_sound_stay_in_float32_when_the_rest_is_bf16() -> None:
+    model = AvsegModel(preset("tiny")).eval()
+    log_mel = torch.randn(2, 1, 96, 64)
+    embeddings = torch.randn(1, 2, model.config.out_chans, model.config.grid, model.config.grid)
+    with torch.no_grad():
+        plain = (
+            model.embed_sound(log_mel),
+            model.positions(8),
+            model.fusion_inputs(embeddings, torch.rand(1, 2, 128))[1],
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = model.embed_sound(log_mel), model.positions(8), model.audio_embed(log_mel.flatten()[:128])
+    assert mixed[2].dtype == torch.bfloat16, "autocast is at work"
+    assert all(torch.equal(one, other) for one, other in zip(plain[:2], mixed[:2], strict=True))

@@ -23,7 +23,7 @@ from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
 from avseg_cli.training.options import TrainOptions, fits
 from avseg_cli.training.run_folder import StageFolder, unfinished
 from avseg_cli.training.stages import pretraining
-from avseg_cli.training.train import train
+from avseg_cli.training.train import check_ready, train
 
 DEEPEST = 8  # blocks, Fig. 6.3
 
@@ -87,6 +87,7 @@ def ablate(base: TrainOptions, variants: list[Variant], split: str = "test", fro
     the price of one pass through the encoder.
     """
     out, variants = Path(base.out), _fitting(variants, frozen)
+    _check_ready(base, split)
     base = replace(base, cache=base.cache or str(out / "embeddings"))
     base = _pretrained(base, out)
     adapters = None
@@ -118,13 +119,21 @@ def _fitting(variants: list[Variant], frozen: bool) -> list[Variant]:
     return kept
 
 
+def _check_ready(base: TrainOptions, split: str) -> tuple[int, int]:
+    """Look at all that the variants will need before the first folder is made; the clips of train and val."""
+    read_clips(base.data, find_subset(base.subset), split, base.limit_clips)
+    begun = _with_pretraining(base, Path(base.out))
+    base = replace(base, cache=base.cache or str(Path(base.out) / "embeddings"))
+    return check_ready(replace(base, stages=("1a",) if begun.pretrained == base.pretrained else (*pretraining(), "1a")))
+
+
 def plan(base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False) -> list[str]:
     """What ``ablate`` would still do, a line for each variant; writes nothing. Raises ``DataError`` for bad data."""
-    subset = find_subset(base.subset)
-    clips = [len(read_clips(base.data, subset, split, base.limit_clips)) for split in ("train", "val")]
+    variants = _fitting(variants, frozen)
+    clips = _check_ready(base, split)
     lines = [f"use {clips[0]} clips to train on and {clips[1]} to choose the best on"]
     started = _with_pretraining(base, Path(base.out))
-    for variant in _fitting(variants, frozen):
+    for variant in variants:
         folder = Path(base.out) / variant.name
         done = _is_kept(folder / "evaluation.json", _asked(started, split, frozen))
         how = "keep" if done else "train stage 1a of and evaluate" if frozen else "train and evaluate"

@@ -11,6 +11,11 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from avseg_cli.base.errors import InputError, named
+from avseg_cli.base.threads import cores
+
+MAX_SEED = 2**32 - 1  # what numpy's and torch's generators both take, with numbers of clips and epochs mixed in
+MANY = 65_536  # more than anyone puts into one batch
+MOST_WORKERS = max(8, 4 * cores())  # processes; more only wait for each other
 
 
 @dataclass(frozen=True)
@@ -36,13 +41,14 @@ class Option:
         if type(value) not in (int, float):
             return None
         outside = (
-            not math.isfinite(value)
+            (type(value) is float and not math.isfinite(value))
             or (self.least is not None and value < self.least)
             or (self.most is not None and value > self.most)
             or (self.above is not None and value <= self.above)
             or (self.below is not None and value >= self.below)
         )
-        return f"{value:g} is out of range; give {self.range_text()}" if outside else None
+        shown = f"{value:g}" if type(value) is float or abs(value) < 10**6 else _shortened(value)
+        return f"{shown} is out of range; give {self.range_text()}" if outside else None
 
     def range_text(self) -> str:
         """The values allowed, in words: "1 or more", "more than 0 and at most 120 masks a second"."""
@@ -50,7 +56,7 @@ class Option:
         if self.above is not None and self.below is not None:
             return f"a value between {self.above:g} and {self.below:g}, not {self.above:g} or {self.below:g}"
         if self.least is not None and self.most is not None:
-            return f"{self.least:g} to {self.most:g}{unit}"
+            return f"{_plain(self.least)} to {_plain(self.most)}{unit}"
         if self.least is not None and self.below is None:
             return f"{self.least:g} or more{unit and ' (' + self.unit + ')'}"
         parts = (
@@ -58,6 +64,17 @@ class Option:
         )  # fmt: skip
         said = [f"{words} {value:g}" for words, value in parts if value is not None]
         return (" and ".join(said) or "a finite number") + unit
+
+
+def _plain(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def _shortened(value: int) -> str:
+    """A whole number, which may be too long to be read or even to be a float."""
+    if abs(value) < 10**20:
+        return str(value)
+    return f"{'-' if value < 0 else ''}(a number of more than 20 digits)"
 
 
 def option(default: Any = MISSING, help: str = "", **facts: Any) -> Any:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from avseg_cli.base.errors import AvsegError
+from avseg_cli.base.option_fields import MANY, MAX_SEED, check, option
 from avseg_cli.base.processor import processor_field
 from avseg_cli.bench import measure
 from avseg_cli.bench.parts import PARTS, TRAINING_PARTS, Part, Parts, build_model, make_clips
@@ -50,22 +51,27 @@ class BenchOptions:
     precision: str = "auto"  # ours
     reference_precision: str = "fp32"
     all_precisions: bool = False
-    clips: int = 1
-    batch: int = 1  # frames per pass of our encoder
-    repeats: int = 3
-    threads: int | None = None
+    clips: int = option(1, least=1, most=MANY)
+    batch: int = option(1, least=1, most=MANY)  # frames per pass of our encoder
+    repeats: int = option(3, least=1, most=MANY)
+    threads: int | None = option(None, least=1, most=1024)
     compiled: bool = False
-    seed: int = 0
+    seed: int = option(0, least=0, most=MAX_SEED)
 
     def __post_init__(self) -> None:
+        check(self)
         unknown = sorted(set(self.parts) - set(ALL_PARTS))
         if unknown or not self.parts:
             raise AvsegError(f"no component {', '.join(unknown) or 'chosen'}; there are {', '.join(ALL_PARTS)}")
         if self.checkpoint and set(self.parts) & set(TRAINING_PARTS):
             raise AvsegError("training is measured on random weights; leave out --checkpoint")
-        for name in ("clips", "batch", "repeats"):
-            if getattr(self, name) < 1:
-                raise AvsegError(f"--{name} must be at least 1")
+
+
+def check_ready(options: BenchOptions) -> None:
+    """Raises for the device, the precision or the checkpoint that ``run_bench`` would miss."""
+    _pairs(options, choose_device(options.device))
+    if options.checkpoint:
+        _plain_model(options)
 
 
 def run_bench(options: BenchOptions, on_part: Callable[[str], None] = lambda _: None) -> Report:

@@ -94,8 +94,8 @@ def attention(
         facts = probe(path, audio, audio_track)
         check_span(facts, start)
         shown = None
+        model = Segmenter.load(checkpoint, device, precision).model
         if not dry_run:
-            model = Segmenter.load(checkpoint, device, precision).model
             with progress_of(source.path, facts, quiet) as progress:
                 shown = show_attention(
                     facts, model, outputs, Choice(block, head, average), start, duration, batch_size, progress

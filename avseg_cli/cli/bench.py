@@ -99,7 +99,7 @@ def bench(
         return
 
     from avseg_cli.bench.printing import print_report
-    from avseg_cli.bench.run import ALL_PARTS, BenchOptions, run_bench
+    from avseg_cli.bench.run import ALL_PARTS, BenchOptions, check_ready, run_bench
 
     options = BenchOptions(
         backbone=backbone, checkpoint=checkpoint, blocks=blocks, device=device,
@@ -108,6 +108,7 @@ def bench(
         repeats=repeats, threads=threads, compiled=compiled, seed=seed,
     )  # fmt: skip
     if dry_run:
+        check_ready(options)
         say_plan([f"compare {parts} of {checkpoint or backbone}, the best of {repeats} runs each"])
         return
     _show(run_bench(options, lambda part: messages.print(f"measuring {part}")), print_report, json)

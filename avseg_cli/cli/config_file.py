@@ -73,6 +73,8 @@ def _parse(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{file}: the configuration cannot be read ({error.strerror or error})") from error
+    except RecursionError as error:
+        raise InputError(f"{file}: not valid TOML: nested too deeply") from error
     except ValueError as error:  # not TOML, or not text
         raise InputError(f"{file}: not valid TOML: {error}") from error
 

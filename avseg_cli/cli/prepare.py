@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from avseg_cli.base.option_fields import MOST_WORKERS
 from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 
@@ -20,7 +21,9 @@ def prepare(
     check: Annotated[bool, typer.Option("--check", help="Only say what is missing or malformed, and count.")] = False,
     log_mel: Annotated[bool, typer.Option("--log-mel", help="Also write AVSBench's pickled log-mel.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Processes. [default: all cores]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes. [default: all cores]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")] = False,
     dry_run: DryRun = False,
 ) -> None:

@@ -174,6 +174,8 @@ def segment(
         skip_existing,
         dry_run,
     )
+    if dry_run and ray is None:
+        batch.load()  # raises for a checkpoint, a device or a precision that is not there
     with Report(len(sources), quiet, as_json) as report:
         work = list(zip(sources, outputs, strict=True))
         runs = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from avseg_cli.data.files import read_frames, read_log_mel, read_masks, read_obj
 from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
 from avseg_cli.model.log_mel import SAMPLE_RATE, FrontEnd, log_mel_examples
 
+SHARED_MEMORY = Path("/dev/shm")
+
 
 @dataclass
 class Sample:
@@ -38,23 +41,39 @@ class Sample:
 
 
 class MemoryCache:
-    """Decoded arrays in memory shared by all loader workers, as long as they fit.
+    """Decoded arrays in memory, shared by all loader workers where there are any, as long as they fit.
 
-    Training reads each picture hundreds of times; AVSBench's frames are small (750 kB a clip).
+    Training reads each picture hundreds of times; AVSBench's frames are small (750 kB a clip). Workers are new in
+    every epoch, and find here what those before them have read.
     """
 
-    def __init__(self, count: int, shape: tuple[int, ...]) -> None:
-        self._rows = torch.empty((count, *shape), dtype=torch.uint8).share_memory_()
-        self._filled = torch.zeros(count, dtype=torch.bool).share_memory_()
+    def __init__(
+        self, count: int, shape: tuple[int, ...], dtype: torch.dtype = torch.uint8, shared: bool = False
+    ) -> None:
+        self._rows = torch.empty((count, *shape), dtype=dtype)
+        self._filled = torch.zeros(count, dtype=torch.bool)
+        if shared:
+            self._rows.share_memory_()
+            self._filled.share_memory_()
 
     @classmethod
-    def if_it_fits(cls, count: int, shape: tuple[int, ...], share: float = 0.2) -> MemoryCache | None:
-        """A cache, or None when it would take more than ``share`` of the free memory."""
+    def if_it_fits(
+        cls, count: int, shape: tuple[int, ...], dtype: torch.dtype = torch.uint8, shared: bool = False,
+        share: float = 0.2,
+    ) -> MemoryCache | None:  # fmt: skip
+        """A cache, or None when it would take more than ``share`` of the free memory, or does not fit what the system
+        has for sharing (64 MB in many containers)."""
+        needed = count * int(np.prod(shape)) * dtype.itemsize
         try:
             free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         except (AttributeError, ValueError):  # no such figure on this system
             return None
-        return cls(count, shape) if count * int(np.prod(shape)) < share * free else None
+        if needed >= share * free or (shared and needed >= share * _free_to_share()):
+            return None
+        try:
+            return cls(count, shape, dtype, shared)
+        except (RuntimeError, OSError):  # something else took the room
+            return None
 
     def get(self, index: int, read: Callable[[], np.ndarray]) -> Tensor:
         """The row, read once. An array of another shape is passed through."""
@@ -65,6 +84,11 @@ class MemoryCache:
             self._rows[index] = array
             self._filled[index] = True
         return array
+
+
+def _free_to_share() -> float:
+    """Bytes left where memory shared by processes lives; infinite where the system sets no limit."""
+    return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else float("inf")
 
 
 class ClipDataset(Dataset[Sample]):
@@ -79,21 +103,23 @@ class ClipDataset(Dataset[Sample]):
         wanted: Sequence[str],
         cache: bool = True,
         front_end: FrontEnd = log_mel_examples,
+        workers: int = 0,
     ) -> None:
         self.clips = list(clips)
         self.wanted = frozenset(wanted)
         self.front_end = front_end
         frames, masks = len(clips[0].frames), len(clips[0].masks)
         shapes = {
-            "frames": (frames, MASK_SIZE, MASK_SIZE, 3),
-            "masks": (masks, MASK_SIZE, MASK_SIZE),
-            "object_maps": (frames, MASK_SIZE, MASK_SIZE),
+            "frames": ((frames, MASK_SIZE, MASK_SIZE, 3), torch.uint8),
+            "masks": ((masks, MASK_SIZE, MASK_SIZE), torch.uint8),
+            "object_maps": ((frames, MASK_SIZE, MASK_SIZE), torch.uint8),
+            "log_mel": ((frames, *front_end(np.zeros(SAMPLE_RATE, np.float32)).shape[1:]), torch.float32),
         }
         self._caches = {
-            name: MemoryCache.if_it_fits(len(clips), shape) if cache else None
+            name: MemoryCache.if_it_fits(len(clips), *shape, shared=workers > 0) if cache else None
             for name, shape in shapes.items() if name in self.wanted
         }  # fmt: skip
-        self._log_mel: dict[int, Tensor] = {}
+        self._log_mel: dict[int, Tensor] = {}  # where there is no cache: 120 kB a clip
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -112,7 +138,9 @@ class ClipDataset(Dataset[Sample]):
         return sample
 
     def sound(self, index: int) -> Tensor:
-        """The log-mel of clip ``index``, (T, 1, 96, 64): 120 kB, kept by every worker."""
+        """The log-mel of clip ``index``, (T, 1, 96, 64)."""
+        if self._caches.get("log_mel"):
+            return self._read("log_mel", index, lambda: read_log_mel(self.clips[index], self.front_end).numpy())
         if index not in self._log_mel:
             self._log_mel[index] = read_log_mel(self.clips[index], self.front_end)
         return self._log_mel[index]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,8 +24,10 @@ from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.files import read_frames
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.transforms import MEAN, STD
 
+VALUES, DONE = "embeddings.f16", "done.u8"
 CHUNK = 4  # clips computed together; fixed, so that a value never depends on where a run was interrupted
 
 
@@ -43,27 +46,32 @@ class EmbeddingCache:
 
     def __init__(self, folder: Path, shape: tuple[int, ...]) -> None:
         self.folder = folder
-        mode = "r+" if (folder / "embeddings.f16").exists() else "w+"
-        self._values = np.memmap(folder / "embeddings.f16", np.float16, mode, shape=shape)
-        self._chunks_done = np.memmap(folder / "done.u8", np.uint8, mode, shape=(-(-shape[0] // CHUNK),))
+        self._values = np.memmap(folder / VALUES, np.float16, "r+", shape=shape)
+        self._chunks_done = np.memmap(folder / DONE, np.uint8, "r+", shape=(_chunks(shape),))
 
     @classmethod
-    def prepared(cls, root: Path, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup) -> EmbeddingCache:
-        """The cache for these clips under ``root``, with what it lacks computed now.
+    def prepared(
+        cls, root: Path, model: AvsegModel, splits: Sequence[Sequence[Clip]], setup: CacheSetup
+    ) -> list[EmbeddingCache]:
+        """A cache for each list of clips under ``root``, with what it lacks computed now.
 
-        Raises ``OutputError`` when the disk has no room.
+        The disk's room for all of them is taken before anything is computed. Raises ``OutputError`` when there is none.
         """
         config = model.config
-        shape = (len(clips), len(clips[0].frames), config.out_chans, config.grid, config.grid)
-        folder = root / _key(model, clips, setup.dtype)
+        places = [
+            (root / _key(model, clips, setup.dtype), (len(clips), len(clips[0].frames), *embedding_shape(config)))
+            for clips in splits
+        ]
         if setup.sharing.rank == 0:
-            _make_room(folder, shape)
-            cls(folder, shape)
+            _take_room(places)
         setup.sharing.wait()
-        cache = cls(folder, shape)
-        cache._fill(model, clips, setup)
+        caches = [cls(folder, shape) for folder, shape in places]
+        for cache, clips in zip(caches, splits, strict=True):
+            cache._fill(model, clips, setup)
         setup.sharing.wait()
-        return cache
+        for cache in caches:
+            cache._refuse_gaps()
+        return caches
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """The embeddings of some clips, float16 (len, T, C, g, g)."""
@@ -72,7 +80,8 @@ class EmbeddingCache:
     @torch.inference_mode()
     def _fill(self, model: AvsegModel, clips: Sequence[Clip], setup: CacheSetup) -> None:
         sharing = setup.sharing
-        missing = [c for c in range(len(self._chunks_done)) if not self._chunks_done[c]][sharing.rank :: sharing.world]
+        own = range(sharing.rank, len(self._chunks_done), sharing.world)  # shared out before the others mark theirs
+        missing = [chunk for chunk in own if not self._chunks_done[chunk]]
         for chunk in setup.track(missing, "embedding frames"):
             first = chunk * CHUNK
             for offset, clip in enumerate(clips[first : first + CHUNK]):
@@ -85,6 +94,22 @@ class EmbeddingCache:
             self._values.flush()
             self._chunks_done[chunk] = 1  # only after its rows are on disk
         self._chunks_done.flush()
+
+    def _refuse_gaps(self) -> None:
+        if not self._chunks_done.all():
+            raise OutputError(
+                f"{self.folder}: some embeddings were not written; all processes must see the same folder, so give "
+                "one that they share with --cache"
+            )
+
+
+def embedding_shape(config: ModelConfig) -> tuple[int, int, int]:
+    """(C, g, g) of one frame."""
+    return config.out_chans, config.grid, config.grid
+
+
+def _chunks(shape: tuple[int, ...]) -> int:
+    return -(-shape[0] // CHUNK)
 
 
 def _key(model: AvsegModel, clips: Sequence[Clip], dtype: torch.dtype) -> str:
@@ -105,15 +130,37 @@ def _key(model: AvsegModel, clips: Sequence[Clip], dtype: torch.dtype) -> str:
     return digest.hexdigest()[:32]
 
 
-def _make_room(folder: Path, shape: tuple[int, ...]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    needed = int(np.prod(shape)) * 2
-    if (folder / "embeddings.f16").exists():
-        return
-    free = shutil.disk_usage(folder).free
-    if needed > free:
+def _take_room(places: Sequence[tuple[Path, tuple[int, ...]]]) -> None:
+    """Make the files of caches at their full size, or none: a hole in a mapped file on a full disk ends the process."""
+    sizes = [{VALUES: int(np.prod(shape)) * 2, DONE: _chunks(shape)} for _, shape in places]
+    new = [sum(size.values()) for (folder, _), size in zip(places, sizes, strict=True) if not _is_there(folder, size)]
+    made: list[Path] = []
+    try:
+        for (folder, _), size in zip(places, sizes, strict=True):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, count in size.items():
+                if not (folder / name).exists():
+                    made.append(folder / name)
+                _reserve(folder / name, count)
+    except OSError as error:
+        for path in made:
+            path.unlink(missing_ok=True)
+        free = shutil.disk_usage(places[0][0]).free
         raise OutputError(
-            f"{folder}: the embedding cache needs {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB left; "
-            "give another folder with --cache"
-        )
-    print(f"embedding cache: {needed / 1e9:.2f} GB in {folder}", file=sys.stderr)
+            f"{places[0][0].parent}: the embedding cache needs {sum(new) / 1e9:.2f} GB and the disk has "
+            f"{free / 1e9:.2f} GB left ({error.strerror or error}); give another folder with --cache"
+        ) from error
+    if new:
+        print(f"embedding cache: {sum(new) / 1e9:.2f} GB in {places[0][0].parent}", file=sys.stderr)
+
+
+def _is_there(folder: Path, size: dict[str, int]) -> bool:
+    return all((folder / name).is_file() and (folder / name).stat().st_size == size[name] for name in size)
+
+
+def _reserve(path: Path, count: int) -> None:
+    """Let ``path`` have ``count`` bytes on the disk, zeros where it has none yet; what it holds stays."""
+    with open(path, "r+b" if path.exists() else "w+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, count)
+        file.truncate(count)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from avseg_cli.model.backbones import build_image_encoder, build_sound_network
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.edge import ModelEdge
+from avseg_cli.model.float32 import in_float32
 from avseg_cli.model.fusion import build_fusion
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.positional import RandomFourierPositions
@@ -44,7 +45,8 @@ class AvsegModel(ModelEdge, nn.Module):
     def embed_sound(self, log_mel: Tensor) -> Tensor:
         """VGGish on (..., 1, 96, 64) log-mel -> (..., 128)."""
         flat = log_mel.reshape(-1, *log_mel.shape[-3:])
-        return self.vggish(flat).view(*log_mel.shape[:-3], -1)
+        with in_float32(flat.device):
+            return self.vggish(flat).view(*log_mel.shape[:-3], -1)
 
     def embed_frames(self, frames: Tensor, sound: Tensor | None) -> Tensor:
         """Normalised frames (N, 3, S, S), each with its raw sound vector (N, 128) -> (N, E, g, g).
@@ -77,7 +79,9 @@ class AvsegModel(ModelEdge, nn.Module):
     def fusion_inputs(self, embeddings: Tensor, sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What enters ST-BAVA: pixels V (B, T, N, C), sound A_0 (B, T, C), positions P_v (N, C)."""
         visual, positions = self._seen(embeddings)
-        audio = F.normalize(self.audio_embed(sound), dim=-1).to(visual.dtype)
+        with in_float32(sound.device):
+            audio = F.normalize(self.audio_embed(sound.float()), dim=-1)
+        audio = audio.to(visual.dtype)
         return visual, audio, positions
 
     def _seen(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:

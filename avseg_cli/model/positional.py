@@ -7,6 +7,8 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
+from avseg_cli.model.float32 import in_float32
+
 
 class RandomFourierPositions(nn.Module):
     """Parameter name as in segment_anything's ``PositionEmbeddingRandom``."""
@@ -20,5 +22,6 @@ class RandomFourierPositions(nn.Module):
         matrix = self.positional_encoding_gaussian_matrix.float()
         centre = (torch.arange(grid, device=matrix.device, dtype=torch.float32) + 0.5) / grid * 2 - 1
         y, x = torch.meshgrid(centre, centre, indexing="ij")
-        phase = 2 * pi * torch.stack([x, y], dim=-1).view(-1, 2) @ matrix  # (N, C/2)
+        with in_float32(matrix.device):
+            phase = 2 * pi * torch.stack([x, y], dim=-1).view(-1, 2) @ matrix  # (N, C/2)
         return torch.cat([phase.sin(), phase.cos()], dim=-1)

@@ -11,10 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.option_fields import MAX_SEED, check, option
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
-from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, read_info
+from avseg_cli.checkpoints.checkpoint import choose_device
 from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, load_batches, read_labels
 from avseg_cli.data.subsets import MASK_SIZE, Subset, find_subset
@@ -50,13 +51,14 @@ class EvaluateOptions:
     move_sound: bool = False
     baselines: bool = False
     masks: str | None = None  # folder for predicted masks
-    limit_clips: int | None = None
-    seed: int = 0
+    limit_clips: int | None = option(None, least=1)
+    seed: int = option(0, least=0, most=MAX_SEED)
     device: str = "auto"
     precision: str = "fp32"
     examples: int = 0  # best clips to keep, and as many worst
 
     def __post_init__(self) -> None:
+        check(self)
         given = [name for name in ("checkpoint", "predictions", "prompts") if getattr(self, name)]
         if len(given) != 1:
             raise InputError("give one of --checkpoint, --predictions and --prompts to say what is evaluated")
@@ -98,11 +100,10 @@ class Evaluation:
 
 
 def plan(options: EvaluateOptions) -> str:
-    """What ``evaluate`` would do; raises for data it cannot score, and loads no model."""
+    """What ``evaluate`` would do; raises as it would, and has loaded what it names."""
     subset, clips = _scored(options)
     subject = options.checkpoint or options.predictions or f"{options.backbone} prompted with {options.prompts}"
-    if options.checkpoint:
-        read_info(find_checkpoint(options.checkpoint))
+    _predictor(options, clips)
     return f"score {subject} on {len(clips)} clips of {subset.name} {options.split} in {options.data}"
 
 

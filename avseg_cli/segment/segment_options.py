@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from avseg_cli.base.option_fields import check, option
+from avseg_cli.base.option_fields import MANY, check, option
 from avseg_cli.outputs.style import Style
 from avseg_cli.segment.grid import MAX_FPS, Grid
 
@@ -43,7 +43,9 @@ class SegmentOptions:
         least=1, panel=HOW,
     )  # fmt: skip
     threshold: float = option(0.5, "Probability from which a pixel counts as sounding.", above=0, below=1, panel=HOW)
-    batch_size: int | None = option(None, "Frames encoded together; less needs less memory.", least=1, panel=HOW)
+    batch_size: int | None = option(
+        None, "Frames encoded together; less needs less memory.", least=1, most=MANY, panel=HOW
+    )
     start: float = option(0.0, "Begin at this second.", least=0, unit="seconds", panel=WHAT)
     duration: float | None = option(None, "Segment this many seconds only.", above=0, unit="seconds", panel=WHAT)
     style: Style = field(default_factory=Style)

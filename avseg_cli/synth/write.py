@@ -7,6 +7,7 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.option_fields import MAX_SEED, MOST_WORKERS, check, option
 from avseg_cli.base.whole_files import discard, discard_abandoned, partial_name
 from avseg_cli.data.layouts import LAYOUTS, Places
 from avseg_cli.data.subsets import SUBSETS, made_subsets
@@ -40,29 +42,24 @@ class SynthOptions:
     sounds: Path
     backgrounds: Path
     out: Path
-    clips: int
-    seed: int = 0
+    clips: int = option(100, least=1, most=10_000_000)
+    seed: int = option(0, least=0, most=MAX_SEED)
     distractors: Path | None = None
     ambience: Path | None = None
     layout: str = "ms3"
     shares: tuple[float, ...] = (80, 10, 10, 0)
-    size: int = 224
-    workers: int = 1
+    size: int = option(224, least=32, most=2048, unit="pixels")
+    workers: int = option(1, least=1, most=MOST_WORKERS)
     video: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        if self.clips < 1:
-            raise DataError(f"--clips {self.clips} makes nothing; ask for at least 1")
+        check(self)
         if self.layout not in made_subsets():
             raise DataError(f"--layout {self.layout} is unknown; choose one of {', '.join(made_subsets())}")
         if not 1 <= len(self.shares) <= len(SPLITS) or min(self.shares) < 0 or sum(self.shares) <= 0:
             raise DataError("--splits needs one to four numbers from 0 up: train/val/test/test_unseen")
-        if not 32 <= self.size <= 2048:
-            raise DataError(f"--size {self.size} is out of range; choose 32 to 2048 pixels")
         if self.video and (min(self.video) < 64 or max(self.video) > 4096 or any(side % 2 for side in self.video)):
             raise DataError("--mp4-size needs even sides of 64 to 4096 pixels, as in 480x360")
-        if self.workers < 1:
-            raise DataError(f"--workers {self.workers} does nothing; ask for at least 1")
 
     def load(self, splits: tuple[str, ...]) -> Library:
         return Library.load(
@@ -109,10 +106,23 @@ def _ready(options: SynthOptions) -> tuple[list[tuple[str, int]], Library]:
     """What is to be made, and from what, once it is sure that it can be."""
     if options.out.exists():
         raise OutputError(f"{options.out} already exists; name a new folder or remove it")
+    _refuse_full_disk(options)
     tasks = options.tasks()
     library = options.load(tuple(split for split in SPLITS if any(task[0] == split for task in tasks)))
     _check(library)
     return tasks, library
+
+
+def _refuse_full_disk(options: SynthOptions) -> None:
+    """Frames are about two bytes a pixel, sound is 160 kB; an hour's work is not to end at a full disk."""
+    there = next(path for path in options.out.absolute().parents if path.is_dir())
+    needed = options.clips * (5 * options.size**2 * 2 + 160_000)
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise OutputError(
+            f"{options.out}: {options.clips} clips take about {needed / 1e9:.1f} GB and there are {free / 1e9:.1f} GB "
+            "left; make fewer, or name a folder on another disk"
+        )
 
 
 def _counts(tasks: list[tuple[str, int]], library: Library) -> dict[str, int]:

@@ -156,6 +156,8 @@ class Trainer:
     def step(self, batches: list[list[Sample]]) -> float:
         """One optimizer step over one or, accumulating, several batches; returns the mean loss."""
         self.set_learning_rate()
+        if self.setup.sharing.world > 1:
+            torch.manual_seed(step_seed(self.setup.seed, self.setup.sharing.rank, self.position.step))
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for number, samples in enumerate(batches, start=1):
@@ -202,6 +204,11 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+def step_seed(seed: int, rank: int, step: int) -> int:
+    """Of each process's dropout in each step: another one for each, and the same again in a run that was resumed."""
+    return ((seed * 1_000_003 + rank) * 1_000_003 + step) % 2**62
+
+
 def check_finite(losses: Tensor, samples: list[Sample]) -> None:
     """Raises ``NonFiniteLoss`` with the names of the clips at fault."""
     if torch.isfinite(losses).all():
@@ -222,11 +229,8 @@ def fit(
     has one. Ctrl-C and SIGTERM save the state after the running step and then raise ``KeyboardInterrupt``.
     """
     trainer = Trainer(task, parameters, setup, folder)
-    if trainer.go_on():
-        if setup.sharing.rank == 0:
-            folder.rewind(trainer.position.step)
-    elif setup.sharing.world > 1:
-        torch.manual_seed(setup.seed + setup.sharing.rank)  # else all processes draw the same dropout
+    if trainer.go_on() and setup.sharing.rank == 0:
+        folder.rewind(trainer.position.step)
     setup.sharing.wait()
     figures: dict[str, Any] = {}
     with asked_to_stop() as stop:

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from avseg_cli.base.errors import DataError, InputError, named
-from avseg_cli.base.option_fields import check, option
+from avseg_cli.base.option_fields import MANY, MAX_SEED, MOST_WORKERS, check, option
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
@@ -71,9 +71,11 @@ class TrainOptions:
     init_adapters: str | None = option(None, "Checkpoint whose adapters stage 2 starts from.")
     pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.")
     # recipe
-    epochs: int | None = option(None, "Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.", least=1)
-    batch_size: int | None = option(None, "Clips per step and process.", least=1)
-    accumulate: int = option(1, "Batches whose gradients make one step.", least=1)
+    epochs: int | None = option(
+        None, "Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.", least=1, most=1_000_000
+    )
+    batch_size: int | None = option(None, "Clips per step and process.", least=1, most=MANY)
+    accumulate: int = option(1, "Batches whose gradients make one step.", least=1, most=MANY)
     learning_rate: float | None = option(None, "Learning rate (paper: 1e-4).", above=0, flags=("--lr",))
     optimizer: str | None = option(None, "adam (paper) or adamw.", offers=OPTIMIZERS)
     weight_decay: float | None = option(None, "How far weights are pulled to 0 (paper: 0).", least=0)
@@ -95,8 +97,8 @@ class TrainOptions:
     )
     # run
     limit_clips: int | None = option(None, "Use only so many clips of each split.", least=1)
-    seed: int = option(0, "Of everything that is drawn.")
-    workers: int = option(0, "Processes that read ahead.", least=0)
+    seed: int = option(0, "Of everything that is drawn.", least=0, most=MAX_SEED)
+    workers: int = option(0, "Processes that read ahead.", least=0, most=MOST_WORKERS)
     device: str = "auto"
     precision: str = "auto"
     validate_every: int = option(1, "Epochs between validations.", least=1)

@@ -66,8 +66,8 @@ class ImagePretraining:
     ) -> None:
         self.module = ImageModule(model, categories, setup.device)
         self.setup = setup
-        self.train = ClipDataset(train, ("frames", "object_maps"))
-        self.val = ClipDataset(val, ("frames", "object_maps"))
+        wanted = ("frames", "object_maps")
+        self.train, self.val = (ClipDataset(clips, wanted, workers=setup.workers) for clips in (train, val))
 
     def batch_count(self) -> int:
         return len(batch_indices(len(self.train), self.setup.recipe.batch_size, 0, 0, self.setup.sharing))

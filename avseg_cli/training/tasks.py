@@ -112,12 +112,12 @@ class SegmentationTask:
         self.module = SegmentationModule(model, setup.recipe.loss, setup.device)
         self.setup = setup
         wanted = ("log_mel", "masks") if cached else ("log_mel", "masks", "frames")
-        self.train, self.val = (ClipDataset(clips, wanted, front_end=model.front_end) for clips in (train, val))
+        self.train, self.val = (
+            ClipDataset(clips, wanted, front_end=model.front_end, workers=setup.workers) for clips in (train, val)
+        )
         self.train_cache = self.val_cache = None
         if cached:
-            self.train_cache, self.val_cache = (
-                EmbeddingCache.prepared(cache_root, model, clips, setup) for clips in (train, val)
-            )
+            self.train_cache, self.val_cache = EmbeddingCache.prepared(cache_root, model, (train, val), setup)
 
     def batch_count(self) -> int:
         return len(batch_indices(len(self.train), self.setup.recipe.batch_size, 0, 0, self.setup.sharing))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from avseg_cli.base.errors import InputError, OutputError, named
+from avseg_cli.base.errors import AvsegError, InputError, OutputError, named
 from avseg_cli.base.progress import console
-from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, save_checkpoint
+from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, read_info, save_checkpoint
 from avseg_cli.checkpoints.precision import training_precision
 from avseg_cli.checkpoints.public_weights import starting_weights
-from avseg_cli.data.clips import read_clips
+from avseg_cli.data.clips import read_categories, read_clips
+from avseg_cli.data.dataset import read_labels
+from avseg_cli.data.embedding_cache import embedding_shape
 from avseg_cli.data.subsets import Subset, find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
@@ -45,6 +49,7 @@ def train(options: TrainOptions, resume: bool = False) -> Path:
     run = Path(options.out)
     if not resume:
         _refuse_started(run, options.stages)
+    check_ready(options)
     device = local_device(choose_device(options.device))
     with process_group(device) as sharing:
         for stage in options.stages:
@@ -67,12 +72,9 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
     run = Path(options.out)
     if not resume:
         _refuse_started(run, options.stages)
+    clips = check_ready(options)
     device = choose_device(options.device)
     precision = str(training_precision(options.precision, device)).removeprefix("torch.")
-    clips = [
-        len(read_clips(options.data, find_subset(options.subset), split, options.limit_clips))
-        for split in ("train", "val")
-    ]
     lines = [f"train on {clips[0]} clips and choose the best on {clips[1]}, on {device} in {precision}"]
     for stage in options.stages:
         recipe, folder = options.recipe(stage), StageFolder(run / stage)
@@ -85,6 +87,48 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
     if any(STAGES[stage].caches for stage in options.stages):
         lines.append(f"keep image embeddings in {options.embeddings}")
     return lines
+
+
+def check_ready(options: TrainOptions) -> tuple[int, int]:
+    """Look at all that training will need, so that nothing is missed hours later; the clips of train and val.
+
+    Raises as ``train`` would: for the device, the data, the weights and the packages that are missing, and for a
+    disk that cannot take the embeddings.
+    """
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise AvsegError(
+            f"training writes event files with {error.name}, which is not installed: pip install 'avseg[train]'"
+        ) from error
+    training_precision(options.precision, choose_device(options.device))
+    subset = find_subset(options.subset)
+    splits = [read_clips(options.data, subset, split, options.limit_clips) for split in ("train", "val")]
+    if any(STAGES[name].pretrains for name in options.stages):
+        categories = read_categories(options.data, subset)
+        for clips in splits:
+            read_labels(options.data, subset, clips, categories)
+    _, config = _starting_point(options, subset)
+    config = options.ablated(config)
+    if options.init_adapters:
+        read_info(find_checkpoint(options.init_adapters))
+    if any(STAGES[name].caches for name in options.stages):
+        _check_space(options, sum(len(clips) * len(clips[0].frames) for clips in splits), config)
+    return len(splits[0]), len(splits[1])
+
+
+def _check_space(options: TrainOptions, frames: int, config: ModelConfig) -> None:
+    """Where no embeddings are yet, those of both splits must fit; where there are some, they may be these."""
+    folder = cache_folder(options)
+    if folder.is_dir() and any(folder.iterdir()):
+        return
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    needed, free = 2 * frames * math.prod(embedding_shape(config)), shutil.disk_usage(there).free
+    if needed > free:
+        raise OutputError(
+            f"{folder}: the embeddings of train and val take {needed / 1e9:.1f} GB and there are {free / 1e9:.1f} GB "
+            "left; give another folder with --cache"
+        )
 
 
 def plan_resume(run: str | Path) -> list[str]:
