@@ -74,9 +74,9 @@ def test_the_ends_of_a_range_are_inside() -> None:
     ("arguments", "said"),
     [
         (("train", "--lr", "nan"), "--lr nan is out of range"),
-        (("ablate", "--limit-clips", "0"), "--limit-clips 0 is out of range"),
-        (("ablate", "--workers", "1000000000"), "--workers 1000000000 is out of range"),
-        (("ablate", "--seed", "-1"), "--seed -1 is out of range"),
+        (("ablate", "--limit-clips", "0"), "'--limit-clips'"),
+        (("ablate", "--workers", "1000000000"), "'--workers'"),
+        (("ablate", "--seed", "-1"), "'--seed'"),
         (("ablate", "--split", "nowhere"), "no clip of ms3 in split 'nowhere'"),
         (("ablate", "--init", "nowhere.safetensors"), "no such checkpoint file"),
         (("evaluate", "-c", "default", "--limit-clips", "-1"), "--limit-clips -1 is out of range"),
@@ -87,7 +87,8 @@ def test_a_refused_command_leaves_no_folder(arguments, said, tmp_path: Path, cap
     data = make(tmp_path / "data", "ms3", {"train": 1, "val": 1, "test": 1})
     out = ("--out", tmp_path / "out", "--backbone", "tiny") if arguments[0] != "evaluate" else ()
     code, _, err = run_avseg(capfd, monkeypatch, *arguments, "--data", data, "--device", "cpu", *out)
-    assert code in (2, 3, 7) and said in err and err.count("\n") == 1, err
+    assert code in (2, 3, 7) and said in err, err
+    assert err.count("\n") == 1 or err.startswith("Usage: "), "one sentence, or the option parser's own"
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 

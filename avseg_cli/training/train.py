@@ -119,7 +119,7 @@ def check_ready(options: TrainOptions) -> tuple[int, int]:
 
 def _check_space(options: TrainOptions, frames: int, config: ModelConfig) -> None:
     """Where no embeddings are yet, those of both splits must fit; where there are some, they may be these."""
-    folder = cache_folder(options)
+    folder = Path(options.embeddings)
     if folder.is_dir() and any(folder.iterdir()):
         return
     there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
