@@ -18,8 +18,8 @@ def sound_network(config: ModelConfig) -> nn.Module:
 
 BACKBONE = Backbone(
     config=ModelConfig(
-        backbone="small", audio_dim=len(HEARD), image_size=512, stem="lite2", decoder_mlp_dim=1024, fusion_depth=2, smoothing=3,
-        kinds=tuple(HEARD), seen_kinds=tuple(SEEN),
+        backbone="small", audio_dim=len(HEARD), image_size=512, stem="lite2", decoder_mlp_dim=1024, fusion_depth=2,
+        smoothing=3, kinds=tuple(HEARD), seen_kinds=tuple(SEEN),
     ),
     image=KindEncoder,
     sound=sound_network,
