@@ -23,7 +23,8 @@ from avseg_cli.data.subsets import find_subset
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.examples import Example, Extremes
 from avseg_cli.scoring.scores import ClipScore
-from avseg_cli.scoring.scores_page import FOUND, TRUE, _strip, _strips
+from avseg_cli.scoring.scores_page import _strips
+from avseg_cli.scoring.strips import FOUND, TRUE, strip
 from avseg_cli.training.options import TrainOptions
 
 
@@ -112,7 +113,7 @@ def test_strips_are_frames_truth_and_prediction(data: Path, tmp_path: Path) -> N
             assert image.size == (5 * 162 - 2, 160)
     example = result.best[0]
     for name, masks, color in (("truth", example.truth, TRUE), ("prediction", example.prediction, FOUND)):
-        inside = np.asarray(_strip(np.repeat(masks[..., None], 3, -1).astype(np.uint8) * 255))[..., 0]
+        inside = np.asarray(strip(np.repeat(masks[..., None], 3, -1).astype(np.uint8) * 255))[..., 0]
         coloured, frame = pictures[name][inside > 250], pictures["frame"][inside > 250]
         assert 0.01 < (inside > 250).mean() < 0.5
         assert np.abs(coloured - color).mean() < 0.5 * np.abs(frame - color).mean()

@@ -1,0 +1,240 @@
+"""``avseg evaluate --subset clips``: a model, or anyone's masks, on one's own real clips with drawn masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.progress import progress_bar
+from avseg_cli.base.sharing import Sharing
+from avseg_cli.base.writing import writing
+from avseg_cli.checkpoints.checkpoint import DEFAULT, find_checkpoint, read_info
+from avseg_cli.media.video import Video, VideoReader, probe
+from avseg_cli.scoring.footage_files import RealClip, read_drawn, read_footage
+from avseg_cli.scoring.footage_scores import BASELINES, FrameScore, mean_score, score_frame
+from avseg_cli.segment.runner import segment_video
+from avseg_cli.segment.segmenter import Segmenter
+
+SUBSET = "clips"  # what such a folder is called on the command line
+NEAR = 0.6  # seconds: how far from the end of its second the frame of a mask may lie
+SIDE = 160  # pixels of a kept picture's height
+
+
+@dataclass(frozen=True)
+class FootageOptions:
+    """What to score, and on what: a checkpoint, or else a folder with masks called as the drawn ones are."""
+
+    data: str
+    checkpoint: str | None = None  # None: the default one, unless there are predictions
+    predictions: str | None = None
+    swap_sound: bool = False
+    masks: str | None = None  # folder for predicted masks
+    limit_clips: int | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    pictures: int = 0  # clips whose pictures are kept, the worst
+
+    def __post_init__(self) -> None:
+        if self.checkpoint and self.predictions:
+            raise InputError("give one of --checkpoint and --predictions to say what is evaluated")
+        if self.predictions and self.swap_sound:
+            raise InputError("--swap-sound needs a model: masks on disk cannot hear another sound")
+        if self.limit_clips is not None and self.limit_clips < 1:
+            raise InputError(f"--limit-clips {self.limit_clips} leaves no clip; give 1 or more")
+
+    @property
+    def subject(self) -> str:
+        """Whose masks are scored."""
+        return self.predictions or self.checkpoint or DEFAULT
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The seconds of a clip to be looked at. frames: uint8 (N, h, w, 3), truth and prediction: bool (N, h, w)."""
+
+    frames: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+
+
+@dataclass
+class ClipResult:
+    """One clip: the score of each second, what was heard in each ("" where nobody says), and its pictures."""
+
+    name: str
+    seconds: list[FrameScore]
+    heard: list[str]
+    shown: Shown | None = None
+
+    @property
+    def score(self) -> FrameScore:
+        return mean_score(self.seconds)
+
+
+@dataclass
+class FootageEvaluation:
+    """Every figure of one evaluation. Clips by name; means are over frames, each of the same weight."""
+
+    subject: str
+    data: str
+    clips: list[ClipResult] = field(default_factory=list)
+    baselines: dict[str, FrameScore] = field(default_factory=dict)
+    swapped: FrameScore | None = None  # heard with the next clip's sound
+
+    @property
+    def total(self) -> FrameScore:
+        return mean_score(second for clip in self.clips for second in clip.seconds)
+
+    @property
+    def worst_first(self) -> list[ClipResult]:
+        return sorted(self.clips, key=lambda clip: clip.score.miou_all)
+
+    @property
+    def fall(self) -> float | None:
+        """The share of mIoU that goes with the own sound; None where it was not measured, or was nothing."""
+        own = self.total.miou
+        return 1 - self.swapped.miou / own if self.swapped and own else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was predicted for one second: the time of its frame in seconds, its mask, what was heard in words."""
+
+    time: float
+    mask: np.ndarray
+    heard: str = ""
+
+
+def plan(options: FootageOptions) -> str:
+    """What ``evaluate_footage`` would do; raises for a folder it cannot score, and loads no model."""
+    clips = read_footage(Path(options.data), options.limit_clips)
+    if not options.predictions:
+        read_info(find_checkpoint(options.subject))
+    return f"score {options.subject} on {len(clips)} clips with drawn masks in {options.data}"
+
+
+def evaluate_footage(options: FootageOptions) -> FootageEvaluation:
+    """Score the clips of a folder. Raises ``DataError``, ``InputError``, ``CheckpointError`` with what is wrong."""
+    clips = read_footage(Path(options.data), options.limit_clips)
+    if options.swap_sound and len(clips) < 2:
+        raise InputError("--swap-sound needs two clips or more: each is heard with the next one's sound")
+    videos = [probe(clip.path) for clip in clips]
+    truths = [_Truth(clip, video) for clip, video in zip(clips, videos, strict=True)]
+    for truth in truths:
+        truth.check()
+    model = None if options.predictions else Segmenter.load(options.subject, options.device, options.precision)
+    result = FootageEvaluation(options.subject, options.data)
+    baselines: dict[str, list[FrameScore]] = {name: [] for name in BASELINES}
+    swapped: list[FrameScore] = []
+    with progress_bar(Sharing()) as progress:
+        for place, truth in enumerate(progress.track(truths, description="evaluating")):
+            found = _saved(Path(options.predictions), truth) if model is None else _heard(model, truth, truth.video)
+            drawn = truth.masks()
+            scores = [score_frame(own.mask, mask) for own, mask in zip(found, drawn, strict=True)]
+            shown = _shown(truth, found, drawn) if options.pictures else None
+            result.clips.append(ClipResult(truth.clip.name, scores, [own.heard for own in found], shown))
+            _keep_worst(result, options.pictures)
+            for name, mask in BASELINES.items():
+                baselines[name] += [score_frame(mask(truth.video.size), own) for own in drawn]
+            if options.masks:
+                _write(Path(options.masks) / truth.clip.name, found)
+            if options.swap_sound:
+                other = probe(truth.clip.path, clips[(place + 1) % len(clips)].path)
+                swapped += [score_frame(o.mask, m) for o, m in zip(_heard(model, truth, other), drawn, strict=True)]
+    result.baselines = {name: mean_score(scores) for name, scores in baselines.items()}
+    result.swapped = mean_score(swapped) if swapped else None
+    return result
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """A clip and its drawn masks."""
+
+    clip: RealClip
+    video: Video
+
+    def check(self) -> None:
+        """Raise ``DataError`` for masks that cannot be used, before a model works for long."""
+        self.masks()
+        length = self.video.duration
+        if length is not None and len(self.clip.masks) > length + NEAR:
+            self.refuse(len(self.clip.masks) - 1)
+
+    def masks(self) -> list[np.ndarray]:
+        return [read_drawn(path, self.video.size) for path in self.clip.masks]
+
+    def refuse(self, second: int) -> None:
+        """Raise ``DataError`` for a mask that no frame belongs to."""
+        raise DataError(
+            f"{self.clip.masks[second]}: {self.clip.path.name} has no frame within {NEAR} s of the end of that second, "
+            f"{second + 1} s; delete masks after the end of the clip"
+        )
+
+
+def _heard(model: Segmenter, truth: _Truth, video: Video) -> list[Found]:
+    """The model's masks nearest to the ends of the clip's seconds, as `avseg segment` makes them."""
+    ends = range(1, len(truth.clip.masks) + 1)  # seconds
+    masks = segment_video(video, model)
+    try:
+        results = list(takewhile(lambda result: result.time <= ends[-1] + NEAR, masks))
+    finally:
+        masks.close()
+    nearest = [min(results, key=lambda result: abs(result.time - end), default=None) for end in ends]
+    for end, result in zip(ends, nearest, strict=True):
+        if result is None or abs(result.time - end) > NEAR:
+            truth.refuse(end - 1)
+    return [Found(result.time, result.mask, result.hears()) for result in nearest]
+
+
+def _saved(folder: Path, truth: _Truth) -> list[Found]:
+    """Masks on disk, called as the drawn ones are."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of predictions")
+    paths = [folder / truth.clip.name / path.name for path in truth.clip.masks]
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing:
+        raise DataError(f"{missing}: missing; predictions are called as the drawn masks are")
+    return [Found(second, read_drawn(path, truth.video.size)) for second, path in enumerate(paths, start=1)]
+
+
+def _write(folder: Path, found: list[Found]) -> None:
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for second, own in enumerate(found):
+            Image.fromarray(own.mask.astype(np.uint8) * 255).save(folder / f"{second}.png")
+
+
+def _shown(truth: _Truth, found: list[Found], drawn: list[np.ndarray]) -> Shown:
+    height, width = truth.video.size
+    size = max(1, round(SIDE * width / height)), SIDE
+
+    def small(mask: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+
+    frames = [np.asarray(Image.fromarray(picture).resize(size)) for picture in _pictures(truth.video, found)]
+    return Shown(np.stack(frames), np.stack([small(m) for m in drawn]), np.stack([small(own.mask) for own in found]))
+
+
+def _pictures(video: Video, found: list[Found]) -> list[np.ndarray]:
+    """The last picture at or before the time of each mask, uint8 RGB (H, W, 3)."""
+    pictures: list[np.ndarray] = []
+    last: Callable[[], np.ndarray] | None = None
+    for picture in VideoReader(video):
+        while last and len(pictures) < len(found) and picture.time > found[len(pictures)].time + 1e-6:
+            pictures.append(last())
+        if len(pictures) == len(found):
+            return pictures
+        last = picture.rgb
+    return pictures + [last()] * (len(found) - len(pictures)) if last else pictures
+
+
+def _keep_worst(result: FootageEvaluation, count: int) -> None:
+    """Only the worst clips keep their pictures."""
+    for clip in result.worst_first[count:]:
+        clip.shown = None
