@@ -56,7 +56,7 @@ def test_an_evaluation_shows_tables_curves_and_clips(data: Path, tmp_path: Path)
         scores = {row["name"]: float(row["miou"]) for row in csv.DictReader(file)}
     assert f"<td>{100 * np.mean(list(scores.values())):.2f}</td>" in text
     assert text.count("<svg") == 2 and "clips by IoU" in text and "F over the whole split" in text
-    shown = re.findall(r'<b>(\w+)</b> <span class="quiet"> IoU ([\d.]+)', text)
+    shown = re.findall(r'<b>(\w+)</b> <span class="quiet">IoU ([\d.]+)', text)
     assert [float(iou) for _, iou in shown] == pytest.approx([scores[name] for name, _ in shown], abs=1e-3)
     best = sorted(scores, key=lambda name: -scores[name])
     assert [name for name, _ in shown] == best, "best first; then, of the rest, the worst first"
