@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError, DataError, InputError
 from avseg_cli.cli import app
+from avseg_cli.scoring import footage as footage_job
 from avseg_cli.scoring.footage import FootageOptions, evaluate_footage, plan
 from avseg_cli.scoring.footage_files import read_footage
 from avseg_cli.scoring.footage_scores import centre_box, mean_score, score_frame
-from avseg_cli.segment.segmenter import Segmenter
 
 
 def first_second(times: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ def footage(made: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def known_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Segmenter, "load", lambda *_: LoudRed())
+    monkeypatch.setattr(footage_job, "_load", lambda _: LoudRed())
 
 
 def test_figures_of_a_frame() -> None:

@@ -14,13 +14,15 @@ import torch
 from media_files import Clip, LoudRed
 from torch import Tensor
 
+from avseg_cli.checkpoints.checkpoint import read_info, save_checkpoint
 from avseg_cli.media.video import probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.outputs.heard import FLOOR, KNOWN, called, in_words, listed, loudness
 from avseg_cli.outputs.spans import HeardSecond, spans
-from avseg_cli.segment.render import Rendered, render
+from avseg_cli.segment.render import Rendered, render, told
 from avseg_cli.segment.runner import segment_video
+from avseg_cli.segment.segmenter import Segmenter
 
 KINDS = ("dog", "race_car", "music", "none")
 LOUD, QUIET = -20.0, -90.0  # dB
@@ -52,7 +54,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(clip: Path, name: str, output: Path, heard: tuple[float, ...] = (0.93, 0.41, 0.01, 0.001)) -> Rendered:
-    return render(probe(clip), NamingRed(heard), {name: output}, checkpoint="test")
+    model = NamingRed(heard)
+    model.about = "finds red squares"
+    return render(probe(clip), model, {name: output}, checkpoint="test")
 
 
 def test_kinds_are_listed_by_their_strength_above_a_floor() -> None:
@@ -115,6 +119,7 @@ def test_json_has_the_kinds_of_each_mask(clip: Path, tmp_path: Path) -> None:
     assert [mask["heard"] for mask in masks] == [{"dog": 0.93, "race_car": 0.41}] * 2 + [{"none": 0.97}] * 2
     assert [mask["loudness"] > -60 for mask in masks] == [True, True, False, False]
     assert done.heard == {"dog": 2, "race_car": 2}
+    assert done.model == json.loads((tmp_path / "clip.json").read_text())["model"]["told"]
 
 
 def test_the_sheet_names_what_is_heard_under_each_frame(clip: Path, tmp_path: Path, monkeypatch) -> None:
@@ -124,7 +129,8 @@ def test_the_sheet_names_what_is_heard_under_each_frame(clip: Path, tmp_path: Pa
     text = Figure.text
     monkeypatch.setattr(Figure, "text", lambda self, x, y, s, **k: written.append(s) or text(self, x, y, s, **k))
     made(clip, "preview", tmp_path / "sheet.png")
-    assert written[1::2] == ["dog 0.93", "dog 0.93", "nothing", "nothing"]
+    assert written[1:8:2] == ["dog 0.93", "dog 0.93", "nothing", "nothing"]
+    assert written[8:] == ["model test (tiny): finds red squares"]
 
 
 def test_the_page_names_what_is_heard(clip: Path, tmp_path: Path) -> None:
@@ -135,6 +141,7 @@ def test_the_page_names_what_is_heard(clip: Path, tmp_path: Path) -> None:
     facts = json.loads(re.search(r'id="facts"[^>]*>(.*?)</pre>', text, re.S).group(1))
     assert [mask["heard"] for mask in facts["masks"]] == ["dog 0.93, race car 0.41"] * 2 + ["nothing"] * 2
     assert "dog in 50%, nothing in 50% of the masks" in text
+    assert "<dt>model</dt><dd>test (tiny): finds red squares</dd>" in text
 
 
 def test_the_page_says_that_a_sound_is_unknown(clip: Path, tmp_path: Path) -> None:
@@ -143,3 +150,34 @@ def test_the_page_says_that_a_sound_is_unknown(clip: Path, tmp_path: Path) -> No
         "unknown sound",
         "nothing",
     ]
+
+
+@pytest.mark.parametrize(
+    ("record", "about"),
+    [
+        ({"about": "finds\n dogs "}, "finds dogs"),
+        ({}, ""),
+        ({"about": ["dogs"]}, ""),
+        ({"about": "x" * 999}, "x" * 300),
+    ],
+)
+def test_what_a_model_is_for_comes_from_its_training_record(tmp_path: Path, record: dict, about: str) -> None:
+    path = tmp_path / "own.safetensors"
+    save_checkpoint(path, AvsegModel(preset("tiny", image_size=32, fusion_depth=1)), record)
+    assert read_info(path).about == about
+    model = Segmenter.load(path, "cpu", "fp32").model
+    assert told(model, str(path)) == "own.safetensors (tiny)" + (f": {about}" if about else "")
+
+
+def test_the_end_of_a_run_says_which_model_was_used(clip: Path, tmp_path: Path, capfd, monkeypatch) -> None:
+    from avseg_cli.cli import main
+
+    model = NamingRed((0.93, 0.41, 0.01, 0.001))
+    model.about = "finds [red] squares"
+    monkeypatch.setattr("avseg_cli.cli.segment._load", lambda *_: model)
+    monkeypatch.setattr("sys.argv", ["avseg", "segment", str(clip), "-o", str(tmp_path), "--format", "json", "--json"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capfd.readouterr()
+    assert not end.value.code and said.err.splitlines()[-1] == "model default (tiny): finds [red] squares"
+    assert json.loads(said.out)["model"] == "default (tiny): finds [red] squares"

@@ -29,6 +29,7 @@ from avseg_cli.model.empty import empty_model
 
 FORMAT = "avseg-1"
 DEFAULT = "default"
+MAX_ABOUT = 300  # characters of what a checkpoint says that it is for
 MAX_HEADER = 16 << 20  # bytes; a larger safetensors header is not one of ours
 
 
@@ -41,6 +42,12 @@ class CheckpointInfo:
     base: dict[str, str] = field(default_factory=dict)  # public file -> SHA-256
     training: dict[str, Any] = field(default_factory=dict)  # data, recipe, versions
     metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def about(self) -> str:
+        """What the model is for, in one line of its maker's; "" where the training record does not say."""
+        said = self.training.get("about")
+        return " ".join(said.split())[:MAX_ABOUT] if isinstance(said, str) else ""
 
 
 def save_checkpoint(
@@ -142,6 +149,7 @@ def load_checkpoint(path: str | Path) -> tuple[AvsegModel, CheckpointInfo]:
     state = _read_tensors(info.path, expected)
     state.update(load_public_weights(info.config, info.base))
     model.load_state_dict(state, strict=True, assign=True)
+    model.about = info.about
     return model.eval().requires_grad_(False), info
 
 

@@ -112,6 +112,12 @@ class Report:
             if outcome.status == "done" and "preview" in outcome.outputs and not (self.quiet or self.as_json):
                 show_picture(outcome.outputs["preview"], self.console)
 
+    def model(self, outcomes: list[Outcome]) -> None:
+        """Say which model was used and what it is for, where anything was made."""
+        used = next((outcome.rendered.model for outcome in outcomes if outcome.rendered), None)
+        if used and not self.quiet:
+            self._line(f"model {used}")
+
     def summary(self, outcomes: list[Outcome]) -> None:
         """A table of all inputs, when there are several."""
         if self.quiet or len(outcomes) < 2:

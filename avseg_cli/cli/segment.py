@@ -192,6 +192,7 @@ def segment(
         report.index(index, list(zip(outcomes, (paths["report"] for paths in outputs), strict=True)), dry_run)
     report.previews(outcomes)
     report.summary(outcomes)
+    report.model(outcomes)
     if code := exit_code(outcomes):
         raise typer.Exit(code)
 

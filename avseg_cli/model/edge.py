@@ -20,6 +20,7 @@ class ModelEdge:
     """What callers need of a model with ``config``, ``embed_sound``, ``embed_frames`` and ``decode``."""
 
     config: ModelConfig
+    about: str = ""  # what it is for, in its maker's words
 
     @property
     def device(self) -> torch.device:

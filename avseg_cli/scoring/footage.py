@@ -16,8 +16,10 @@ from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.writing import writing
 from avseg_cli.checkpoints.checkpoint import DEFAULT, find_checkpoint, read_info
 from avseg_cli.media.video import Video, VideoReader, probe
+from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.scoring.footage_files import RealClip, read_drawn, read_footage
 from avseg_cli.scoring.footage_scores import BASELINES, FrameScore, mean_score, score_frame
+from avseg_cli.segment.render import told
 from avseg_cli.segment.runner import segment_video
 from avseg_cli.segment.segmenter import Segmenter
 
@@ -83,6 +85,7 @@ class FootageEvaluation:
 
     subject: str
     data: str
+    model: str = ""  # which it was and what it is for, in one line
     clips: list[ClipResult] = field(default_factory=list)
     baselines: dict[str, FrameScore] = field(default_factory=dict)
     swapped: FrameScore | None = None  # heard with the next clip's sound
@@ -128,8 +131,9 @@ def evaluate_footage(options: FootageOptions) -> FootageEvaluation:
     truths = [_Truth(clip, video) for clip, video in zip(clips, videos, strict=True)]
     for truth in truths:
         truth.check()
-    model = None if options.predictions else Segmenter.load(options.subject, options.device, options.precision)
-    result = FootageEvaluation(options.subject, options.data)
+    model = None if options.predictions else _load(options)
+    used = "" if model is None else told(model, options.subject)
+    result = FootageEvaluation(options.subject, options.data, used)
     baselines: dict[str, list[FrameScore]] = {name: [] for name in BASELINES}
     swapped: list[FrameScore] = []
     with progress_bar(Sharing()) as progress:
@@ -177,7 +181,11 @@ class _Truth:
         )
 
 
-def _heard(model: Segmenter, truth: _Truth, video: Video) -> list[Found]:
+def _load(options: FootageOptions) -> AvsegModel:
+    return Segmenter.load(options.subject, options.device, options.precision).model
+
+
+def _heard(model: AvsegModel, truth: _Truth, video: Video) -> list[Found]:
     """The model's masks nearest to the ends of the clip's seconds, as `avseg segment` makes them."""
     ends = range(1, len(truth.clip.masks) + 1)  # seconds
     masks = segment_video(video, model)

@@ -53,7 +53,7 @@ def notes(evaluation: FootageEvaluation) -> list[str]:
             f"with the next clip's sound mIoU is {other:.1f} % instead of {own:.1f} %: "
             f"it {moved} by {100 * abs(evaluation.fall):.0f} %"
         )
-    return said
+    return [*said, f"model {evaluation.model}"] if evaluation.model else said
 
 
 def table(evaluation: FootageEvaluation) -> Table:
@@ -71,7 +71,7 @@ def to_dict(evaluation: FootageEvaluation) -> dict[str, Any]:
     """Every figure by name, with its definition; clips by name, each with its seconds."""
     swapped = {**asdict(evaluation.swapped), "fall": evaluation.fall} if evaluation.swapped else None
     return {
-        "subject": evaluation.subject, "data": evaluation.data, **asdict(evaluation.total),
+        "subject": evaluation.subject, "data": evaluation.data, "model": evaluation.model, **asdict(evaluation.total),
         "clips": {
             clip.name: {
                 **asdict(clip.score),

@@ -43,6 +43,7 @@ class Outcome:
             values |= {"duration": self.video.duration, "size": [self.video.width, self.video.height]}
         if self.rendered:
             values |= {
+                "model": self.rendered.model,
                 "masks": self.rendered.masks,
                 "frames": self.rendered.frames,
                 "heard": self.rendered.heard,

@@ -35,6 +35,7 @@ class Rendered:
     """What was made of one video."""
 
     outputs: dict[str, Path]
+    model: str = ""  # which it was and what it is for, in one line
     masks: int = 0
     frames: int = 0
     seconds: float = 0.0
@@ -68,7 +69,7 @@ def render(
     model = model.model if isinstance(model, Segmenter) else model
     outputs = {name: Path(path) for name, path in outputs.items()}
     masks = segment_video(video, model, options)
-    done = Rendered(outputs)
+    done = Rendered(outputs, told(model, checkpoint))
     writers: list[Writer] = []
     try:
         job = _job(video, model, options, checkpoint)
@@ -96,10 +97,16 @@ def render(
     return done
 
 
+def told(model: AvsegModel, checkpoint: str) -> str:
+    """Which model it is and what it is for, in one line: "default (small): finds people, animals and instruments"."""
+    purpose = f": {model.about}" if model.about else ""
+    return f"{Path(checkpoint).name} ({model.config.backbone}){purpose}"
+
+
 def _job(video: Video, model: AvsegModel, options: SegmentOptions, checkpoint: str) -> Job:
     config = model.config
     about = {
-        "model": {"checkpoint": checkpoint, "config": config.to_dict()},
+        "model": {"checkpoint": checkpoint, "told": told(model, checkpoint), "config": config.to_dict()},
         "settings": options.to_dict(),
     }
     return Job(

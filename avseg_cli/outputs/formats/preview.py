@@ -6,6 +6,7 @@ Terminals that can (kitty, iTerm2, any with sixel graphics) show it at once.
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ FRAMES = 12  # at most, on a sheet
 WIDTH = 2056  # pixels, at most
 CELL = (400, 300)  # pixels a frame fits into
 GAP, LINE, SOUND = 8, 18, 170
+LETTER = 7  # pixels of a letter of the model's line, about
 GROUND, TEXT, LOUD, AREA = "#14141c", "#d8d8e0", "#8080a0", "#ff5c94"
 DPI = 100
 
@@ -62,12 +64,18 @@ class PreviewWriter(Writer):
         places = np.linspace(0, len(self._kept) - 1, min(FRAMES, len(self._kept))).round().astype(int)
         start = self.job.span[0]
         sound = sound_picture(self.job.video.sound, start, max(end for _, end, _ in self._area))
-        sheet = contact_sheet([self._kept[place] for place in places], sound, self._area)
+        told = f"model {self.job.about['model']['told']}"
+        sheet = contact_sheet([self._kept[place] for place in places], sound, self._area, told)
         sheet.savefig(self.partial, format="png", dpi=DPI)
 
 
-def contact_sheet(snapshots: list[Snapshot], sound: SoundPicture, area: list[tuple[float, float, float]]) -> Figure:
-    """The sheet as a figure of ``DPI`` dots an inch. area: (time, end of its second, fraction) of every mask."""
+def contact_sheet(
+    snapshots: list[Snapshot], sound: SoundPicture, area: list[tuple[float, float, float]], told: str
+) -> Figure:  # fmt: skip
+    """The sheet as a figure of ``DPI`` dots an inch. area: (time, end of its second, fraction) of every mask.
+
+    told: which model was used, below the frames.
+    """
     from matplotlib.figure import Figure
 
     height, width = snapshots[0].pixels.shape[:2]
@@ -75,7 +83,9 @@ def contact_sheet(snapshots: list[Snapshot], sound: SoundPicture, area: list[tup
     rows = -(-len(snapshots) // across)
     across = -(-len(snapshots) // rows)  # as many in the last row as can be
     caption = LINE * (1 + any(snapshot.result.heard for snapshot in snapshots)) + GAP
-    total = across * (width + GAP) + GAP, rows * (height + caption) + GAP + SOUND
+    frames = rows * (height + caption) + GAP
+    told_in = wrap(told, max(1, (across * (width + GAP) - GAP) // LETTER))
+    total = across * (width + GAP) + GAP, frames + LINE * len(told_in) + SOUND
     figure = Figure((total[0] / DPI, total[1] / DPI), DPI, facecolor=GROUND)
     for place, snapshot in enumerate(snapshots):
         row, column = divmod(place, across)
@@ -85,6 +95,8 @@ def contact_sheet(snapshots: list[Snapshot], sound: SoundPicture, area: list[tup
         for number, text in enumerate(lines):
             down = top + height + 4 + LINE * number
             figure.text(left / total[0], 1 - down / total[1], text, color=TEXT, size=10, va="top")
+    for number, line in enumerate(told_in):
+        figure.text(GAP / total[0], 1 - (frames + LINE * number) / total[1], line, color=LOUD, size=8, va="top")
     _draw_sound(figure, total, sound, area, [snapshot.result.time for snapshot in snapshots])
     return figure
 

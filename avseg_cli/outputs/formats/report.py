@@ -185,7 +185,8 @@ class ReportWriter(Writer):
         return [
             ("video", f"{video.width} x {video.height}, {float(video.rate):g} frames/s, {video.codec}"),
             ("sound", _sound_facts(video)),
-            ("model", f"{self.job.about['model']['checkpoint']}, masks at {settings['fps']:g} Hz"),
+            ("model", self.job.about["model"]["told"]),
+            ("masks", f"{settings['fps']:g} a second"),
             ("sounds", f"in {share:.0%} of {len(areas)} masks; {area:.1%} of the picture on average"),
             *([("heard most", f"{heard} of the masks")] if heard else []),
         ]
