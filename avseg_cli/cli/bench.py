@@ -98,8 +98,11 @@ def bench(
         _show(told, print_scaling, json)
         return
 
+    from avseg_cli.base.extras import extra
     from avseg_cli.bench.printing import print_report
-    from avseg_cli.bench.run import ALL_PARTS, BenchOptions, check_ready, run_bench
+
+    with extra("reference", "comparing with the straightforward pipeline"):
+        from avseg_cli.bench.run import ALL_PARTS, BenchOptions, check_ready, run_bench
 
     options = BenchOptions(
         backbone=backbone, checkpoint=checkpoint, blocks=blocks, device=device,

@@ -55,7 +55,10 @@ def synth(
     from rich.console import Console
     from rich.progress import Progress
 
-    from avseg_cli.synth.write import SynthOptions, plan, synthesise
+    from avseg_cli.base.extras import extra
+
+    with extra("synth", "composing clips"):
+        from avseg_cli.synth.write import SynthOptions, plan, synthesise
 
     folders = _folders(media, objects, sounds, backgrounds, distractors, ambience)
     if out is None:
@@ -134,8 +137,11 @@ def fetch(
     from rich.console import Console
 
     from avseg_cli.base.errors import OutputError
-    from avseg_cli.synth.fetch import fetch_media
+    from avseg_cli.base.extras import extra
     from avseg_cli.synth.media_table import PACKAGES
+
+    with extra("synth", "fetching media"):
+        from avseg_cli.synth.fetch import fetch_media
 
     if dry_run:
         if out.exists():

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.extras import extra
 from avseg_cli.data.augment import nearest
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.dataset import Sample
@@ -26,6 +26,7 @@ from avseg_cli.model.log_mel import FrontEnd, log_mel_examples
 from avseg_cli.model.transforms import MEAN, STD, upsample_logits
 
 FRAMES_AT_ONCE = 10  # through the encoder
+PROMPTS = "prompting SAM with the truth"  # as messages call it
 
 
 class Predictor(Protocol):
@@ -162,8 +163,8 @@ class PromptPredictor:
     front_end = staticmethod(log_mel_examples)
 
     def __init__(self, sam: torch.nn.Module, kind: str, count: int, seed: int = 0) -> None:
-        from segment_anything import SamPredictor
-
+        with extra("reference", PROMPTS):
+            from segment_anything import SamPredictor
         self.predictor, self.kind, self.count = SamPredictor(sam), kind, count
         self.random = np.random.default_rng(seed)
 
@@ -193,6 +194,8 @@ class PromptPredictor:
 
 def largest_regions(truth: np.ndarray, count: int) -> list[np.ndarray]:
     """The ``count`` largest connected regions of a mask, largest first, each bool (H, W)."""
+    with extra("reference", PROMPTS):
+        from scipy import ndimage
     labels, found = ndimage.label(truth, structure=np.ones((3, 3)))
     areas = ndimage.sum_labels(truth, labels, range(1, found + 1))
     order = np.argsort(-np.asarray(areas), kind="stable")[:count]
@@ -201,7 +204,7 @@ def largest_regions(truth: np.ndarray, count: int) -> list[np.ndarray]:
 
 def region_point(region: np.ndarray, random: np.random.Generator) -> tuple[float, float]:
     """Its centre of mass (x, y), or a random inside point when that is outside."""
-    y, x = ndimage.center_of_mass(region)
+    y, x = np.argwhere(region).mean(0)
     if region[round(y), round(x)]:
         return float(x), float(y)
     rows, columns = np.nonzero(region)
@@ -217,14 +220,14 @@ def region_box(region: np.ndarray) -> tuple[float, float, float, float]:
 
 def load_sam(backbone: str, device: torch.device) -> torch.nn.Module:
     """segment_anything's own SAM from the public file. Raises ``CheckpointError`` when it is not downloaded."""
-    from segment_anything import sam_model_registry
-
     from avseg_cli.checkpoints.manifest import find
     from avseg_cli.checkpoints.state_files import read_state
 
     files = sam_backbones()
     if backbone not in files:
         raise InputError(f"--prompts needs one of SAM's backbones ({', '.join(files)}), not {backbone!r}")
+    with extra("reference", PROMPTS):
+        from segment_anything import sam_model_registry
     state = read_state(find(files[backbone]))
     with torch.device("meta"):  # else its weights are drawn at random first
         sam = sam_model_registry[backbone]()

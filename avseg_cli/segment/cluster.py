@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avseg_cli.base.errors import DeviceError, InputError
+from avseg_cli.base.extras import extra
 from avseg_cli.segment.addresses import is_url, location
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run_ray(
 
     address: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, or ``"local"``: a Ray of this machine for this run.
     cpus, gpus: of one actor; ``gpus`` None gives each a whole one where the cluster has any. Raises ``DeviceError``
-    when no cluster answers, and ``InputError`` without the packages of avseg[cluster].
+    when no cluster answers, and ``AvsegError`` without the packages of avseg[cluster].
     """
     if any(source.is_stdin for source, _ in work):
         raise InputError("stdin cannot be read by other machines; write it to a file for --ray")
@@ -63,11 +64,9 @@ def run_ray(
 def _connected(address: str) -> Any:
     for name, value in PATIENT.items():
         os.environ.setdefault(name, value)  # Ray looks at them when it is loaded
-    try:
+    with extra("cluster", "--ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise InputError(f"--ray needs {error.name}, which is not installed: pip install 'avseg[cluster]'") from error
     own = {"include_dashboard": False, "object_store_memory": STORE} if address == "local" else {}
     try:
         ray.init(

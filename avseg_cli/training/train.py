@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from avseg_cli.base.extras import extra
 from avseg_cli.base.errors import AvsegError, InputError, OutputError, named
 from avseg_cli.base.progress import console
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, read_info, save_checkpoint
@@ -95,12 +96,8 @@ def check_ready(options: TrainOptions) -> tuple[int, int]:
     Raises as ``train`` would: for the device, the data, the weights and the packages that are missing, and for a
     disk that cannot take the embeddings.
     """
-    try:
+    with extra("train", "training writes event files and"):
         import tensorboard  # noqa: F401
-    except ImportError as error:
-        raise AvsegError(
-            f"training writes event files with {error.name}, which is not installed: pip install 'avseg[train]'"
-        ) from error
     training_precision(options.precision, choose_device(options.device))
     subset = find_subset(options.subset)
     splits = [read_clips(options.data, subset, split, options.limit_clips) for split in ("train", "val")]
