@@ -231,8 +231,8 @@ def test_the_script_for_the_shell(avseg, shell: str, monkeypatch: pytest.MonkeyP
     assert "_AVSEG_COMPLETE" in capfd.readouterr().out
 
 
-def test_the_readmes_configuration_is_one(avseg, seen: dict, tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documented_configuration_is_one(avseg, seen: dict, tmp_path: Path) -> None:
+    text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     (tmp_path / "avseg.toml").write_text(text.split("```toml\n")[1].split("```")[0], encoding="utf-8")
     assert avseg("segment", "x.mp4") == 0
     assert (seen["formats"], seen["fps"], seen["checkpoint"]) == ("overlay,json", 2, "runs/ms3/2/best.safetensors")

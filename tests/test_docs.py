@@ -1,0 +1,121 @@
+"""What README.md, CONTRIBUTING.md and docs/ say is so: their commands, options, formats, extras, links and code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+import avseg_cli
+from avseg_cli.base import errors
+from avseg_cli.cli import app
+from avseg_cli.model.fusion import FUSIONS
+from avseg_cli.outputs.formats import FORMATS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+AVSEG = typer.main.get_command(app)
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return re.findall(rf"^```(?:{'|'.join(languages)})\n(.*?)^```", text(page), re.DOTALL | re.MULTILINE)
+
+
+def command_lines(page: Path) -> list[list[str]]:
+    """The words after ``avseg`` of every command line in a page's shell blocks and inline code."""
+    lines = [line for block in blocks(page, "sh", "bash") for line in block.replace("\\\n", " ").splitlines()]
+    lines += [code for code in re.findall(r"`(avseg [^`]+)`", text(page)) if "…" not in code]
+    found = []
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        ends = [i for i, word in enumerate(words) if word in ("|", ">", "&&")]
+        for start, end in zip([-1, *ends], [*ends, len(words)], strict=True):
+            part = words[start + 1 : end]
+            names = [i for i, word in enumerate(part) if word in ("avseg", "avseg_cli") or word.endswith("/avseg")]
+            if names and (names[0] == 0 or part[0] in ("torchrun", "xargs", "parallel")):
+                found.append(part[names[0] + 1 :])
+    return found
+
+
+def check_command(words: list[str]) -> None:
+    command, options = AVSEG, {"--help"}
+    for before, word in zip(["", *words], words, strict=False):
+        if hasattr(command, "commands") and not word.startswith("-") and not before.startswith("-"):
+            assert word in command.commands, f"no command {word}"
+            command, options = command.commands[word], {"--help"}
+        options |= {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        if re.match(r"--?[a-z]", word):
+            assert word.split("=")[0] in options, f"{command.name} has no {word}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_and_option_exists(page: Path) -> None:
+    for words in command_lines(page):
+        check_command(words)
+
+
+def test_the_commands_of_the_pages_are_found_and_wrong_ones_noticed() -> None:
+    assert ["segment", "examples/takes-turns.mp4"] in command_lines(ROOT / "README.md")
+    assert sum(len(command_lines(page)) for page in PAGES) > 60
+    with pytest.raises(AssertionError, match="segment has no --fsp"):
+        check_command(["segment", "clip.mp4", "--fsp", "2"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text(page)):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_of_the_pages_parses_and_imports_what_is_public(page: Path) -> None:
+    for block in blocks(page, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module == "avseg_cli":
+                assert {alias.name for alias in node.names} <= set(avseg_cli.__all__)
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    readme = text(ROOT / "README.md")
+    assert len(readme.encode()) <= 8000
+    assert not [page.name for page in (ROOT / "docs").glob("*.md") if f"docs/{page.name}" not in readme]
+
+
+def test_the_table_of_formats_is_the_registry() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)`.*?\| `clip(\S+?)(?:/\S+)?` \|", text(ROOT / "docs/segment.md"), re.MULTILINE)
+    assert sorted(rows) == sorted((name, FORMATS[name].suffix) for name in FORMATS)
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    codes = {
+        int(code)
+        for code in re.findall(
+            r"\b(\d+) [a-z]", text(ROOT / "docs/segment.md").split("Exit codes: ")[1].split("\n\n")[0]
+        )
+    }
+    raised = {
+        kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    assert raised <= codes
+
+
+def test_the_fusions_and_extras_are_all_named() -> None:
+    named = re.search(r"--fusion ([a-z|]+)", text(ROOT / "docs/training.md"))
+    assert named and set(named[1].split("|")) == set(FUSIONS)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    table = text(ROOT / "docs/install.md").split("| extra |")[1]
+    assert not [name for name in project["optional-dependencies"] if f"`{name}`" not in table]
+
+
+def test_the_map_of_the_rooms_has_every_room() -> None:
+    rooms = {path.parent.name for path in Path(avseg_cli.__file__).parent.glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `(\w+)/`", text(ROOT / "CONTRIBUTING.md"), re.MULTILINE)) == rooms
