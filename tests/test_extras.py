@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = {
     "reference": ("segment_anything", "torchvggish", "torchvision", "resampy", "numba", "scipy"),
     "synth": ("librosa", "scipy"),
+    "evaluate": ("scipy",),
     "train": ("tensorboard",),
     "cluster": ("ray",),
     "remote": ("upath", "s3fs", "gcsfs"),
@@ -27,7 +28,7 @@ EXTRAS = {
 }
 
 
-def test_all_but_bench_and_synth_is_imported_without_the_extras() -> None:
+def test_all_but_bench_synth_and_footage_is_imported_without_the_extras() -> None:
     missing = [name for names in EXTRAS.values() for name in names if name != "ffmpeg"]  # its one user is imported late
     script = f"""
 import importlib, pathlib, sys
@@ -36,7 +37,8 @@ import avseg_cli
 package = pathlib.Path(avseg_cli.__file__).parent
 for path in package.rglob("*.py"):
     parts = path.relative_to(package.parent).with_suffix("").parts
-    if parts[-1] not in ("__init__", "__main__") and parts[1] not in ("bench", "synth"):
+    late = parts[1] in ("bench", "synth") or parts[-1].startswith("footage")
+    if not late and parts[-1] not in ("__init__", "__main__"):
         importlib.import_module(".".join(parts))
 """
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
@@ -54,6 +56,7 @@ def take_away(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     [
         (("bench", "--dry-run"), "bench", "segment_anything", "reference"),
         (("synth", "--media", "m", "--out", "o", "--clips", "1", "--dry-run"), "synth", "librosa", "synth"),
+        (("evaluate", "--subset", "clips", "--data", "d"), "scoring", "scipy", "evaluate"),
         (("synth", "fetch", "--out", "o", "--dry-run"), "synth", "scipy.signal", "synth"),
     ],
 )

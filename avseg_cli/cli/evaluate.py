@@ -136,9 +136,12 @@ def _evaluate_footage(
     import json
 
     from avseg_cli.base.errors import InputError
+    from avseg_cli.base.extras import extra
     from avseg_cli.base.progress import console
-    from avseg_cli.scoring.footage import FootageOptions, evaluate_footage, plan
-    from avseg_cli.scoring.footage_tables import MEANINGS, notes, table, to_dict, write_csv
+
+    with extra("evaluate", "scoring real clips"):
+        from avseg_cli.scoring.footage import FootageOptions, evaluate_footage, plan
+        from avseg_cli.scoring.footage_tables import MEANINGS, notes, table, to_dict, write_csv
 
     if data is None:
         raise InputError("--subset clips needs --data: the folder that holds clips/ and masks/")

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from avseg_cli.base.errors import InputError, OutputError, named
 from avseg_cli.base.extras import extra
-from avseg_cli.base.errors import AvsegError, InputError, OutputError, named
 from avseg_cli.base.progress import console
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, read_info, save_checkpoint
 from avseg_cli.checkpoints.precision import training_precision
