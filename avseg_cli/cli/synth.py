@@ -152,3 +152,49 @@ def fetch(
     console = Console(stderr=True)
     counts = fetch_media(out, debs, console.print)
     console.print(f"{out}: " + ", ".join(f"{count} {folder}" for folder, count in counts.items()))
+
+
+@synth_app.command()
+def sounds(
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
+    debs: Annotated[
+        Path | None, typer.Option(help="Folder with the .deb files; without it apt-get downloads them.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Get libre recordings by kind from Debian packages, for avseg train --sounds (some 5 GB to download)."""
+    from rich.console import Console
+
+    from avseg_cli.base.errors import OutputError
+    from avseg_cli.synth.sound_folder import gather_sounds, wanted_packages
+
+    if dry_run:
+        if out.exists():
+            raise OutputError(f"{out} already exists; name a new folder or remove it")
+        source = f"the folder {debs}" if debs else "Debian, by apt-get"
+        say_plan([f"get {package} from {source}" for package in wanted_packages()] + [f"fill {out}"])
+        return
+    console = Console(stderr=True)
+    counts = gather_sounds(out, debs, console.print)
+    console.print(f"{out}: {sum(counts.values())} recordings of {len(counts)} kinds", soft_wrap=True)
+
+
+@synth_app.command()
+def photos(
+    coco: Annotated[Path, typer.Option(help="Folder with images/, panoptic masks/ and classes.yaml.")],
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
+    dry_run: DryRun = False,
+) -> None:
+    """Turn COCO photographs with panoptic masks into what avseg train --photos reads."""
+    from rich.console import Console
+
+    from avseg_cli.base.errors import OutputError
+    from avseg_cli.synth.photo_folder import convert_coco, photographs
+
+    if dry_run:
+        if out.exists():
+            raise OutputError(f"{out} already exists; name a new folder or remove it")
+        say_plan([f"fill {out} with {len(photographs(coco))} photographs and masks"])
+        return
+    count = convert_coco(coco, out)
+    Console(stderr=True).print(f"{out}: {count} photographs with masks", soft_wrap=True)

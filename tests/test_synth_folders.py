@@ -1,0 +1,146 @@
+"""avseg synth sounds and photos: packages, archives and COCO folders made on the spot; no network."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.data.listed import read_photographs, read_recordings
+from avseg_cli.data.photo_views import read_photograph
+from avseg_cli.model.kinds import HEARD, SEEN
+from avseg_cli.synth import sound_folder
+from avseg_cli.synth.photo_folder import KINDS, OTHER_KINDS, convert_coco
+from avseg_cli.synth.sound_archives import files_of, read_catalogue, read_wad
+from avseg_cli.synth.sound_files import SAMPLE_RATE, decode_sound, wav_bytes
+
+TABLE = """package\tlicence\tkind\tgroup\tmode\tlimit\tevery\tbut\tpatterns
+pets\tGPL-2+\tdog\tstem\tfile\t400\t1\t\tsounds/bark*.wav
+pets\tGPL-2+\tnone\tstem\tfile\t400\t1\tsounds/rain2.wav\tsounds/rain*.wav
+pets\tGPL-2+\tcar\t=motor\tengine\t400\t1\t\tmotor.wav
+pets\tGPL-2+\ttyping\t=keys\ttyping\t400\t1\t\tkey*.wav
+pets\tGPL-2+\ttabla\t=drum\tpattern\t400\t1\t\tkey*.wav
+"""
+COPYRIGHT = """Files: *
+License: GPL-2+
+
+Files: sounds/bark2.wav
+License: CC BY-NC 3.0
+"""
+
+
+def tone(seconds: float, pitch: float = 440.0) -> bytes:
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return wav_bytes((0.3 * np.sin(2 * np.pi * pitch * time)).astype(np.float32))
+
+
+@pytest.fixture
+def debs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with one package of sounds, and the table that says what they are."""
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("no dpkg-deb here")
+    table, tree = tmp_path / "table.tsv", tmp_path / "tree"
+    table.write_text(TABLE)
+    monkeypatch.setattr(sound_folder, "TABLE", table)
+    names = {"bark1": 1, "bark2": 1, "bark3": 4, "rain1": 5, "rain2": 5, "motor": 0.5, "key1": 0.1, "key2": 0.1}
+    for name, seconds in names.items():
+        path = tree / "usr/share/pets/sounds" / f"{name}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(tone(seconds))
+    (tree / "usr/share/doc/pets").mkdir(parents=True)
+    (tree / "usr/share/doc/pets/copyright").write_text(COPYRIGHT)
+    (tree / "DEBIAN").mkdir()
+    (tree / "DEBIAN/control").write_text(
+        "Package: pets\nVersion: 1\nArchitecture: all\nMaintainer: a\nDescription: b\n"
+    )
+    (tmp_path / "debs").mkdir()
+    subprocess.run(
+        ["dpkg-deb", "-b", str(tree), str(tmp_path / "debs/pets_1_all.deb")], check=True, capture_output=True
+    )
+    return tmp_path / "debs"
+
+
+def test_sounds_are_gathered_by_kind_and_always_the_same(debs: Path, tmp_path: Path) -> None:
+    counts = sound_folder.gather_sounds(tmp_path / "one", debs)
+    assert counts == {"car": 1, "dog": 2, "none": 1, "tabla": 1, "typing": 1}
+    sound_folder.gather_sounds(tmp_path / "two", debs)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert len(files) == 7
+    assert all((tmp_path / "one" / f).read_bytes() == (tmp_path / "two" / f).read_bytes() for f in files)
+    recordings = read_recordings(tmp_path / "one", list(HEARD))
+    assert {r.source for r in recordings if r.kind == "dog"} == {"pets/bark"}
+    seconds = {r.kind: len(decode_sound(r.path)) / SAMPLE_RATE for r in recordings}
+    assert seconds["car"] > 8 and seconds["typing"] > 5 and seconds["tabla"] > 20
+    text = (tmp_path / "one/manifest.tsv").read_text()
+    assert "bark2" not in text and "rain2" not in text, "not free, and left out"
+    with pytest.raises(OutputError, match="already exists"):
+        sound_folder.gather_sounds(tmp_path / "one", debs)
+
+
+def test_the_table_names_kinds_that_the_model_hears() -> None:
+    rules = sound_folder.rules()
+    assert len(rules) > 400 and {rule.kind for rule in rules} <= set(HEARD)
+    assert {rule.mode for rule in rules} == {"file", "engine", "typing", "pattern"}
+    assert not any(sound_folder.UNFREE.search(rule.licence) for rule in rules)
+
+
+def test_archives_of_games(tmp_path: Path) -> None:
+    riff, raw = tone(0.1), bytes(range(128, 255)) * 8
+    lump = struct.pack("<HHI", 3, 11025, len(raw) + 32) + bytes(16) + raw + bytes(16)
+    table = struct.pack("<II8s", 12, len(lump), b"DSPISTOL") + struct.pack("<II8s", 12, 4, b"MAP01")
+    wad = b"IWAD" + struct.pack("<II", 2, 12 + len(lump)) + lump + table
+    assert len(decode_sound(read_wad(wad)["DSPISTOL.wav"])) == pytest.approx(len(raw) / 11025 * SAMPLE_RATE, rel=0.05)
+    catalogue = struct.pack("<II", 8, len(riff)) + b"\x04moo\0" + riff
+    assert read_catalogue(catalogue) == {"00-moo.wav": riff}
+    (tmp_path / "a.wad").write_bytes(wad)
+    assert list(files_of(tmp_path)) == ["a.wad:DSPISTOL.wav"]
+    (tmp_path / "a.wad").write_bytes(wad[:20])
+    with pytest.raises(DataError, match=r"a\.wad: a damaged archive"):
+        files_of(tmp_path)
+
+
+def make_coco(root: Path) -> Path:
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    (root / "classes.yaml").write_text("classes:\n  0: unlabeled\n  1: person\n  18: dog\n  73: laptop\n  119: grass\n")
+    numbers = np.full((20, 30), 119, np.uint8)
+    numbers[:5], numbers[5:10], numbers[10:12], numbers[12:14] = 1, 18, 73, 0
+    for name in ("b", "a"):
+        Image.new("RGB", (30, 20), (90, 120, 40)).save(root / "images" / f"{name}.jpg")
+        Image.fromarray(numbers).save(root / "masks" / f"{name}.png")
+    return root
+
+
+def test_coco_masks_become_kinds(tmp_path: Path) -> None:
+    coco = make_coco(tmp_path / "coco")
+    assert convert_coco(coco, tmp_path / "photos") == 2
+    photos = read_photographs(tmp_path / "photos", list(SEEN))
+    assert [(p.picture.name, p.kinds, p.complete) for p in photos] == [
+        ("a.jpg", ("person", "dog"), True), ("b.jpg", ("person", "dog"), True),
+    ]  # fmt: skip
+    labels = np.asarray(read_photograph(photos[0], list(SEEN))[1])
+    person, dog = 1 + list(SEEN).index("person"), 1 + list(SEEN).index("dog")
+    assert [int(labels[row, 0]) for row in (0, 6, 11, 13, 19)] == [person, dog, 255, 255, 0]
+
+
+def test_coco_folders_that_cannot_be_converted(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no images"):
+        convert_coco(tmp_path, tmp_path / "photos")
+    coco = make_coco(tmp_path / "coco")
+    Image.new("L", (20, 20)).save(coco / "masks/b.png")
+    with pytest.raises(DataError, match=r"b\.png: \(20, 20\), and its picture is \(30, 20\)"):
+        convert_coco(coco, tmp_path / "photos")
+    (coco / "masks/b.png").unlink()
+    with pytest.raises(DataError, match="each picture needs its mask"):
+        convert_coco(coco, tmp_path / "photos")
+    assert not (tmp_path / "photos").exists()
+
+
+def test_every_kind_of_coco_is_one_that_the_model_sees() -> None:
+    assert set(KINDS.values()) - set(SEEN) == OTHER_KINDS
