@@ -80,7 +80,7 @@ def test_what_is_named_is_loaded(dry, data: Path, tiny_checkpoint: Path, tmp_pat
     assert "avseg weights download" in dry(*train, "--backbone", "vit_b", code=3)
     assert "no such checkpoint" in dry(*train, "--backbone", "tiny", "--init", "nope", code=3)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    assert "the embeddings of train and val take" in dry(*train, "--backbone", "tiny", code=5)
+    assert "what frozen networks give takes" in dry(*train, "--backbone", "tiny", code=5)
 
 
 @pytest.mark.parametrize("command", ["train", "ablate"])

@@ -20,6 +20,7 @@ from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
+from avseg_cli.training.material import Material
 from avseg_cli.training.options import TrainOptions, fits
 from avseg_cli.training.run_folder import StageFolder, unfinished
 from avseg_cli.training.stages import pretraining
@@ -119,8 +120,8 @@ def _fitting(variants: list[Variant], frozen: bool) -> list[Variant]:
     return kept
 
 
-def _check_ready(base: TrainOptions, split: str) -> tuple[int, int]:
-    """Look at all that the variants will need before the first folder is made; the clips of train and val."""
+def _check_ready(base: TrainOptions, split: str) -> Material:
+    """Look at all that the variants will need before the first folder is made; the clips that they learn from."""
     read_clips(base.data, find_subset(base.subset), split, base.limit_clips)
     begun = _with_pretraining(base, Path(base.out))
     base = replace(base, cache=base.cache or str(Path(base.out) / "embeddings"))
@@ -130,8 +131,8 @@ def _check_ready(base: TrainOptions, split: str) -> tuple[int, int]:
 def plan(base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False) -> list[str]:
     """What ``ablate`` would still do, a line for each variant; writes nothing. Raises ``DataError`` for bad data."""
     variants = _fitting(variants, frozen)
-    clips = _check_ready(base, split)
-    lines = [f"use {clips[0]} clips to train on and {clips[1]} to choose the best on"]
+    learnt, judged = _check_ready(base, split).counts
+    lines = [f"use {learnt} to train on and {judged} to choose the best on"]
     started = _with_pretraining(base, Path(base.out))
     for variant in variants:
         folder = Path(base.out) / variant.name

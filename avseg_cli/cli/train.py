@@ -71,11 +71,14 @@ def train(
         if report:
             _report(resume)
         return
-    if data is None or out is None:
-        raise InputError("training needs --data (or AVSEG_DATA) and --out, or --resume with the folder of a run")
+    if (data is None and not given["photos"] and not given["sounds"]) or out is None:
+        raise InputError(
+            "training needs --data (or AVSEG_DATA) and --out, or --photos, --sounds and --out, or --resume with the "
+            "folder of a run"
+        )
     options = TrainOptions(
-        **given, data=str(data), subset=subset, out=str(out), stages=_stages(stage), unfreeze=_parts(unfreeze),
-        device=device, precision=precision, command=shlex.join(["avseg", *sys.argv[1:]]),
+        **given, data="" if given["photos"] else str(data), subset=subset, out=str(out), stages=_stages(stage),
+        unfreeze=_parts(unfreeze), device=device, precision=precision, command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
     if dry_run:
         say_plan(plan(options))

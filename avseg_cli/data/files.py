@@ -15,14 +15,17 @@ from avseg_cli.data.pickled_tensor import REMAKE, read_pickled_tensor
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, FrontEnd, clip_log_mel, log_mel_examples
 
+CHECK = "`avseg prepare --check` lists what a data root lacks"
+PREPARE = "`avseg prepare` makes it from the raw video"
 
-def read_image(path: Path, mode: str | None = None) -> np.ndarray:
-    """A picture as an array in the given PIL mode (None: as stored). Raises ``DataError``."""
+
+def read_image(path: Path, mode: str | None = None, cure: str = CHECK) -> np.ndarray:
+    """A picture as an array in the given PIL mode (None: as stored). Raises ``DataError``, with the cure of a gap."""
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert(mode) if mode and image.mode != mode else image)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: missing; `avseg prepare --check` lists what a data root lacks") from error
+        raise DataError(f"{path}: missing; {cure}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: not a readable picture ({error})") from error
 
@@ -80,15 +83,15 @@ def read_object_maps(clip: Clip) -> np.ndarray:
     return np.stack([read_image(path) for path in clip.object_maps])
 
 
-def read_waveform(path: Path) -> np.ndarray:
-    """A wav file as mono float32 at 16 kHz, the mean of its channels. Raises ``DataError``."""
+def read_waveform(path: Path, cure: str = PREPARE) -> np.ndarray:
+    """A sound file as mono float32 at 16 kHz, the mean of its channels. Raises ``DataError``, with the cure."""
     import soundfile
 
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        cause = "missing" if not path.exists() else f"not a readable wav file ({error})"
-        raise DataError(f"{path}: {cause}; `avseg prepare` makes it from the raw video") from error
+        cause = "missing" if not path.exists() else f"not a readable sound file ({error})"
+        raise DataError(f"{path}: {cause}; {cure}") from error
     mono = samples.mean(axis=1)
     if rate == SAMPLE_RATE:
         return mono

@@ -59,15 +59,17 @@ class AvsegModel(ModelEdge, nn.Module):
         dtype = self.image_encoder.dtype
         return self.image_encoder(frames.to(dtype), None if sound is None else sound.to(dtype))
 
-    def decode(self, embeddings: Tensor, sound: Tensor) -> Tensor:
+    def decode(self, embeddings: Tensor, sound: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
         """Fuse a clip and predict: embeddings (B, T, E, g, g), sound (B, T, 128) -> logits (B, T, 4g, 4g).
+
+        Embeddings of a square cut out of the grid of tokens, whose ``corner`` is at (row, column), give its logits.
 
         The logits are the sum of the decoder's three masks; mask = sigmoid(logit) > 0.5 after
         ``transforms.upsample_logits``. SAMA-AVS's are its decoder's single mask.
         """
         if self.no_mask_embed is not None:
             return self._decode_unprompted(embeddings)
-        visual, audio, positions = self.fusion_inputs(embeddings, sound)
+        visual, audio, positions = self.fusion_inputs(embeddings, sound, corner)
         pixels = visual
         if self.fusion is not None:
             fused, audio = self.fusion(visual, audio, positions)
@@ -76,19 +78,23 @@ class AvsegModel(ModelEdge, nn.Module):
         logits = self.mask_decoder(pixels.flatten(0, 1), sparse, positions, self._fine(embeddings))
         return steadied(logits.float(), self.config.smoothing).view(*audio.shape[:2], *logits.shape[-2:])
 
-    def fusion_inputs(self, embeddings: Tensor, sound: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def fusion_inputs(
+        self, embeddings: Tensor, sound: Tensor, corner: tuple[int, int] = (0, 0)
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What enters ST-BAVA: pixels V (B, T, N, C), sound A_0 (B, T, C), positions P_v (N, C)."""
-        visual, positions = self._seen(embeddings)
+        visual, positions = self._seen(embeddings, corner)
         with in_float32(sound.device):
             audio = F.normalize(self.audio_embed(sound.float()), dim=-1)
         audio = audio.to(visual.dtype)
         return visual, audio, positions
 
-    def _seen(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    def _seen(self, embeddings: Tensor, corner: tuple[int, int] = (0, 0)) -> tuple[Tensor, Tensor]:
         """Pixels (B, T, N, C) and their positions (N, C), as the decoder computes."""
+        rows, columns = (slice(at, at + side) for at, side in zip(corner, embeddings.shape[-2:], strict=True))
         dtype = self.mask_decoder.iou_token.weight.dtype
         visual = embeddings[:, :, : self.config.out_chans].flatten(3).transpose(2, 3).to(dtype)
-        return visual, self.positions(self.config.grid).to(dtype)
+        positions = self.positions(self.config.grid).unflatten(0, (self.config.grid, -1))[rows, columns]
+        return visual, positions.flatten(0, 1).to(dtype)
 
     def _fine(self, embeddings: Tensor) -> Tensor:
         """What the encoder has for the decoder behind the tokens: (B*T, N, E - C)."""

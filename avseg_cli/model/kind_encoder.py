@@ -37,7 +37,11 @@ class HeardAndSeen(nn.Module):
 
     def forward(self, seen: Tensor, sound: Tensor) -> Tensor:
         """Probabilities seen (B, S, g, g) and the raw sound vector (B, audio_dim) -> (B, C, g, g)."""
-        return self.lin2(F.gelu(self.lin1(self.facts(seen.float(), sound.float()).to(seen.dtype))))
+        return self.term(self.facts(seen.float(), sound.float()).to(seen.dtype))
+
+    def term(self, facts: Tensor) -> Tensor:
+        """(B, 6, g, g) -> (B, C, g, g), position by position."""
+        return self.lin2(F.gelu(self.lin1(facts)))
 
     def wanted(self, sound: Tensor) -> Tensor:
         """(B, audio_dim) -> (B, S): the probability that a kind of thing sounds, by what is heard alone."""
@@ -102,8 +106,11 @@ class KindEncoder(nn.Module):
         tokens, seen = self.look(features[2], features[3])
         if self.adapters is not None and sound is not None:
             tokens = tokens + self.adapters(seen.sigmoid(), sound)
-        fine8, fine4 = self.fine8(features[1]), self.fine4(features[0])
-        return torch.cat([tokens, F.pixel_unshuffle(fine8, 2), F.pixel_unshuffle(fine4, 4)], 1)
+        return torch.cat([tokens, self.finer(features[0], features[1])], 1)
+
+    def finer(self, stride4: Tensor, stride8: Tensor) -> Tensor:
+        """Strides 8 and 4 for the decoder, their pixels folded into channels: (B, fine, g, g)."""
+        return torch.cat([F.pixel_unshuffle(self.fine8(stride8), 2), F.pixel_unshuffle(self.fine4(stride4), 4)], 1)
 
     def look(self, middle: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
         """Strides 16 and 32 -> tokens (B, C, g, g) and the logits of each kind being there (B, S, g, g)."""

@@ -7,6 +7,8 @@ Both lists travel in the checkpoint's configuration, the relation in its weights
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -267,18 +269,19 @@ HEARD: dict[str, dict[str, float]] = {
 NOTHING = ("music", "none")  # kinds of sounds that no single thing makes
 
 
-def members() -> Tensor:
+def members(seen: Sequence[str] = tuple(SEEN)) -> Tensor:
     """(1000, S): 1 where an ImageNet class is of a kind of thing."""
-    table = torch.zeros(CLASSES, len(SEEN))
-    for column, classes in enumerate(SEEN.values()):
-        table[list(classes), column] = 1
+    table = torch.zeros(CLASSES, len(seen))
+    for column, kind in enumerate(seen):
+        table[list(SEEN[kind]), column] = 1
     return table
 
 
-def relation() -> Tensor:
+def relation(heard: Sequence[str] = tuple(HEARD), seen: Sequence[str] = tuple(SEEN)) -> Tensor:
     """(H, S): how likely a sound of a kind is made by a visible thing of a kind."""
-    table = torch.zeros(len(HEARD), len(SEEN))
-    for row, things in enumerate(HEARD.values()):
-        for thing, likely in things.items():
-            table[row, list(SEEN).index(thing)] = likely
+    table = torch.zeros(len(heard), len(seen))
+    for row, sound in enumerate(heard):
+        for thing, likely in HEARD[sound].items():
+            if thing in seen:
+                table[row, list(seen).index(thing)] = likely
     return table

@@ -82,7 +82,11 @@ class SoundEffectsNet(nn.Module):
 
     def describe(self, features: Tensor) -> Tensor:
         """What the CNN answered (B, 1025) -> probabilities of the kinds (B, kinds)."""
-        return self.heard(self.drop(F.relu(self.lin1(features)))).sigmoid()
+        return self.logits(features).sigmoid()
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The same before the sigmoid."""
+        return self.heard(self.drop(F.relu(self.lin1(features))))
 
     def features(self, log_mel: Tensor) -> Tensor:
         """The CNN's strongest and mean answer over time, and the level in units of 20 dB below full: (B, 1025)."""

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+KnownLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+FEWEST_PIXELS = 8  # that are an object
 
 
 def bce(logits: Tensor, truth: Tensor) -> Tensor:
@@ -27,3 +29,24 @@ def bce_iou(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 LOSSES: dict[str, Loss] = {"bce": bce, "bce+iou": bce_iou}
+
+
+def known_bce(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """``bce`` over the pixels where ``known`` is 1, per frame: (N,)."""
+    loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * known
+    return loss.sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
+
+
+def known_bce_iou(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Twice ``known_bce`` plus, where something is to be marked, 1 - soft IoU, per frame: (N,).
+
+    Many frames are to stay empty: there cross-entropy alone tells how far they are.
+    """
+    probability = logits.sigmoid() * known
+    both = (probability * truth).sum((1, 2))
+    either = (probability + truth * known).sum((1, 2)) - both
+    marked = (truth.sum((1, 2)) > FEWEST_PIXELS).float()
+    return 2 * known_bce(logits, truth, known) + (1 - (both + 1) / (either + 1)) * marked
+
+
+KNOWN_LOSSES: dict[str, KnownLoss] = {"bce": known_bce, "bce+iou": known_bce_iou}

@@ -67,6 +67,15 @@ class TrainOptions:
     out: str
     stages: tuple[str, ...] = ()  # empty: the whole recipe of the backbone
     backbone: str = option("vit_h", offers=tuple(BACKBONES))
+    photos: str | None = option(
+        None,
+        "Photographs with masks, a folder with a manifest.tsv; with sounds for data.",
+        metavar="PATH",
+    )
+    sounds: str | None = option(None, "Recordings by kind, a folder with a manifest.tsv.", metavar="PATH")
+    public: str | None = option(
+        None, "Folder of the packages whose networks small starts from. [default: those installed]", metavar="PATH"
+    )
     init: str | None = option(None, "Checkpoint to start from (a warm start from another subset, or an earlier stage).")
     init_adapters: str | None = option(None, "Checkpoint whose adapters stage 2 starts from.")
     pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.")
@@ -96,14 +105,16 @@ class TrainOptions:
         None, "Side of the model's input in pixels (backbones from nothing only).", least=8, most=4096
     )
     # run
-    limit_clips: int | None = option(None, "Use only so many clips of each split.", least=1)
+    limit_clips: int | None = option(
+        None, "Use only so many clips of each split (photographs, seconds of a sound).", least=1
+    )
     seed: int = option(0, "Of everything that is drawn.", least=0, most=MAX_SEED)
     workers: int = option(0, "Processes that read ahead.", least=0, most=MOST_WORKERS)
     device: str = "auto"
     precision: str = "auto"
     validate_every: int = option(1, "Epochs between validations.", least=1)
     save_minutes: float = option(5.0, "Minutes between saved states, besides one an epoch.", least=0)
-    cache: str | None = option(None, "Folder of stage 1a's embeddings. [default: OUT/embeddings]")
+    cache: str | None = option(None, "Folder of what frozen networks give, kept. [default: OUT/embeddings]")
     command: str = ""  # as typed
 
     def __post_init__(self) -> None:
@@ -113,6 +124,13 @@ class TrainOptions:
         if unfreeze is None:
             unfreeze = BACKBONES[self.backbone].unfreeze if self.backbone in BACKBONES else ()
         object.__setattr__(self, "unfreeze", tuple(unfreeze))
+        if bool(self.photos) != bool(self.sounds):
+            raise InputError(f"scenes need photographs and sounds: give both {named('photos')} and {named('sounds')}")
+        if self.photos and self.backbone in BACKBONES and not BACKBONES[self.backbone].config.seen_kinds:
+            raise InputError(
+                f"{self.backbone} learns from clips: give {named('data')} in place of {named('photos')} and "
+                f"{named('sounds')}"
+            )
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all")
@@ -132,7 +150,7 @@ class TrainOptions:
 
     @property
     def embeddings(self) -> Path:
-        """Where stage 1a keeps image embeddings: beside the run unless told otherwise (ViT-H on S4 takes 36 GB)."""
+        """Where what frozen networks give is kept: beside the run unless told otherwise (ViT-H on S4 takes 36 GB)."""
         return Path(self.cache) if self.cache else Path(self.out) / "embeddings"
 
     @property

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from avseg_cli.base.errors import InputError
+from avseg_cli.model import kinds
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.training.stages import STAGES
 
+UNTAUGHT = 7.0  # logit that makes up for a class map that says nothing
 UNFROZEN = {"image": "image_encoder", "sound": "vggish"}
 
 
 def trained_parts(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ()) -> list[str]:
-    """Names of the modules of ``model`` that train in ``stage``; parts that an ablation removed are left out."""
-    names = STAGES[stage].trains + (tuple(UNFROZEN[part] for part in unfreeze) if STAGES[stage].joins else ())
-    modules = dict(model.named_modules())
-    return [name for name in names if name in modules]
+    """What of ``model`` trains in ``stage``, modules and parameters by name, without what an ablation removed."""
+    own = BACKBONES[model.config.backbone].trained if model.config.backbone in BACKBONES else {}
+    names = own.get(stage, STAGES[stage].trains) + (
+        tuple(UNFROZEN[part] for part in unfreeze) if STAGES[stage].joins else ()
+    )
+    there = dict(model.named_modules()) | dict(model.named_parameters())
+    return [name for name in names if name in there]
 
 
 def set_trainable(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ()) -> dict[str, nn.Parameter]:
     """Freeze everything but the stage's parts, which go into train mode; returns their parameters by name."""
     model.eval().requires_grad_(False)
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     for name in trained_parts(model, stage, unfreeze):
-        model.get_submodule(name).train().requires_grad_(True)
+        if name in modules:
+            modules[name].train()
+        (modules[name] if name in modules else parameters[name]).requires_grad_(True)
     for name in never_read(model):
         model.get_submodule(name).requires_grad_(False)
     for name in STAGES[stage].still:
@@ -45,6 +55,21 @@ def start_sound_from_nothing(model: AvsegModel) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
+
+
+def start_kinds(model: AvsegModel) -> None:
+    """What an encoder of kinds is told before it learns: which classes and which sounds go with which things.
+
+    The usual logit of a kind with classes of ImageNet's is none; one without is far from there until it is learnt.
+    """
+    encoder, config = model.image_encoder, model.config
+    encoder.members.copy_(kinds.members(config.seen_kinds))
+    if encoder.adapters is not None:
+        encoder.adapters.relation.copy_(kinds.relation(config.kinds, config.seen_kinds))
+    nn.init.zeros_(encoder.sharpen.weight)
+    nn.init.zeros_(encoder.sharpen.bias)
+    with torch.no_grad():
+        encoder.usual.copy_(torch.where(encoder.members.any(0), 0.0, UNTAUGHT))
 
 
 def set_dropout(model: AvsegModel, probability: float) -> None:

@@ -17,7 +17,7 @@ from avseg_cli.data.clips import Clip
 from avseg_cli.data.dataset import ClipDataset, Sample, SoundDataset, batch_indices, load_batches
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.log_mel import EXAMPLE_FRAMES, EXAMPLE_SAMPLES, MEL_BANDS, SAMPLE_RATE, log_mel_spectrogram
-from avseg_cli.training.tasks import TaskSetup, stack_frames
+from avseg_cli.training.tasks import Task, TaskSetup, stack_frames
 
 
 class ImageModule(nn.Module):
@@ -56,7 +56,7 @@ def one_frame(sample: Sample, generator: torch.Generator) -> Sample:
     return augment(one, generator)
 
 
-class ImagePretraining:
+class ImagePretraining(Task):
     """Stage pretrain-image: which category is at which pixel, sounding or not, from ``avseg synth``'s object maps."""
 
     skips_parameters = False
@@ -124,7 +124,7 @@ class SoundModule(nn.Module):
         return loss.sum(1).view(log_mel.shape[:2]).mean(1)
 
 
-class SoundPretraining:
+class SoundPretraining(Task):
     """Stage pretrain-sound: which categories are heard in each second, with random gain, offset and mixing."""
 
     skips_parameters = False

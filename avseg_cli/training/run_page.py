@@ -26,7 +26,7 @@ def write_run(run: Path) -> Path:
     with_masks = (stages[name] for name in reversed(stages) if not STAGES[name].pretrains)
     last = next((folder for folder in with_masks if folder.best.is_file()), None)
     told = [_stage(name, folder) for name, folder in stages.items()]
-    judged = scores(_evaluated(last)) if last else None
+    judged = scores(_evaluated(last)) if last and last.options.data else None
     path = run / NAME
     write_page(path, page("train.html", title=f"Training run {run.name}", stages=told, judged=judged, **stamp()))
     return path

@@ -44,6 +44,9 @@ class Task(Protocol):
     def validate(self, sharing: Sharing) -> list[tuple[dict[str, float], float]]:
         """Figures and their weights, one pair for each part of the val split this process has; "score" decides."""
 
+    def keep(self, folder: Path) -> None:
+        """Write what a later stage needs beside the best checkpoint: most need nothing."""
+
 
 class TaskSetup(Protocol):
     """The parts of a run that every task is made from."""
@@ -100,7 +103,7 @@ class SegmentationModule(nn.Module):
         return self.loss(logits.flatten(0, 1), truth.flatten(0, 1)).view(-1, annotated).mean(1)
 
 
-class SegmentationTask:
+class SegmentationTask(Task):
     """Stages 1a (embeddings from the cache), 1b and 2 (through the encoder)."""
 
     skips_parameters = True  # biases of SAM's keys cancel in the softmax

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Iterable
@@ -18,26 +17,26 @@ from avseg_cli.base.errors import InputError, OutputError, named
 from avseg_cli.base.extras import extra
 from avseg_cli.base.progress import console
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, read_info, save_checkpoint
+from avseg_cli.checkpoints.packaged_weights import starting_state
 from avseg_cli.checkpoints.precision import training_precision
 from avseg_cli.checkpoints.public_weights import starting_weights
-from avseg_cli.data.clips import read_categories, read_clips
-from avseg_cli.data.dataset import read_labels
-from avseg_cli.data.embedding_cache import embedding_shape
-from avseg_cli.data.subsets import Subset, find_subset
+from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.training.distributed import local_device, process_group
 from avseg_cli.training.loop import Setup, fit
+from avseg_cli.training.material import Material, material_of
 from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.parameters import (
     set_dropout,
     set_trainable,
+    start_kinds,
     start_sound_from_nothing,
     transfer,
 )
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
-from avseg_cli.training.stages import STAGES, StageData, pretraining
+from avseg_cli.training.stages import STAGES, pretraining
 
 
 def train(options: TrainOptions, resume: bool = False) -> Path:
@@ -73,10 +72,10 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
     run = Path(options.out)
     if not resume:
         _refuse_started(run, options.stages)
-    clips = check_ready(options)
+    learnt, judged = check_ready(options).counts
     device = choose_device(options.device)
     precision = str(training_precision(options.precision, device)).removeprefix("torch.")
-    lines = [f"train on {clips[0]} clips and choose the best on {clips[1]}, on {device} in {precision}"]
+    lines = [f"train on {learnt} and choose the best on {judged}, on {device} in {precision}"]
     for stage in options.stages:
         recipe, folder = options.recipe(stage), StageFolder(run / stage)
         if not folder.done:
@@ -85,45 +84,40 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
                 f"{going_on} stage {stage}, {recipe.epochs} epochs in batches of {recipe.batch_size}, into "
                 f"{folder.path}"
             )
-    if any(STAGES[stage].caches for stage in options.stages):
+    if options.photos:
+        lines.append(f"keep features of photographs and sounds in {options.embeddings}")
+    elif any(STAGES[stage].caches for stage in options.stages):
         lines.append(f"keep image embeddings in {options.embeddings}")
     return lines
 
 
-def check_ready(options: TrainOptions) -> tuple[int, int]:
-    """Look at all that training will need, so that nothing is missed hours later; the clips of train and val.
+def check_ready(options: TrainOptions) -> Material:
+    """Look at all that training will need, so that nothing is missed hours later; what it learns from.
 
     Raises as ``train`` would: for the device, the data, the weights and the packages that are missing, and for a
-    disk that cannot take the embeddings.
+    disk that cannot take what is kept.
     """
     with extra("train", "training writes event files and"):
         import tensorboard  # noqa: F401
     training_precision(options.precision, choose_device(options.device))
-    subset = find_subset(options.subset)
-    splits = [read_clips(options.data, subset, split, options.limit_clips) for split in ("train", "val")]
-    if any(STAGES[name].pretrains for name in options.stages):
-        categories = read_categories(options.data, subset)
-        for clips in splits:
-            read_labels(options.data, subset, clips, categories)
-    _, config = _starting_point(options, subset)
-    config = options.ablated(config)
+    material = material_of(options)
+    _, config, _ = _starting_point(options)
     if options.init_adapters:
         read_info(find_checkpoint(options.init_adapters))
-    if any(STAGES[name].caches for name in options.stages):
-        _check_space(options, sum(len(clips) * len(clips[0].frames) for clips in splits), config)
-    return len(splits[0]), len(splits[1])
+    _check_space(options, material.kept(options.ablated(config)))
+    return material
 
 
-def _check_space(options: TrainOptions, frames: int, config: ModelConfig) -> None:
-    """Where no embeddings are yet, those of both splits must fit; where there are some, they may be these."""
+def _check_space(options: TrainOptions, needed: int) -> None:
+    """Where nothing is kept yet, all of it must fit, in bytes; where there is something, it may be this."""
     folder = Path(options.embeddings)
     if folder.is_dir() and any(folder.iterdir()):
         return
     there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    needed, free = 2 * frames * math.prod(embedding_shape(config)), shutil.disk_usage(there).free
+    free = shutil.disk_usage(there).free
     if needed > free:
         raise OutputError(
-            f"{folder}: the embeddings of train and val take {needed / 1e9:.1f} GB and there are {free / 1e9:.1f} GB "
+            f"{folder}: what frozen networks give takes {needed / 1e9:.1f} GB and there are {free / 1e9:.1f} GB "
             "left; give another folder with --cache"
         )
 
@@ -163,31 +157,30 @@ def _refuse_started(run: Path, stages: Iterable[str]) -> None:
 
 def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFolder) -> None:
     """One stage from its start, or from where it was interrupted, to its best checkpoint."""
-    subset = find_subset(options.subset)
-    train_clips = read_clips(options.data, subset, "train", options.limit_clips)
-    val_clips = read_clips(options.data, subset, "val", options.limit_clips)
+    material = material_of(options)
     torch.manual_seed(options.seed)
-    model, origin = initial_model(stage, options, subset, Path(options.out))
+    model, origin = initial_model(stage, options, Path(options.out))
     parameters = set_trainable(model, stage, options.unfreeze)
     set_dropout(model, options.dropout)
     model.image_encoder.recompute = BACKBONES[options.backbone].recompute
     model.to(setup.device)
-    task = STAGES[stage].task(model, options, setup, StageData(subset, train_clips, val_clips))
+    task = material.task(stage, model, setup)
     task.module.to(setup.device)
     heads = {f"head.{n}": p for n, p in task.module.named_parameters() if not n.startswith(_MODEL_PREFIXES)}
     facts = {"recipe": vars(setup.recipe), "model": model.config.to_dict(), "origin": origin}
     if setup.sharing.rank == 0:
         folder.start(options, facts)
-        _announce(stage, model, parameters, setup, len(train_clips), len(val_clips))
+        _announce(stage, model, parameters, setup, material)
     setup.sharing.wait()
 
     def save(which: str, figures: dict[str, Any]) -> None:
         training = {
-            "stage": stage, "subset": subset.name, "command": options.command, "versions": versions(),
-            "recipe": vars(setup.recipe), "clips": len(train_clips), "seed": options.seed, "origin": origin,
-            "epoch": figures["epoch"],
+            "stage": stage, "command": options.command, "versions": versions(), "recipe": vars(setup.recipe),
+            "seed": options.seed, "origin": origin, "epoch": figures["epoch"], **material.facts,
         }  # fmt: skip
         save_checkpoint(folder.path / f"{which}.safetensors", model, training, {"val": figures})
+        if which == "best":
+            task.keep(folder.path)
 
     summary = fit(task, {**parameters, **heads}, setup, folder, save)
     if setup.sharing.rank == 0:
@@ -198,16 +191,18 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
 _MODEL_PREFIXES = ("model.", "encoder.", "upscaling.", "vggish.")  # of the task modules; the rest are heads
 
 
-def initial_model(stage: str, options: TrainOptions, subset: Subset, run: Path) -> tuple[AvsegModel, dict[str, Any]]:
+def initial_model(stage: str, options: TrainOptions, run: Path) -> tuple[AvsegModel, dict[str, Any]]:
     """The model a stage starts from, and a record of where each part of it came from."""
-    start, config = _starting_point(options, subset)
+    start, config, origin = _starting_point(options)
     pretrained = Path(options.pretrained or run)
     model = AvsegModel(STAGES[stage].model(options.ablated(config)))
-    origin: dict[str, Any] = {"init": options.init or f"{options.backbone}, public weights or seed {options.seed}"}
-    if start:
-        origin["fresh"] = transfer(model, start)
-    else:
+    if not start:
         start_sound_from_nothing(model)
+    if model.config.seen_kinds:
+        start_kinds(model)
+    if start:
+        fresh = transfer(model, start)
+        origin |= {} if BACKBONES[options.backbone].packaged else {"fresh": fresh}
     for earlier, parts in STAGES[stage].sources:
         best = StageFolder((pretrained if STAGES[earlier].pretrains else run) / earlier).best
         if best.is_file():
@@ -220,8 +215,8 @@ def initial_model(stage: str, options: TrainOptions, subset: Subset, run: Path) 
     return model, origin
 
 
-def _starting_point(options: TrainOptions, subset: Subset) -> tuple[dict[str, Tensor], ModelConfig]:
-    """Tensors and configuration to begin with: a checkpoint, the public files, or nothing but a preset."""
+def _starting_point(options: TrainOptions) -> tuple[dict[str, Tensor], ModelConfig, dict[str, Any]]:
+    """Tensors and configuration to begin with, and which: a checkpoint, public files, or nothing but a preset."""
     if options.init:
         model, info = load_checkpoint(find_checkpoint(options.init))
         if info.config.backbone != options.backbone:
@@ -231,30 +226,30 @@ def _starting_point(options: TrainOptions, subset: Subset) -> tuple[dict[str, Te
         config = replace(info.config, adapters=True, fusion="stbava")
         if info.config.fusion not in ("stbava", "none", "sama"):
             config = replace(config, fusion=info.config.fusion)
-        return model.state_dict(), config
-    config = preset(options.backbone)
-    if BACKBONES[options.backbone].from_nothing:
-        return {}, config
-    return starting_weights(config), replace(config, fusion_depth=subset.fusion_depth)
+        return model.state_dict(), config, {"init": options.init}
+    config, backbone = preset(options.backbone), BACKBONES[options.backbone]
+    origin: dict[str, Any] = {"init": f"{options.backbone}, public weights or seed {options.seed}"}
+    if backbone.packaged:
+        state, digests = starting_state(backbone.packaged, options.public)
+        return state, config, origin | {"packages": digests}
+    if backbone.from_nothing:
+        return {}, config, origin
+    return starting_weights(config), replace(config, fusion_depth=find_subset(options.subset).fusion_depth), origin
 
 
 def _announce(
-    stage: str,
-    model: AvsegModel,
-    parameters: dict[str, torch.nn.Parameter],
-    setup: Setup,
-    train: int,
-    val: int,
+    stage: str, model: AvsegModel, parameters: dict[str, torch.nn.Parameter], setup: Setup, material: Material
 ) -> None:
+    learnt, judged = material.counts
     count = sum(p.numel() for p in parameters.values())
     everything = sum(p.numel() for p in model.parameters())
     recipe = setup.recipe
     whole = BACKBONES[model.config.backbone].parameters
     share = f", {count / whole:.1%} of SAM's" if whole else ""
     console().print(
-        f"[bold]stage {stage}[/bold]: {train} clips to train on, {val} to choose the best on; "
+        f"[bold]stage {stage}[/bold]: {learnt} to train on, {judged} to choose the best on; "
         f"{count / 1e6:.2f} M of {everything / 1e6:.2f} M parameters train{share}\n"
-        f"{recipe.optimizer}, lr {recipe.learning_rate:g} {recipe.schedule}, batch {recipe.batch_size} clips"
+        f"{recipe.optimizer}, lr {recipe.learning_rate:g} {recipe.schedule}, batch {recipe.batch_size}"
         f" x {setup.accumulate} x {setup.sharing.world}, {recipe.epochs} epochs, loss {recipe.loss}, "
         f"{setup.device} {str(setup.dtype).removeprefix('torch.')}, {os.cpu_count()} cores",
         highlight=False, soft_wrap=True,

@@ -45,6 +45,8 @@ class Backbone:
     vectors (N, 128), or None, to (N, C, g, g), with ``dtype``, ``adapters`` (a module or None) and ``recompute``.
     sound: builds the sound network, log-mel (N, 1, 96, 64) to vectors (N, audio_dim); None for VGGish.
     public: the files of the manifest it starts from; none for a backbone made here, which carries all its weights.
+    packaged: the networks of ``checkpoints.packaged_weights`` it starts from; its checkpoints carry them.
+    trained: the parts trained in a stage, where they are not those of ``training.parameters``.
     stages: those of `avseg train` it goes through, in their order; pretraining is left out after ``--init``.
     recipes: for each stage it can be trained in, the fields of ``training.options.Recipe``.
     unfreeze: "image", "sound": trained besides the paper's parts in stage 2.
@@ -56,6 +58,8 @@ class Backbone:
     image: Callable[[ModelConfig], nn.Module]
     sound: Callable[[ModelConfig], nn.Module] | None = None
     public: tuple[PublicPart, ...] = ()
+    packaged: tuple[str, ...] = ()
+    trained: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unfreeze: tuple[str, ...] = ()

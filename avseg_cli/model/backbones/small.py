@@ -16,6 +16,8 @@ def sound_network(config: ModelConfig) -> nn.Module:
     return SoundEffectsNet(len(config.kinds))
 
 
+_COMMON = {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.04, "clip_gradient": 1.0}
+
 BACKBONE = Backbone(
     config=ModelConfig(
         backbone="small", audio_dim=len(HEARD), image_size=512, stem="lite2", decoder_mlp_dim=1024, fusion_depth=2,
@@ -23,7 +25,25 @@ BACKBONE = Backbone(
     ),
     image=KindEncoder,
     sound=sound_network,
+    packaged=("efficientnet-lite2", "aisfx"),
+    trained={
+        "pretrain-sound": ("vggish.lin1", "vggish.drop", "vggish.heard"),
+        "pretrain-image": (
+            "image_encoder.neck", "image_encoder.trust", "image_encoder.usual", "image_encoder.sharpen",
+        ),
+        "2": (
+            "image_encoder.adapters", "image_encoder.fine4", "image_encoder.fine8", "audio_embed", "fusion",
+            "mask_decoder",
+        ),
+    },
     stages=("pretrain-sound", "pretrain-image", "2"),
-    recipes={},
+    recipes={
+        "pretrain-sound": {
+            **_COMMON, "epochs": 20, "batch_size": 256, "learning_rate": 1.5e-3, "weight_decay": 0.02,
+            "clip_gradient": None, "augment": True,
+        },
+        "pretrain-image": {**_COMMON, "epochs": 4, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 1e-4},
+        "2": {**_COMMON, "epochs": 8, "batch_size": 4, "learning_rate": 4e-4, "loss": "bce+iou", "augment": True},
+    },
     unfreeze=(),
 )  # fmt: skip

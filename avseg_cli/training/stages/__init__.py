@@ -39,7 +39,8 @@ def _whole(config: ModelConfig) -> ModelConfig:
 class Stage:
     """order: of the stages of a run. trains: the modules whose parameters train; still: those inside that do not.
 
-    task: what is computed, on the data. model: the configuration a stage trains, of the run's. sources: where weights
+    task: what is computed, on the data. composed: the same on photographs and sounds, for models that know kinds; None
+    where there is no such thing. model: the configuration a stage trains, of the run's. sources: where weights
     come from, earlier stages of the same run, the later winning, each for the parts named. pretrains: for backbones
     without public weights, before there are masks. adapts: trains the audio adapters, so there is nothing to do
     without them. joins: everything together, adapters of another run and further parts (``unfreeze``) included.
@@ -49,6 +50,7 @@ class Stage:
     order: int
     trains: tuple[str, ...]
     task: Callable[[AvsegModel, TrainOptions, TaskSetup, StageData], Task]
+    composed: Callable[[AvsegModel, TrainOptions, TaskSetup], Task] | None = None
     still: tuple[str, ...] = ()
     model: Callable[[ModelConfig], ModelConfig] = _whole
     sources: tuple[tuple[str, tuple[str, ...]], ...] = ()

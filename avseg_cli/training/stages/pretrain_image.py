@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from avseg_cli.data.clips import read_categories
+from avseg_cli.data.photo_features import PhotoFeatures
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.training.kinds_seen import KindsSeen
 from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.pretraining import ImagePretraining
 from avseg_cli.training.stages import Stage, StageData
@@ -16,7 +18,13 @@ def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: Stage
     return ImagePretraining(model, setup, data.train, data.val, len(categories))
 
 
+def composed(model: AvsegModel, options: TrainOptions, setup: TaskSetup) -> Task:
+    """Mark the kinds seen on photographs."""
+    photos = PhotoFeatures.prepared(options.embeddings, options.photos, model, setup, options.limit_clips)
+    return KindsSeen(model, setup, photos)
+
+
 STAGE = Stage(
-    order=2, trains=("image_encoder", "mask_decoder.output_upscaling"), task=task, pretrains=True,
+    order=2, trains=("image_encoder", "mask_decoder.output_upscaling"), task=task, composed=composed, pretrains=True,
     still=("image_encoder.adapters",),  # no sound yet
 )  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from avseg_cli.data.clips import read_categories
 from avseg_cli.data.dataset import read_labels
+from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.training.kinds_heard import KindsHeard
 from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.pretraining import SoundPretraining
 from avseg_cli.training.stages import Stage, StageData
@@ -18,4 +20,10 @@ def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: Stage
     return SoundPretraining(model, setup, data.train, labels[0], data.val, labels[1])
 
 
-STAGE = Stage(order=1, trains=("vggish",), task=task, pretrains=True)
+def composed(model: AvsegModel, options: TrainOptions, setup: TaskSetup) -> Task:
+    """Name the kinds heard in single seconds of recordings."""
+    sounds = SoundFeatures.prepared(options.embeddings, options.sounds, model, setup, options.limit_clips)
+    return KindsHeard(model, setup, sounds)
+
+
+STAGE = Stage(order=1, trains=("vggish",), task=task, composed=composed, pretrains=True)

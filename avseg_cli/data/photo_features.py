@@ -1,0 +1,121 @@
+"""What a frozen trunk sees in views of photographs, with their labels: half precision, on disk, for two stages."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avseg_cli.base.errors import DataError
+from avseg_cli.data.disk_rows import DiskRows, FillSetup, Place, Rows
+from avseg_cli.data.listed import Photograph, digest, read_photographs
+from avseg_cli.data.photo_views import UNKNOWN, view_of
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.efficientnet import LiteTrunk
+from avseg_cli.model.kind_encoder import KindEncoder
+
+VIEWS = 2  # of a photograph; the first is as it is
+MOST_OF_A_KIND = 400  # photographs: dogs and people are many, and teach no more
+HELD_OUT = 12  # one photograph in so many chooses the best epoch
+VERSION = "1"  # of the views: one more when they are made otherwise
+
+
+@dataclass(frozen=True)
+class View:
+    """A row of the cache. kinds: share of the picture, for each kind of thing that can be made out."""
+
+    row: int
+    complete: bool
+    held_out: bool
+    kinds: dict[str, float]
+
+
+class PhotoFeatures:
+    """Features (at strides 4, 8, 16, 32) and labels of every view."""
+
+    def __init__(self, rows: DiskRows, views: list[View], shapes: list[tuple[int, int, int]]) -> None:
+        self.views, self.shapes = views, shapes
+        self._features, self._labels = rows.arrays["features"], rows.arrays["labels"]
+
+    @classmethod
+    def prepared(cls, root: Path, folder: str, model: AvsegModel, setup: FillSetup, limit: int | None) -> PhotoFeatures:
+        """Those of the photographs in ``folder``, kept under ``root``, with what is lacking computed now.
+
+        limit: use only so many photographs. Raises ``DataError`` for photographs that cannot be used, ``OutputError``
+        when the disk has no room.
+        """
+        encoder, seen, side = model.image_encoder, model.config.seen_kinds, model.config.image_size
+        photos = chosen(read_photographs(folder, seen), limit)
+        backgrounds = [photo for photo in photos if photo.complete]
+        if not backgrounds:
+            raise DataError(f"{folder}: no photograph has a complete mask; at least one must (complete 1)")
+        shapes, rows = layout(encoder.trunk, side)
+
+        @torch.inference_mode()
+        def compute(items: range) -> dict[str, np.ndarray]:
+            made = [view_of(photos[i // VIEWS], i % VIEWS, backgrounds, seen, (side, side // 4)) for i in items]
+            frames = model.preprocess(torch.from_numpy(np.stack([picture for picture, _ in made])))
+            features = [f.flatten(1).half() for f in encoder.features(frames.to(encoder.dtype))]
+            return {"features": torch.cat(features, 1).cpu().numpy(), "labels": np.stack([label for _, label in made])}
+
+        model.eval()
+        place = Place(root / f"photographs-{_key(folder, encoder, side, limit)}", len(photos) * VIEWS, rows, compute)
+        (cache,) = DiskRows.prepared([place], setup, "features of photographs")
+        views = [
+            View(i, photos[i // VIEWS].complete, held_out(photos[i // VIEWS]), _shares(cache.arrays["labels"][i], seen))
+            for i in range(len(photos) * VIEWS)
+        ]
+        return cls(cache, views, shapes)
+
+    def features(self, row: int) -> list[Tensor]:
+        """Of one view, at strides 4, 8, 16 and 32: float16 (c, ., .)."""
+        flat = torch.from_numpy(np.array(self._features[row]))
+        sizes = [int(np.prod(shape)) for shape in self.shapes]
+        return [part.view(shape) for part, shape in zip(flat.split(sizes), self.shapes, strict=True)]
+
+    def labels(self, row: int) -> Tensor:
+        """Of one view: uint8 (S/4, S/4), as ``photo_views`` numbers them."""
+        return torch.from_numpy(np.array(self._labels[row]))
+
+
+def layout(trunk: LiteTrunk, side: int) -> tuple[list[tuple[int, int, int]], Rows]:
+    """The shapes of a picture's features, and the arrays of the cache."""
+    strides = (4, 8, 16, 32)
+    shapes = [(width, side // by, side // by) for width, by in zip(trunk.widths, strides, strict=True)]
+    flat = sum(int(np.prod(shape)) for shape in shapes)
+    return shapes, {"features": ("float16", (flat,)), "labels": ("uint8", (side // 4, side // 4))}
+
+
+def chosen(photos: Sequence[Photograph], limit: int | None = None) -> list[Photograph]:
+    """In an order that nothing but names decides: those that show a kind of which there are not yet enough."""
+    counts: Counter[str] = Counter()
+    kept: list[Photograph] = []
+    for photo in sorted(photos, key=lambda p: (zlib.crc32(f"{p.source}/{p.picture.name}".encode()), str(p.picture))):
+        kinds = photo.kinds or ("",)
+        if any(counts[kind] < MOST_OF_A_KIND for kind in kinds):
+            counts.update(kinds)
+            kept.append(photo)
+    return kept[:limit]
+
+
+def held_out(photo: Photograph) -> bool:
+    """Whether a photograph is kept for choosing the best epoch: its name decides."""
+    return zlib.crc32(photo.picture.name.encode()) % HELD_OUT == 0
+
+
+def _shares(labels: np.ndarray, seen: Sequence[str]) -> dict[str, float]:
+    counts = np.bincount(labels.ravel(), minlength=UNKNOWN + 1)
+    return {kind: float(counts[1 + i] / labels.size) for i, kind in enumerate(seen) if counts[1 + i]}
+
+
+def _key(folder: str, encoder: KindEncoder, side: int, limit: int | None) -> str:
+    """What the features depend on: the list of photographs, the trunk's weights, the size, how views are made."""
+    sums = [float(tensor.double().abs().sum()) for tensor in encoder.trunk.state_dict().values()]
+    return digest(folder, json.dumps([sums, side, limit, VIEWS, MOST_OF_A_KIND, VERSION]))

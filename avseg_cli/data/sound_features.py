@@ -1,0 +1,72 @@
+"""What a frozen network hears in single seconds of recordings, as they are and changed, with the kinds of each."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from avseg_cli.base.errors import DataError
+from avseg_cli.data.disk_rows import DiskRows, FillSetup, Place
+from avseg_cli.data.listed import digest, read_recordings
+from avseg_cli.data.sound_seconds import NOTHING, Second, as_recorded, changed, cut_recordings
+from avseg_cli.model.avseg import AvsegModel
+
+VERSIONS = 3  # of a second: as it is, and twice changed
+FEATURES = 1025
+CHUNK = 32
+RECIPE = "1"  # one more when seconds are changed otherwise
+
+
+class SoundFeatures:
+    """Features (N, 1025), kinds (N, H) and the source and fold of every version of every second."""
+
+    def __init__(self, rows: DiskRows, seconds: list[Second]) -> None:
+        self.features = torch.from_numpy(np.array(rows.arrays["features"]))
+        self.kinds = torch.from_numpy(np.array(rows.arrays["kinds"])).float()
+        self.folds = torch.tensor([second.fold for second in seconds]).repeat_interleave(VERSIONS)
+        sources = np.unique([second.source for second in seconds], return_inverse=True)[1]
+        self.sources = torch.from_numpy(sources).repeat_interleave(VERSIONS)
+        self.as_recorded = torch.arange(len(self.features)) % VERSIONS == 0
+
+    @classmethod
+    def prepared(cls, root: Path, folder: str, model: AvsegModel, setup: FillSetup, limit: int | None) -> SoundFeatures:
+        """Those of the recordings in ``folder``, kept under ``root``, with what is lacking computed now.
+
+        limit: so many seconds of a kind. Raises ``DataError`` for recordings that cannot be used, and where there is
+        no sound that is nobody's.
+        """
+        kinds = model.config.kinds
+        seconds = cut_recordings(read_recordings(folder, kinds), limit)
+        if not any(second.kind == NOTHING for second in seconds):
+            raise DataError(f"{folder}: no sounds of {NOTHING!r}; noises that nothing visible makes are needed too")
+
+        @torch.inference_mode()
+        def compute(items: range) -> dict[str, np.ndarray]:
+            heard = [_version(seconds, i) for i in items]
+            examples = torch.cat([model.front_end(wave) for wave, _ in heard]).to(setup.device)
+            labels = np.array([[kind in named for kind in kinds] for _, named in heard], np.uint8)
+            return {"features": model.vggish.features(examples).half().cpu().numpy(), "kinds": labels}
+
+        model.eval()
+        rows = {"features": ("float16", (FEATURES,)), "kinds": ("uint8", (len(kinds),))}
+        count = len(seconds) * VERSIONS
+        place = Place(root / f"sounds-{_key(folder, model, limit)}", count, rows, compute, CHUNK)
+        (made,) = DiskRows.prepared([place], setup, "features of sounds")
+        return cls(made, seconds)
+
+
+def _version(seconds: list[Second], row: int) -> tuple[np.ndarray, set[str]]:
+    """A version of a second by the number of its row: 0 as it is, the others changed, each in its own way."""
+    second, version = seconds[row // VERSIONS], row % VERSIONS
+    if version == 0:
+        return as_recorded(second).astype(np.float32), {second.kind}
+    return changed(second, seconds, np.random.default_rng((zlib.crc32(second.source.encode()), row)))
+
+
+def _key(folder: str, model: AvsegModel, limit: int | None) -> str:
+    sums = [float(tensor.double().abs().sum()) for tensor in model.vggish.cnn.state_dict().values()]
+    return digest(folder, json.dumps([sums, limit, VERSIONS, RECIPE]))

@@ -1,0 +1,149 @@
+"""Single seconds of recordings, and how they are changed: rooms, microphones, other sounds beside them, loudness."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import signal
+
+from avseg_cli.data.files import read_waveform
+from avseg_cli.data.listed import Recording
+from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
+
+MOST_OF_A_RECORDING = 30  # seconds
+MOST_OF_A_KIND = {"none": 900, "speech": 900, "drums": 500, "music": 400, "cymbal": 300}
+MOST = 350  # seconds of any other kind
+QUIETEST = 30  # dB below a recording's loudest second: below that it is a pause
+FOLDS = 3  # of the sources, for hearing each with a network that never met it
+NOTHING = "none"  # the kind of noises that nothing visible makes
+INAUDIBLE = (-80.0, -52.0)  # dB
+LIST = "its manifest lists it: make the folder again, or take the line out"
+
+
+@dataclass(frozen=True)
+class Second:
+    """A second of a recording, 16-bit (15600,)."""
+
+    kind: str
+    source: str
+    samples: np.ndarray
+
+    @property
+    def fold(self) -> int:
+        return zlib.crc32(self.source.encode()) % FOLDS
+
+    @property
+    def wave(self) -> np.ndarray:
+        return self.samples.astype(np.float32) / 32767
+
+
+def cut_recordings(recordings: Sequence[Recording], limit: int | None = None) -> list[Second]:
+    """The seconds of all recordings that are not pauses, no kind with more than its share.
+
+    limit: so many seconds of a kind at most. Raises ``DataError`` for a recording that cannot be read.
+    """
+    by_kind: dict[str, list[Second]] = {}
+    for recording in recordings:
+        by_kind.setdefault(recording.kind, []).extend(_cut(recording))
+    chosen: list[Second] = []
+    for kind, seconds in by_kind.items():
+        random.Random(kind).shuffle(seconds)
+        chosen += seconds[: min(limit or MOST, MOST_OF_A_KIND.get(kind, MOST))]
+    return chosen
+
+
+def _cut(recording: Recording) -> list[Second]:
+    wave = read_waveform(recording.path, LIST)
+    rng = np.random.default_rng(zlib.crc32(recording.path.name.encode()))
+    if len(wave) < EXAMPLE_SAMPLES:  # a shot, a bark: somewhere in its second
+        before = int(rng.integers(0, EXAMPLE_SAMPLES - len(wave) + 1))
+        wave = np.pad(wave, (before, EXAMPLE_SAMPLES - len(wave) - before))
+    hop = EXAMPLE_SAMPLES if len(wave) > 4 * EXAMPLE_SAMPLES else EXAMPLE_SAMPLES // 2
+    starts = np.arange(0, len(wave) - EXAMPLE_SAMPLES + 1, hop)
+    loudness = np.array([root_mean_square(wave[s : s + EXAMPLE_SAMPLES]) for s in starts])
+    loud = starts[loudness > max(loudness.max() * 10 ** (-QUIETEST / 20), 1e-6)]
+    rng.shuffle(loud)
+    pieces = [np.clip(wave[s : s + EXAMPLE_SAMPLES], -1, 1) for s in loud[:MOST_OF_A_RECORDING]]
+    return [Second(recording.kind, recording.source, (piece * 32767).astype(np.int16)) for piece in pieces]
+
+
+def as_recorded(second: Second) -> np.ndarray:
+    """At its own loudness, within what recordings have."""
+    wave = second.wave
+    return wave if second.kind == NOTHING else at_level(wave, float(np.clip(decibels(wave), -40, -8)))
+
+
+def changed(second: Second, others: Sequence[Second], rng: np.random.Generator) -> tuple[np.ndarray, set[str]]:
+    """A second as another microphone in another place may hear it, with noise and perhaps another source beside it.
+
+    others: where those come from. Returns the samples and the kinds that are to be heard in them.
+    """
+    kinds, quiet = {second.kind}, second.kind == NOTHING
+    wave = np.roll(second.wave, rng.integers(EXAMPLE_SAMPLES)) if rng.random() < 0.5 else second.wave
+    wave = at_level(_in_a_place(wave, rng), 0.0)
+    if rng.random() < 0.3 and not quiet:
+        beside = others[rng.integers(len(others))]
+        if beside.kind != NOTHING:
+            wave = wave + at_level(_in_a_place(beside.wave, rng), rng.uniform(-9, 6))
+            kinds.add(beside.kind)
+    if rng.random() < 0.6:
+        noise = _some_noise(others, rng)
+        wave = wave + at_level(_in_a_place(noise.wave, rng), rng.uniform(-30, -6)) if noise else wave
+    if rng.random() < 0.4:
+        wave = wave + rng.standard_normal(EXAMPLE_SAMPLES) * 10 ** (rng.uniform(-50, -15) / 20)
+    level = min(-6.0, max(-80.0 if quiet else -45.0, rng.normal(-22, 7)))
+    if quiet and rng.random() < 0.3:
+        level = rng.uniform(-75, -35)
+    if not quiet and rng.random() < 0.03:
+        level, kinds = rng.uniform(*INAUDIBLE), {NOTHING}
+    return np.clip(at_level(wave, level), -1, 1).astype(np.float32), kinds
+
+
+def _some_noise(others: Sequence[Second], rng: np.random.Generator) -> Second | None:
+    for index in rng.integers(len(others), size=64):
+        if others[index].kind == NOTHING:
+            return others[index]
+    return None
+
+
+def _in_a_place(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Limits of a microphone, a resonance, the echoes of a room, another speed: each now and then."""
+    if rng.random() < 0.2:
+        highest = rng.choice([3400, 4000, 5500, 7000])
+        wave = signal.sosfilt(signal.butter(4, highest, "low", fs=SAMPLE_RATE, output="sos"), wave)
+    if rng.random() < 0.3:
+        wave = signal.sosfilt(signal.butter(2, rng.uniform(80, 500), "high", fs=SAMPLE_RATE, output="sos"), wave)
+    if rng.random() < 0.35:
+        peak = signal.iirpeak(rng.uniform(200, 6000), rng.uniform(0.7, 3), fs=SAMPLE_RATE)
+        wave = wave + rng.uniform(-0.6, 1.5) * signal.lfilter(*peak, wave)
+    if rng.random() < 0.45:
+        wave = wave + rng.uniform(0.2, 1.2) * _echo(wave, rng)
+    if rng.random() < 0.2:
+        speed = rng.uniform(0.85, 1.18)
+        wave = np.interp(np.arange(len(wave)) * speed % len(wave), np.arange(len(wave)), wave)
+    return wave
+
+
+def _echo(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a room gives back, as loud as the sound itself."""
+    length = int(SAMPLE_RATE * rng.uniform(0.1, 0.9))
+    fading = np.exp(-np.arange(length) / (SAMPLE_RATE * rng.uniform(0.03, 0.25)))
+    echo = signal.fftconvolve(wave, rng.standard_normal(length) * fading)[: len(wave)]
+    return echo * (root_mean_square(wave) / (root_mean_square(echo) + 1e-9))
+
+
+def at_level(wave: np.ndarray, level: float) -> np.ndarray:
+    """The same at ``level`` dB below full."""
+    return wave * (10 ** (level / 20) / (root_mean_square(wave) + 1e-9))
+
+
+def decibels(wave: np.ndarray) -> float:
+    return float(20 * np.log10(root_mean_square(wave) + 1e-9))
+
+
+def root_mean_square(wave: np.ndarray) -> float:
+    return float(np.sqrt((wave.astype(np.float64) ** 2).mean()))

