@@ -21,7 +21,7 @@ EXTRAS = {
     "reference": ("segment_anything", "torchvggish", "torchvision", "resampy", "numba", "scipy"),
     "synth": ("librosa", "scipy"),
     "evaluate": ("scipy",),
-    "train": ("tensorboard",),
+    "train": ("tensorboard", "scipy"),
     "cluster": ("ray",),
     "remote": ("upath", "s3fs", "gcsfs"),
     "ffmpeg": ("ffmpeg",),

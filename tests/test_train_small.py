@@ -22,7 +22,7 @@ from avseg_cli.checkpoints.packaged_weights import PACKAGED, folded, starting_st
 from avseg_cli.data.listed import read_photographs, read_recordings
 from avseg_cli.data.photo_features import chosen
 from avseg_cli.data.photo_views import THING, UNKNOWN, on_plain_ground, read_photograph, view_of
-from avseg_cli.data.sound_seconds import FOLDS, changed, cut_recordings
+from avseg_cli.data.sound_seconds import FOLDS, changed, cut_recordings, in_a_place
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.kinds import HEARD, SEEN
@@ -269,6 +269,12 @@ def test_seconds_are_cut_and_changed_alike_each_time(media: Path) -> None:
         (a, kinds), (b, _) = (changed(second, seconds, np.random.default_rng(number)) for _ in range(2))
         assert np.array_equal(a, b) and np.abs(a).max() <= 1 and kinds
         assert second.kind in kinds or kinds == {"none"}
+
+
+def test_no_change_of_a_second_is_unstable() -> None:
+    wave = np.random.default_rng(0).normal(0, 0.1, 15600)
+    for seed in (649, 1860, *range(50)):  # the first two drew bands as wide as the spectrum
+        assert np.isfinite(in_a_place(wave, np.random.default_rng(seed))).all(), seed
 
 
 def test_music_says_nothing_of_the_instruments_in_it() -> None:

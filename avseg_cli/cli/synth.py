@@ -166,7 +166,10 @@ def sounds(
     from rich.console import Console
 
     from avseg_cli.base.errors import OutputError
-    from avseg_cli.synth.sound_folder import gather_sounds, wanted_packages
+    from avseg_cli.base.extras import extra
+
+    with extra("synth", "gathering sounds"):
+        from avseg_cli.synth.sound_folder import gather_sounds, wanted_packages
 
     if dry_run:
         if out.exists():

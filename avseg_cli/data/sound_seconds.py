@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
 
 from avseg_cli.data.files import read_waveform
 from avseg_cli.data.listed import Recording
@@ -84,15 +83,15 @@ def changed(second: Second, others: Sequence[Second], rng: np.random.Generator) 
     """
     kinds, quiet = {second.kind}, second.kind == NOTHING
     wave = np.roll(second.wave, rng.integers(EXAMPLE_SAMPLES)) if rng.random() < 0.5 else second.wave
-    wave = at_level(_in_a_place(wave, rng), 0.0)
+    wave = at_level(in_a_place(wave, rng), 0.0)
     if rng.random() < 0.3 and not quiet:
         beside = others[rng.integers(len(others))]
         if beside.kind != NOTHING:
-            wave = wave + at_level(_in_a_place(beside.wave, rng), rng.uniform(-9, 6))
+            wave = wave + at_level(in_a_place(beside.wave, rng), rng.uniform(-9, 6))
             kinds.add(beside.kind)
     if rng.random() < 0.6:
         noise = _some_noise(others, rng)
-        wave = wave + at_level(_in_a_place(noise.wave, rng), rng.uniform(-30, -6)) if noise else wave
+        wave = wave + at_level(in_a_place(noise.wave, rng), rng.uniform(-30, -6)) if noise else wave
     if rng.random() < 0.4:
         wave = wave + rng.standard_normal(EXAMPLE_SAMPLES) * 10 ** (rng.uniform(-50, -15) / 20)
     level = min(-6.0, max(-80.0 if quiet else -45.0, rng.normal(-22, 7)))
@@ -110,15 +109,18 @@ def _some_noise(others: Sequence[Second], rng: np.random.Generator) -> Second | 
     return None
 
 
-def _in_a_place(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def in_a_place(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Limits of a microphone, a resonance, the echoes of a room, another speed: each now and then."""
+    from scipy import signal  # of the extra train: only who trains needs it
+
     if rng.random() < 0.2:
         highest = rng.choice([3400, 4000, 5500, 7000])
         wave = signal.sosfilt(signal.butter(4, highest, "low", fs=SAMPLE_RATE, output="sos"), wave)
     if rng.random() < 0.3:
         wave = signal.sosfilt(signal.butter(2, rng.uniform(80, 500), "high", fs=SAMPLE_RATE, output="sos"), wave)
     if rng.random() < 0.35:
-        peak = signal.iirpeak(rng.uniform(200, 6000), rng.uniform(0.7, 3), fs=SAMPLE_RATE)
+        # at most 4 kHz: a band as wide as the spectrum makes no stable filter
+        peak = signal.iirpeak(rng.uniform(200, 4000), rng.uniform(0.7, 3), fs=SAMPLE_RATE)
         wave = wave + rng.uniform(-0.6, 1.5) * signal.lfilter(*peak, wave)
     if rng.random() < 0.45:
         wave = wave + rng.uniform(0.2, 1.2) * _echo(wave, rng)
@@ -130,6 +132,8 @@ def _in_a_place(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _echo(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What a room gives back, as loud as the sound itself."""
+    from scipy import signal
+
     length = int(SAMPLE_RATE * rng.uniform(0.1, 0.9))
     fading = np.exp(-np.arange(length) / (SAMPLE_RATE * rng.uniform(0.03, 0.25)))
     echo = signal.fftconvolve(wave, rng.standard_normal(length) * fading)[: len(wave)]

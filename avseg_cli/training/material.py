@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from avseg_cli.base.errors import InputError, named
+from avseg_cli.base.extras import extra
 from avseg_cli.data.clips import read_categories, read_clips
 from avseg_cli.data.dataset import read_labels
 from avseg_cli.data.disk_rows import bytes_of
@@ -100,6 +101,8 @@ class PhotosAndSounds:
         for stage in options.stages:
             if STAGES[stage].composed is None:
                 raise InputError(f"stage {stage} learns from clips: give {named('data')}, or leave it out")
+        with extra("train", "training on recordings"):
+            import scipy.signal  # noqa: F401  seconds of them are changed by its filters
         config = preset(options.backbone)
         photos = chosen(read_photographs(options.photos, config.seen_kinds), options.limit_clips)
         sounds = read_recordings(options.sounds, config.kinds)
