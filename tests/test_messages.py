@@ -78,7 +78,8 @@ def told(outcomes: list[Outcome]) -> str:
 
 def test_sound_is_told_of_what_has_it_and_one_mask_is_one() -> None:
     outputs = {name: Path(f"clip.{name}") for name in ("overlay", "json", "masks")}
-    lines = told([Outcome(Path("clip.mp4"), "done", outputs, rendered=Rendered(outputs, 1, 10, 1.0, "copied"))])
+    rendered = Rendered(outputs, masks=1, frames=10, seconds=1.0, sound="copied")
+    lines = told([Outcome(Path("clip.mp4"), "done", outputs, rendered=rendered)])
     assert [line.split("s, ", 1)[1] for line in lines.splitlines()] == ["1 mask, sound copied", "1 mask", "1 mask"]
     assert counted(2, "mask") == "2 masks"
 
@@ -86,7 +87,7 @@ def test_sound_is_told_of_what_has_it_and_one_mask_is_one() -> None:
 def test_a_large_batch_ends_in_totals_and_what_failed() -> None:
     outcomes = [Outcome(Path(f"{number}.mp4"), "skipped", {}) for number in range(5000)]
     outcomes[7] = Outcome(Path("7.mp4"), "failed", {}, error=OutputError("7.mp4: no"))
-    outcomes[9] = Outcome(Path("9.mp4"), "done", {}, rendered=Rendered({}, 1, warnings=["cut off"]))
+    outcomes[9] = Outcome(Path("9.mp4"), "done", {}, rendered=Rendered({}, masks=1, warnings=["cut off"]))
     text = told(outcomes)
     assert "5000 inputs: 1 done, 4998 skipped, 1 failed, 1 with warnings" in text
     assert "7.mp4" in text and len(text.splitlines()) < 12
@@ -96,8 +97,9 @@ def test_a_large_batch_ends_in_totals_and_what_failed() -> None:
 
 def test_a_damaged_file_is_not_plainly_done() -> None:
     """As one of which 0.3 of 5 seconds can be decoded."""
-    good = Outcome(Path("good.mp4"), "done", {}, rendered=Rendered({}, 5))
-    bad = Outcome(Path("bad.mp4"), "done", {}, rendered=Rendered({}, 1, warnings=["pictures end at 0.3 s of 5.0 s"]))
+    good = Outcome(Path("good.mp4"), "done", {}, rendered=Rendered({}, masks=5))
+    cut = Rendered({}, masks=1, warnings=["pictures end at 0.3 s of 5.0 s"])
+    bad = Outcome(Path("bad.mp4"), "done", {}, rendered=cut)
     good_row, bad_row = [line for line in told([good, bad]).splitlines() if ".mp4" in line and "done" in line]
     assert "1 warning" in bad_row and "warning" not in good_row
 

@@ -159,9 +159,11 @@ def test_a_folder_of_masks_is_replaced_whole(avseg, clip: Path, tmp_path: Path) 
     assert len(names(old)) == 2 and names(tmp_path) == [f"clip.avseg.masks/{name}" for name in names(old)]
 
 
-def test_a_dry_run_writes_nothing_and_needs_no_model(avseg, clip: Path, tmp_path: Path) -> None:
-    ran = avseg(clip, "-o", tmp_path, "--dry-run", "--json", checkpoint=tmp_path / "none.safetensors")
+def test_a_dry_run_writes_nothing_and_loads_what_it_names(avseg, clip: Path, tmp_path: Path) -> None:
+    ran = avseg(clip, "-o", tmp_path, "--dry-run", "--json")
     assert ran.code == 0 and json.loads(ran.out)["status"] == "planned" and names(tmp_path) == []
+    ran = avseg(clip, "-o", tmp_path, "--dry-run", "--json", checkpoint=tmp_path / "none.safetensors")
+    assert ran.code == 3 and "no such checkpoint file" in ran.err and names(tmp_path) == []
 
 
 def test_stdin(tiny_checkpoint: Path, clip: Path, tmp_path: Path) -> None:

@@ -15,7 +15,12 @@ DATA_NEEDED = (
 )
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data", envvar="AVSEG_DATA", help="Data root: the folder of Multi-sources/ or Single-source/."),
+    typer.Option(
+        "--data",
+        envvar="AVSEG_DATA",
+        show_envvar=False,
+        help="Data root (or AVSEG_DATA): the folder of Multi-sources/ or Single-source/.",
+    ),
 ]
 SubsetName = Annotated[
     str,

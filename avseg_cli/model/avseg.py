@@ -84,7 +84,7 @@ class AvsegModel(ModelEdge, nn.Module):
         """What enters ST-BAVA: pixels V (B, T, N, C), sound A_0 (B, T, C), positions P_v (N, C)."""
         visual, positions = self._seen(embeddings, corner)
         with in_float32(sound.device):
-            audio = F.normalize(self.audio_embed(sound.float()), dim=-1)
+            audio = F.normalize(self.audio_embed(sound.to(self.audio_embed.weight.dtype)), dim=-1)
         audio = audio.to(visual.dtype)
         return visual, audio, positions
 
