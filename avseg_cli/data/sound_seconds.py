@@ -115,9 +115,10 @@ def in_a_place(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     if rng.random() < 0.2:
         highest = rng.choice([3400, 4000, 5500, 7000])
-        wave = signal.sosfilt(signal.butter(4, highest, "low", fs=SAMPLE_RATE, output="sos"), wave)
+        wave = np.asarray(signal.sosfilt(signal.butter(4, highest, "low", fs=SAMPLE_RATE, output="sos"), wave))
     if rng.random() < 0.3:
-        wave = signal.sosfilt(signal.butter(2, rng.uniform(80, 500), "high", fs=SAMPLE_RATE, output="sos"), wave)
+        lowest = rng.uniform(80, 500)
+        wave = np.asarray(signal.sosfilt(signal.butter(2, lowest, "high", fs=SAMPLE_RATE, output="sos"), wave))
     if rng.random() < 0.35:
         # at most 4 kHz: a band as wide as the spectrum makes no stable filter
         peak = signal.iirpeak(rng.uniform(200, 4000), rng.uniform(0.7, 3), fs=SAMPLE_RATE)

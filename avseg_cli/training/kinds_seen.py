@@ -47,6 +47,8 @@ class SeenSample(Sample):
 class SeenModule(nn.Module):
     """The neck and what it says of the kinds."""
 
+    taught: Tensor
+
     def __init__(self, model: AvsegModel, taught: Tensor, device: torch.device) -> None:
         super().__init__()
         self.encoder, self.device = model.image_encoder, device
