@@ -73,6 +73,8 @@ class SeenModule(nn.Module):
 class KindsSeen(DrawnTask):
     """Views are drawn so that rare kinds come more often."""
 
+    module: SeenModule
+
     def __init__(self, model: AvsegModel, setup: TaskSetup, features: PhotoFeatures) -> None:
         self.setup, self.features, self.seen = setup, features, model.config.seen_kinds
         self.train = [view for view in features.views if not view.held_out]
