@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -125,6 +126,16 @@ def _shares(text: str) -> tuple[float, ...]:
         raise typer.BadParameter(f"{text!r} is not numbers with / between, as in 80/10/10") from error
 
 
+def _say_packages(packages: Iterable[str], debs: Path | None, out: Path) -> None:
+    """The plan of a command that fills a folder from Debian packages; raises ``OutputError`` for one that is there."""
+    from avseg_cli.base.errors import OutputError
+
+    if out.exists():
+        raise OutputError(f"{out} already exists; name a new folder or remove it")
+    source = f"the folder {debs}" if debs else "Debian, by apt-get"
+    say_plan([f"get {package} from {source}" for package in packages] + [f"fill {out}"])
+
+
 @synth_app.command()
 def fetch(
     out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
@@ -136,7 +147,6 @@ def fetch(
     """Get libre pictures, recordings and instruments from Debian packages (520 MB; needs fluidsynth)."""
     from rich.console import Console
 
-    from avseg_cli.base.errors import OutputError
     from avseg_cli.base.extras import extra
     from avseg_cli.synth.media_table import PACKAGES
 
@@ -144,10 +154,7 @@ def fetch(
         from avseg_cli.synth.fetch import fetch_media
 
     if dry_run:
-        if out.exists():
-            raise OutputError(f"{out} already exists; name a new folder or remove it")
-        source = f"the folder {debs}" if debs else "Debian, by apt-get"
-        say_plan([f"get {package} from {source}" for package in PACKAGES] + [f"fill {out}"])
+        _say_packages(PACKAGES, debs, out)
         return
     console = Console(stderr=True)
     counts = fetch_media(out, debs, console.print)
@@ -165,17 +172,13 @@ def sounds(
     """Get libre recordings by kind from Debian packages, for avseg train --sounds (some 5 GB to download)."""
     from rich.console import Console
 
-    from avseg_cli.base.errors import OutputError
     from avseg_cli.base.extras import extra
 
     with extra("synth", "gathering sounds"):
         from avseg_cli.synth.sound_folder import gather_sounds, wanted_packages
 
     if dry_run:
-        if out.exists():
-            raise OutputError(f"{out} already exists; name a new folder or remove it")
-        source = f"the folder {debs}" if debs else "Debian, by apt-get"
-        say_plan([f"get {package} from {source}" for package in wanted_packages()] + [f"fill {out}"])
+        _say_packages(wanted_packages(), debs, out)
         return
     console = Console(stderr=True)
     counts = gather_sounds(out, debs, console.print)

@@ -15,9 +15,8 @@ from torch.nn import functional as F
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.efficientnet import CLASSES, HEAD, LiteTrunk
 from avseg_cli.model.image_encoder import LayerNorm2d
+from avseg_cli.model.transforms import MEAN, STD
 
-# From SAM's normalisation of pictures to the Lite networks': (RGB - 127) / 128.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LEAST = 1e-4  # probability below which a class map says nothing
 
 
@@ -97,8 +96,8 @@ class KindEncoder(nn.Module):
         return self.read(self.features(frames), sound)
 
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the frozen trunk sees: (B, c, ., .) at strides 4, 8, 16 and 32."""
-        mean, std = (frames.new_tensor(v)[:, None, None] for v in (_MEAN, _STD))
+        """What the frozen trunk sees: (B, c, ., .) at strides 4, 8, 16 and 32. It takes (RGB - 127) / 128."""
+        mean, std = (frames.new_tensor(v)[:, None, None] for v in (MEAN, STD))
         return self.trunk(((frames * std + mean) * 255 - 127) / 128)
 
     def read(self, features: tuple[Tensor, Tensor, Tensor, Tensor], sound: Tensor | None = None) -> Tensor:

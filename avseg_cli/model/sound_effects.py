@@ -41,11 +41,16 @@ def power_log_mel_examples(waveform: Tensor | np.ndarray) -> Tensor:
     return torch.log(power @ _mel_matrix() + _FLOOR)[:, None]
 
 
+def _edges() -> np.ndarray:
+    """(98,): where the mel bands begin, peak and end, in Hz (HTK scale)."""
+    top = 2595 * np.log10(1 + HIGHEST / 700)
+    return 700 * (10 ** (np.linspace(0, top, MEL_BANDS + 2) / 2595) - 1)
+
+
 @lru_cache(maxsize=1)
 def _mel_matrix() -> Tensor:
     """(513, 96)."""
-    top = 2595 * np.log10(1 + HIGHEST / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, MEL_BANDS + 2) / 2595) - 1)  # Hz
+    edges = _edges()
     bins = np.linspace(0, SAMPLE_RATE / 2, FFT // 2 + 1)[:, None]
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
     triangles = np.maximum(0, np.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)))
@@ -104,7 +109,6 @@ class SoundEffectsNet(nn.Module):
 
 def _bandwidths() -> Tensor:
     """(96,): the share of the spectrum that each mel band stands for."""
-    top = 2595 * np.log10(1 + HIGHEST / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, MEL_BANDS + 2) / 2595) - 1)
+    edges = _edges()
     widths = edges[2:] - edges[:-2]
     return torch.from_numpy((widths / widths.sum()).astype(np.float32))
