@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 from fractions import Fraction
+from operator import attrgetter
 from pathlib import Path
 
 import av
@@ -17,7 +18,8 @@ from PIL import Image
 from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.model.transforms import upsample_logits
-from avseg_cli.outputs.drawing import Highlighter, Style, Timeline, Upsampler, grow, plane_array, to_yuv, upright
+from avseg_cli.motion.timeline import Timeline
+from avseg_cli.outputs.drawing import Highlighter, Style, Upsampler, grow, plane_array, to_yuv, upright
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.segment.render import Rendered, render
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -71,7 +73,7 @@ def test_between_masks_logits_move_linearly() -> None:
         for k, (time, value) in enumerate([(0.9, 0.0), (1.9, 10.0), (1.9, 12.0), (2.9, 2.0)])
     ]
     timeline = Timeline(iter(results))
-    values = [timeline.at(time)[0, 0] for time in (0.0, 0.9, 1.4, 1.9, 2.4, 2.9, 7.0)]
+    values = [timeline.at(time).between(attrgetter("logits"))[0, 0] for time in (0.0, 0.9, 1.4, 1.9, 2.4, 2.9, 7.0)]
     assert values == pytest.approx([0, 0, 5, 12, 7, 2, 2])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from avseg_cli.attention.instants import ClipLook
 from avseg_cli.media.codecs import H264
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import BT709, LIMITED_RANGE, Picture, Video
-from avseg_cli.outputs.drawing import Timeline
+from avseg_cli.motion.timeline import Timeline
 
 MAIN = (640, 480)  # pixels at most, of the picture
 PANEL = (256, 192)  # of a map
@@ -49,12 +50,12 @@ class Screen:
         self.low, self.grid = first.instants[0].logits.shape, first.rows[0].space.shape[1]
         self._clips: list[ClipLook] = []
         self._strips: dict[int, np.ndarray] = {}
-        self._timeline = Timeline(self._moments(first, looks), lambda moment: moment.values)
+        self._timeline = Timeline(self._moments(first, looks))
         self._lay_out(first.instants[0].picture.shape[1::-1])
 
     def draw(self, picture: np.ndarray, time: float) -> np.ndarray:
         """The screen at ``time`` seconds, for the video's RGB picture then: uint8 RGB (H, W, 3)."""
-        values = self._timeline.at(time)
+        values = self._timeline.at(time).between(attrgetter("values"))
         split = self.low[0] * self.low[1]
         logits, maps = values[:split].reshape(self.low), values[split:].reshape(-1, self.grid, self.grid)
         screen = self._ground.copy()

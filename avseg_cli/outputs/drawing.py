@@ -1,4 +1,4 @@
-"""Drawing: between the masks of the grid, at the source's own frames, in the source's own colours.
+"""Drawing at the source's own frames, in the source's own colours.
 
 Pictures stay in YUV 4:2:0 planes, so that what is not touched stays exactly as it was and a 1080p frame costs
 milliseconds. All planes are upright, with even sides.
@@ -6,10 +6,7 @@ milliseconds. All planes are upright, with even sides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from operator import attrgetter
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,28 +20,6 @@ from avseg_cli.outputs.style import Style
 EDGE = 2.0  # slope of the mask's soft edge, in units of opacity per unit of logit
 LUMA = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # weights of red and blue by matrix; the others are BT.601's
 BT601_LUMA = (0.299, 0.114)
-
-
-class Timeline:
-    """The values (logits) at any time, linear between results; asked with times that never run back."""
-
-    def __init__(self, results: Iterator[Any], values: Callable[[Any], np.ndarray] = attrgetter("logits")) -> None:
-        """results: masks, or whatever else has a ``time`` in seconds and ``values``."""
-        self._results, self._values = results, values
-        self._before: Any = None
-        self._after: Any = next(results, None)
-
-    def at(self, time: float) -> np.ndarray:
-        """What lies between the results at ``time`` in seconds: (h, w) float32 logits."""
-        while self._after is not None and self._after.time <= time:
-            self._before, self._after = self._after, next(self._results, None)
-        if self._before is None:
-            return self._values(self._after)
-        if self._after is None:
-            return self._values(self._before)
-        share = (time - self._before.time) / (self._after.time - self._before.time)
-        before, after = self._values(self._before), self._values(self._after)
-        return before + np.float32(share) * (after - before)
 
 
 class Upsampler:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from avseg_cli.base.writing import writing
 from avseg_cli.media.encoders import chosen_codecs
 from avseg_cli.media.video import Picture, Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.outputs.drawing import Timeline
+from avseg_cli.motion.timeline import Timeline
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.writers import Job, Writer
@@ -185,5 +186,5 @@ def _drawn(
 ) -> Iterator[tuple[float, list[VideoFrame | None]]]:
     timeline = Timeline(masks)
     for picture in pictures:
-        logits: np.ndarray = timeline.at(picture.time)
+        logits: np.ndarray = timeline.at(picture.time).between(attrgetter("logits"))
         yield picture.time, [writer.draw(picture, logits) for writer in writers]
