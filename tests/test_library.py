@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from media_files import Clip, LoudRed, iou, is_red
+from PIL import Image
 from torch import nn
 
 import avseg_cli
-from avseg_cli import InputError, Recording, Segmenter, load_model, render, save_checkpoint, segment_video
+from avseg_cli import InputError, Recording, Segmenter, Style, load_model, render, save_checkpoint, segment_video
 from avseg_cli.model import inference
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -93,13 +94,47 @@ def test_a_file_is_rendered_in_one_call(tmp_path: Path) -> None:
     assert done.masks == 2 and len(json.loads((tmp_path / "out.json").read_text())["masks"]) == 2
 
 
+@pytest.mark.parametrize("size", [(160, 120), (161, 121)], ids=["even", "odd"])
+def test_a_result_keeps_its_frame_and_draws_over_it(size: tuple[int, int], tmp_path: Path) -> None:
+    width, height = size
+    clip = Clip(size=size)
+    recording = Recording(np.stack([clip.picture(t) for t in clip.frame_times()]), 10, np.full(48_000, 0.4))
+    kept = list(segment_video(recording, LoudRed(), keep_frames=True))
+    assert [np.array_equal(result.frame, clip.picture(result.time)) for result in kept] == [True] * 3
+    drawn = kept[0].overlay(Style(opacity=0.5, dim=0.5))
+    assert drawn.shape == (height, width, 3) and drawn.dtype == np.uint8
+    inside, outside = drawn[kept[0].mask].mean(0), drawn[: height // 5].mean((0, 1))
+    frame = kept[0].frame
+    assert inside[2] > frame[kept[0].mask].mean(0)[2] + 20, "the tint has more blue than the red square"
+    assert np.allclose(outside, 0.5 * frame[: height // 5].mean((0, 1)), atol=4), "the rest is half as bright"
+    kept[0].save(tmp_path / "mask.png")
+    with Image.open(tmp_path / "mask.png") as saved:
+        assert np.array_equal(np.asarray(saved), 255 * kept[0].mask)
+    with pytest.raises(InputError, match="no kind of picture ends in '.mkp'"):
+        kept[0].save(tmp_path / "mask.mkp")
+    plain = next(iter(segment_video(recording, LoudRed())))
+    assert plain.frame is None and np.array_equal(plain.overlay(frame=frame), kept[0].overlay())
+    with pytest.raises(InputError, match="keep_frames=True"):
+        plain.overlay()
+    with pytest.raises(InputError, match="^frame is float64"):
+        plain.overlay(frame=frame / 255)
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
+
+
 def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = json.loads((EXAMPLES / "library.ipynb").read_text())["cells"]
     monkeypatch.chdir(EXAMPLES)
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("agg")
     said, names = io.StringIO(), {}
     with contextlib.redirect_stdout(said):
         for cell in cells:
             if cell["cell_type"] == "code":
                 exec("".join(cell["source"]), names)
-    assert "2 masks," in said.getvalue() and "threshold 1.5 is out of range" in said.getvalue()
-    assert len(names["results"]) == 3
+    plt.close("all")
+    assert said.getvalue().count("2 masks, ") == 2 and "threshold 1.5 is out of range" in said.getvalue()
+    assert "missing.mp4: no such file" in said.getvalue()
+    assert "['falls-silent.json', 'falls-silent.mp4', 'mask.png', 'takes-turns.json', 'takes-turns.mp4']" in (
+        said.getvalue()
+    )
+    assert len(names["results"]) == 5 and names["loudest"].overlay().shape == names["loudest"].frame.shape

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from avseg_cli.outputs.results import MaskResult, logit
+from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.results import MaskResult
 
 SILENT = 0.001  # share of the picture below which nothing counts as sounding
 SAME = 0.5  # intersection over union with the mask before, from which it is the same source

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, even, is_yuv
 from avseg_cli.model.transforms import upsample_logits
-from avseg_cli.outputs.results import logit
+from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.style import Style
 
 EDGE = 2.0  # slope of the mask's soft edge, in units of opacity per unit of logit

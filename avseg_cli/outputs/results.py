@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
-from avseg_cli.base.errors import InputError, named
+from avseg_cli.base.errors import InputError
+from avseg_cli.base.whole_files import write_whole
+from avseg_cli.base.writing import writing
 from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.outputs.heard import Heard, called, in_words, known
+from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.stills import highlighted
+from avseg_cli.outputs.style import Style
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class MaskResult:
     sound it was heard with, both in seconds from the start of the file; logits are the model's (h, w) float32,
     before upsampling; size is the (height, width) of the upright video. heard are the kinds of sounds of that second
     with their probabilities, the strongest first; empty where the model names none. loudness is the second's root mean
-    square in dB of full scale.
+    square in dB of full scale. frame is the picture that the mask belongs to, uint8 RGB (H, W, 3), for
+    ``segment_video(…, keep_frames=True)``, else None.
     """
 
     index: int
@@ -33,6 +41,7 @@ class MaskResult:
     threshold: float = 0.5
     heard: Heard = ()
     loudness: float = 0.0
+    frame: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return (
@@ -48,6 +57,28 @@ class MaskResult:
         """The mask at another (height, width)."""
         low = torch.from_numpy(self.logits)[None]
         return (upsample_logits(low, self.image_size, size)[0] > logit(self.threshold)).numpy()
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask as a greyscale picture, 255 where something sounds; the name says which kind, as in .png.
+
+        Raises ``OutputError`` when the system refuses.
+        """
+        path, picture = Path(path), Image.fromarray(255 * self.mask.astype(np.uint8))
+        kind = Image.registered_extensions().get(path.suffix.lower())
+        if kind is None:
+            raise InputError(f"{path}: no kind of picture ends in {path.suffix!r}; take .png")
+        with writing(path):
+            write_whole(path, lambda partial: picture.save(partial, kind))
+
+    def overlay(self, style: Style | None = None, frame: np.ndarray | None = None) -> np.ndarray:
+        """The frame with what sounds highlighted as in the overlay of a video: uint8 RGB (H, W, 3).
+
+        frame: another picture of the video's size than the one that was kept. Raises ``InputError`` without either.
+        """
+        pixels = self.frame if frame is None else frame
+        if pixels is None:
+            raise InputError("no frame was kept; ask for it with segment_video(…, keep_frames=True), or give one")
+        return highlighted(pixels, self.logits, self.image_size, self.threshold, style or Style())
 
     @property
     def known(self) -> Heard:
@@ -77,12 +108,3 @@ class MaskResult:
         probability = 1 / (1 + np.exp(-np.clip(self.logits, -30, 30)))
         inside = probability[probability > self.threshold]
         return float(inside.mean()) if inside.size else float(1 - probability.max())
-
-
-def logit(probability: float) -> float:
-    """The logit of a probability; raises ``InputError`` unless it lies between 0 and 1."""
-    if not 0 < probability < 1:
-        raise InputError(
-            f"{named('threshold')} {probability:g} is out of range; give a value between 0 and 1, not 0 or 1"
-        )
-    return float(np.log(probability / (1 - probability)))

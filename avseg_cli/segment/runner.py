@@ -42,13 +42,13 @@ class Segmentation(Iterator[MaskResult]):
     """
 
     def __init__(
-        self, video: Video | Recording, model: AvsegModel, options: SegmentOptions, batch_size: int
-    ) -> None:  # fmt: skip
+        self, video: Video | Recording, model: AvsegModel, options: SegmentOptions, batch_size: int, keep_frames: bool
+    ) -> None:
         self.video = video
         self._reader, self._sound = _readers(video, options)
         self._runner = Runner(model, batch_size)
         self._frames = self._runner.loaded(sample(self._reader, options.grid))
-        self._results = _results(self._frames, self._sound, self._runner, options, video.size)
+        self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames)
         self._busy = 0.0
 
     @property
@@ -82,6 +82,7 @@ def segment_video(
     *,
     audio: str | Path | None = None,
     audio_track: int | None = None,
+    keep_frames: bool = False,
     **changes: Any,
 ) -> Segmentation:
     """Find what sounds in a video: an iterator over its masks, holding a few seconds at a time.
@@ -89,7 +90,8 @@ def segment_video(
     path: a video file (or what ``probe`` said of one), or a ``Recording`` of arrays. model: a plain one, or a
     ``Segmenter``, which is faster. options: how to look; ``changes`` are fields of them, as in
     ``segment_video("clip.mp4", model, fps=4)``. audio: a file whose sound is used; audio_track: which of its tracks,
-    from 1. Raises ``InputError`` for unusable inputs at once, ``DeviceError`` when memory runs out.
+    from 1. keep_frames: each result has its picture in ``frame``, 6 MB at 1080p. Raises ``InputError`` for unusable
+    inputs at once, ``DeviceError`` when memory runs out.
     """
     options = replace(options or SegmentOptions(), **changes)
     model = model.model if isinstance(model, Segmenter) else model
@@ -100,7 +102,7 @@ def segment_video(
         )
     video = path if isinstance(path, Video | Recording) else probe(path, audio, audio_track)
     check_span(video, options.start)
-    return Segmentation(video, model, options, options.batch_size or _batch_size(model))
+    return Segmentation(video, model, options, options.batch_size or _batch_size(model), keep_frames)
 
 
 def check_span(video: Video | Recording, start: float) -> None:
@@ -266,7 +268,8 @@ def _out_of_memory(device: torch.device) -> OutOfMemory:
 
 
 def _results(
-    frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, options: SegmentOptions, video_size: tuple[int, int]
+    frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, options: SegmentOptions, video_size: tuple[int, int],
+    keep_frames: bool,
 ) -> Iterator[MaskResult]:  # fmt: skip
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
     config, grid = runner.model.config, options.grid
@@ -279,16 +282,19 @@ def _results(
             index, result = waiting.popleft()
             yield result(logits=means[index % grid.phases].popleft())
 
-    def without_logits(item: Encoded) -> partial[MaskResult]:
+    def without_logits(item: Encoded, pixels: Tensor) -> partial[MaskResult]:
         return partial(
             MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
             threshold=options.threshold, heard=item.heard, loudness=item.loudness,
+            frame=pixels.numpy() if keep_frames else None,
         )  # fmt: skip
 
     try:
         while batch := list(islice(frames, runner.batch_size)):
             encoded = runner.encode(batch, [sound.second(frame.end) for frame in batch])
-            waiting.extend((item.index, without_logits(item)) for item in encoded)
+            waiting.extend(
+                (item.index, without_logits(item, frame.pixels)) for item, frame in zip(encoded, batch, strict=True)
+            )
             _advance(sequences, means, runner, encoded)
             yield from finished()
     finally:

@@ -12,7 +12,7 @@ from avseg_cli.media.codecs import PRORES_4444
 from avseg_cli.media.video import Picture, even
 from avseg_cli.outputs.drawing import Upsampler, plane_array, upright
 from avseg_cli.outputs.formats import Format
-from avseg_cli.outputs.results import logit
+from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.writers import Job, MovieWriter
 
 SUFFIX = ".avseg.cutout.mov"
