@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError
 from avseg_cli.bench import scaling
+from avseg_cli.bench.bench_options import ScalingOptions
 from avseg_cli.bench.scaling import Point, check_plot, fit, make_video, run_scaling
 from avseg_cli.cli import app
 
@@ -51,13 +52,13 @@ def test_the_line_goes_through_the_points() -> None:
 
 def test_a_failing_run_says_why() -> None:
     with pytest.raises(AvsegError, match="`avseg segment` failed: .*no-such-model"):
-        run_scaling((1.0, 2.0), (1.0,), checkpoint="no-such-model")
+        run_scaling(ScalingOptions((1.0, 2.0), (1.0,), checkpoint="no-such-model"))
 
 
 @pytest.mark.parametrize(("lengths", "rates"), [((2.0,), (1.0,)), ((1.0, 2.0), (0.0,)), ((-1.0, 2.0), (1.0,))])
 def test_lengths_without_a_line_are_refused(lengths: tuple, rates: tuple) -> None:
     with pytest.raises(AvsegError, match="two different lengths"):
-        run_scaling(lengths, rates)
+        ScalingOptions(lengths, rates)
 
 
 @pytest.mark.parametrize("name", ["plot.docx", "plot", "nowhere/plot.png"])

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from avseg_cli.base.errors import AvsegError, CheckpointError
 from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
+from avseg_cli.cli.options import said
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.dataset import ClipDataset
 from avseg_cli.data.files import read_masks, read_prediction
@@ -244,4 +245,4 @@ def test_published_rows_stand_beside_the_real_test_split_only(data: Path, tmp_pa
 )
 def test_wrong_options_are_explained(arguments: list[str], message: str, data: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", "--data", str(data), *arguments])
-    assert isinstance(result.exception, AvsegError) and message in str(result.exception)
+    assert isinstance(result.exception, AvsegError) and message in said(result.exception)

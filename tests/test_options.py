@@ -75,3 +75,28 @@ def test_a_command_is_made_of_the_fields() -> None:
     shown = CliRunner().invoke(app, ["--help"]).output
     assert all(f"--{name.replace('_', '-')}" in shown for name in options_of(Job)) and "--inside" not in shown
     assert CliRunner().invoke(app, ["it", "--clips-at-once", "9"]).exit_code == 2
+
+
+@dataclass(frozen=True)
+class Many:
+    names: tuple[str, ...] = option(("one", "two"), "Things.", offers=("one", "two", "three"))
+    lengths: tuple[float, ...] = option((), "Seconds.")
+
+
+def test_a_tuple_is_a_text_with_commas_between() -> None:
+    got: list = []
+    app = typer.Typer()
+
+    @app.command()
+    @made_of(given=Many)
+    def work(*, given: dict) -> None:
+        got.append(Many(**given))
+
+    for arguments, expected in (
+        ([], Many()),
+        (["--names", "three, one", "--lengths", "2,0.5"], Many(("three", "one"), (2.0, 0.5))),
+        (["--names", ""], Many(())),
+    ):
+        assert CliRunner().invoke(app, arguments).exit_code == 0 and got.pop() == expected
+    refused = CliRunner().invoke(app, ["--lengths", "2,long"])
+    assert refused.exit_code == 2 and "'2,long' is not numbers" in refused.output and "--lengths" in refused.output

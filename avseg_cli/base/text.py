@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def printable(text: str) -> str:
     """``text`` without what a terminal would obey."""
@@ -20,3 +22,9 @@ def clock(seconds: float) -> str:
 def counted(number: int, thing: str) -> str:
     """1 mask, 2 masks."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def either(values: Iterable[str], end: str = ".") -> str:
+    """The words for a help text: "this, that or the other."."""
+    *most, last = values
+    return f"{', '.join(most)} or {last}{end}" if most else f"{last}{end}"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from avseg_cli.bench.bench_options import PARTS
 from avseg_cli.bench.measure import Work, count_flops
 from avseg_cli.bench.reference import MASK_SIZE, Reference
 from avseg_cli.model.avseg import AvsegModel
@@ -19,9 +20,6 @@ from avseg_cli.model.transforms import upsample_logits
 
 SOUND_RATE = 48_000  # Hz; what videos have
 SOUND_SECONDS = 60
-
-PARTS = ("log_mel", "vggish", "encoder", "fusion", "decoder", "clip")
-TRAINING_PARTS = ("train_1a", "train_2")
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from avseg_cli.base.errors import AvsegError
-from avseg_cli.base.option_fields import MANY, MAX_SEED, check, option
+from avseg_cli.base.errors import AvsegError, named
 from avseg_cli.base.processor import processor_field
 from avseg_cli.bench import measure
-from avseg_cli.bench.parts import PARTS, TRAINING_PARTS, Part, Parts, build_model, make_clips
+from avseg_cli.bench.bench_options import TRAINING_PARTS, BenchOptions
+from avseg_cli.bench.parts import Part, Parts, build_model, make_clips
 from avseg_cli.bench.reference import Reference
 from avseg_cli.bench.scaling import measure_startup
 from avseg_cli.bench.training_parts import TrainingParts
@@ -33,38 +33,7 @@ from avseg_cli.model.inference import prepare_for_inference
 Report = dict[str, Any]
 
 
-ALL_PARTS = (*PARTS, *TRAINING_PARTS, "startup")
 NO_BF16 = "rows in bf16 are left out: this device has no bf16 arithmetic, it would be emulated"
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """What to measure. ``blocks`` runs only that many of the encoder's blocks (windowed and global in
-    their usual proportion), for machines on which the whole reference takes minutes; reports say so, and add what
-    the whole would take by its arithmetic."""
-
-    backbone: str = "vit_b"
-    blocks: int | None = None
-    checkpoint: str | None = None  # weights to use instead of random ones
-    parts: tuple[str, ...] = PARTS
-    device: str = "auto"
-    precision: str = "auto"  # ours
-    reference_precision: str = "fp32"
-    all_precisions: bool = False
-    clips: int = option(1, least=1, most=MANY)
-    batch: int = option(1, least=1, most=MANY)  # frames per pass of our encoder
-    repeats: int = option(3, least=1, most=MANY)
-    threads: int | None = option(None, least=1, most=1024)
-    compiled: bool = False
-    seed: int = option(0, least=0, most=MAX_SEED)
-
-    def __post_init__(self) -> None:
-        check(self)
-        unknown = sorted(set(self.parts) - set(ALL_PARTS))
-        if unknown or not self.parts:
-            raise AvsegError(f"no component {', '.join(unknown) or 'chosen'}; there are {', '.join(ALL_PARTS)}")
-        if self.checkpoint and set(self.parts) & set(TRAINING_PARTS):
-            raise AvsegError("training is measured on random weights; leave out --checkpoint")
 
 
 def check_ready(options: BenchOptions) -> None:
@@ -156,7 +125,7 @@ def _plain_model(options: BenchOptions) -> AvsegModel:
     if options.checkpoint is None:
         return build_model(_config(options), options.seed)
     if options.blocks:
-        raise AvsegError("--blocks is for random weights; leave it out with --checkpoint")
+        raise AvsegError(f"{named('blocks')} is for random weights; leave it out with {named('checkpoint')}")
     model, _ = load_checkpoint(find_checkpoint(options.checkpoint))
     if model.config.fusion != "stbava" or not (model.config.temporal and model.config.bidirectional):
         raise AvsegError(f"{options.checkpoint}: the reference is the full ST-BAVA; this checkpoint has another fusion")
@@ -168,7 +137,7 @@ def _config(options: BenchOptions) -> ModelConfig:
     if options.blocks is None:
         return config
     if not 0 < options.blocks <= config.depth:
-        raise AvsegError(f"{options.backbone} has {config.depth} blocks; --blocks must be 1 to {config.depth}")
+        raise AvsegError(f"{options.backbone} has {config.depth} blocks; {named('blocks')} must be 1 to {config.depth}")
     kept = tuple(j for j in config.global_blocks if j < options.blocks)
     return replace(config, depth=options.blocks, global_blocks=kept)
 

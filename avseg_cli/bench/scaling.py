@@ -21,6 +21,7 @@ import numpy as np
 from avseg_cli.base.errors import AvsegError, OutputError
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
+from avseg_cli.bench.bench_options import ScalingOptions
 from avseg_cli.media.sample import make_video
 
 if TYPE_CHECKING:
@@ -40,22 +41,15 @@ class Point:
     peak_bytes: int | None  # resident; both None where the system does not tell (Windows)
 
 
-def run_scaling(
-    lengths: tuple[float, ...],
-    rates: tuple[float, ...],
-    checkpoint: str = "default",
-    device: str = "auto",
-    on_run: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Measure every pair of video length (seconds) and ``--fps``; also what starting costs.
+def run_scaling(options: ScalingOptions, on_run: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Measure every pair of video length and masks a second; also what starting costs.
 
     Raises ``AvsegError`` with the command's own message when a run fails.
     """
-    if len(set(lengths)) < 2 or min(*lengths, *rates) <= 0:
-        raise AvsegError("--lengths needs two different lengths or more, and all lengths and rates above 0")
+    lengths, rates = options.lengths, options.rates
     with TemporaryDirectory(prefix="avseg-scaling-") as folder:
         videos = {length: make_video(Path(folder) / f"{length:g}.mp4", length) for length in sorted({1.0, *lengths})}
-        common = ["--checkpoint", checkpoint, "--device", device]
+        common = ["--checkpoint", options.checkpoint, "--device", options.device]
         on_run("starting: --help, and a video of one second")
         started = startup(videos[1.0], common)
         points = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 Complete = Callable[[str], list[str]]
@@ -15,12 +15,6 @@ def one_of(*values: str) -> Complete:
         return [value for value in values if value.startswith(incomplete)]
 
     return complete
-
-
-def either(values: Iterable[str], end: str = ".") -> str:
-    """The words for a help text: "this, that or the other."."""
-    *most, last = values
-    return f"{', '.join(most)} or {last}{end}" if most else f"{last}{end}"
 
 
 def list_of(*values: str) -> Complete:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from avseg_cli.cli.completion import either, one_of
+from avseg_cli.base.text import either
+from avseg_cli.cli.completion import one_of
 from avseg_cli.data.subsets import SUBSETS
 
 DATA_NEEDED = (

@@ -5,15 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
 from avseg_cli.base.errors import AvsegError
 from avseg_cli.base.option_fields import Option, options_of
-from avseg_cli.cli.completion import either, one_of
+from avseg_cli.base.text import either
+from avseg_cli.cli.completion import checkpoints, list_of, one_of
 
-FLAGS = {"output": "-o", "learning_rate": "--lr"}  # where a flag is not the field's name with hyphens
+FLAGS = {
+    "output": "-o",
+    "learning_rate": "--lr",
+    "compiled": "--compile",
+}  # where a flag is not the field's name with hyphens
+COMPLETIONS = {"checkpoint": checkpoints}  # of fields whose words are not known beforehand
 
 
 def said(error: AvsegError) -> str:
@@ -28,7 +34,7 @@ def made_of(**jobs: Job) -> Callable[[Callable[..., None]], Callable[..., None]]
     """A decorator of commands: in place of each parameter named here stand options for the fields of its dataclass.
 
     The command is given what the user said as a dictionary, field -> value. ``(dataclass, names)`` takes those alone; a
-    list of parameters stands for itself.
+    list of parameters stands for itself. A tuple is given as one text with commas between.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -41,7 +47,7 @@ def made_of(**jobs: Job) -> Callable[[Callable[..., None]], Callable[..., None]]
         @wraps(command)
         def run(**values: Any) -> None:
             for name, fields in known.items():
-                values[name] = {field.name: values.pop(field.name) for field in fields}
+                values[name] = {field.name: _given(field, values.pop(field.name)) for field in fields}
             command(**values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  typer reads it
@@ -57,19 +63,35 @@ def _parameters(job: Job) -> list[inspect.Parameter]:
     kind, names = job if isinstance(job, tuple) else (job, ())
     types, known = get_type_hints(kind), options_of(kind)
     defaults = inspect.signature(kind).parameters
-    return [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name].default,
-            annotation=Annotated[types[name], _option(known[name])],
-        )
-        for name in names or known
-    ]  # fmt: skip
+    return [_parameter(name, types[name], defaults[name].default, known[name]) for name in names or known]
 
 
-def _option(facts: Option) -> Any:
+def _parameter(name: str, kind: Any, default: Any, facts: Option) -> inspect.Parameter:
     """The field as typer has it; bounds that belong to the allowed values are shown and refused by click itself."""
+    many = get_origin(kind) is tuple
     words = facts.help or (either(facts.offers) if facts.offers else None)
-    return typer.Option(
-        *facts.flags, min=facts.least, max=facts.most, metavar=facts.metavar, rich_help_panel=facts.panel, help=words,
-        autocompletion=one_of(*facts.offers) if facts.offers else None,
+    complete = (list_of if many else one_of)(*facts.offers) if facts.offers else COMPLETIONS.get(name)
+    shown: str | bool = True
+    if many:
+        values = [value if isinstance(value, str) else f"{value:g}" for value in default]
+        default, shown = ",".join(values), ", ".join(values) or False  # with places to break the line at
+    switch = (f"--{name.replace('_', '-')}",) if default is False else ()  # without its --no-
+    option = typer.Option(
+        *(facts.flags or switch), min=facts.least, max=facts.most, metavar=facts.metavar, rich_help_panel=facts.panel,
+        help=words, autocompletion=complete, show_default=shown,
     )  # fmt: skip
+    annotation = Annotated[str if many else kind, option, kind]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _given(field: inspect.Parameter, value: Any) -> Any:
+    """What the user said for a field, as the field has it."""
+    kind = get_args(field.annotation)[-1]
+    if get_origin(kind) is not tuple:
+        return value
+    made = get_args(kind)[0]
+    try:
+        return tuple(made(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError as error:
+        flag = f"--{field.name.replace('_', '-')}"
+        raise typer.BadParameter(f"{value!r} is not numbers with commas between", param_hint=flag) from error

@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from avseg_cli.base.errors import DataError, InputError
-from avseg_cli.base.option_fields import MAX_SEED, check, option
+from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
@@ -19,6 +18,7 @@ from avseg_cli.checkpoints.checkpoint import choose_device
 from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, load_batches, read_labels
 from avseg_cli.data.subsets import MASK_SIZE, Subset, find_subset
+from avseg_cli.scoring.evaluate_options import EvaluateOptions
 from avseg_cli.scoring.examples import Example, Extremes
 from avseg_cli.scoring.other_sounds import MovedSounds, NegativeSounds, categories_by_manifest, categories_by_name
 from avseg_cli.scoring.predictors import (
@@ -34,36 +34,6 @@ from avseg_cli.scoring.scores import ClipScore, SplitScore, score_clip, summaris
 from avseg_cli.segment.segmenter import Segmenter
 
 AHEAD = 4  # clips read while the model works on one
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What to score, and on what. Exactly one of checkpoint, predictions and prompts."""
-
-    data: str
-    subset: str
-    split: str = "test"
-    checkpoint: str | None = None
-    predictions: str | None = None  # folder of mask PNGs
-    prompts: str | None = None  # points:1, points:3, box:1, box:3
-    backbone: str = "vit_h"  # of the prompted SAM
-    negatives: tuple[str, ...] = ()  # silence, noise, swap
-    move_sound: bool = False
-    baselines: bool = False
-    masks: str | None = None  # folder for predicted masks
-    limit_clips: int | None = option(None, least=1)
-    seed: int = option(0, least=0, most=MAX_SEED)
-    device: str = "auto"
-    precision: str = "fp32"
-    examples: int = 0  # best clips to keep, and as many worst
-
-    def __post_init__(self) -> None:
-        check(self)
-        given = [name for name in ("checkpoint", "predictions", "prompts") if getattr(self, name)]
-        if len(given) != 1:
-            raise InputError("give one of --checkpoint, --predictions and --prompts to say what is evaluated")
-        if not self.checkpoint and (self.negatives or self.move_sound):
-            raise InputError("--negatives and --move-sound need --checkpoint: only a model can hear another sound")
 
 
 @dataclass(frozen=True)
@@ -155,7 +125,7 @@ def _predictor(options: EvaluateOptions, clips: Sequence[Clip]) -> tuple[Predict
     if options.prompts:
         kind, _, count = options.prompts.partition(":")
         if kind not in ("points", "box") or not count.isdigit() or int(count) < 1:
-            raise InputError(f"--prompts takes points:1, points:3, box:1 or box:3, not {options.prompts!r}")
+            raise InputError(f"{named('prompts')} takes points:1, points:3, box:1 or box:3, not {options.prompts!r}")
         return PromptPredictor(load_sam(options.backbone, device), kind, int(count), options.seed), options.prompts
     return ModelPredictor(
         Segmenter.load(options.checkpoint, options.device, options.precision).model
@@ -198,7 +168,7 @@ def _moved(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], pred
         truth = CategoryPredictor(target + 1).predict([sample])[0] > 0.5
         scores.append(score_clip(sample.name, categories[target], probability, truth))
     if not scores:
-        raise DataError("--move-sound: no clip of this split shows a silent object whose sound the split has")
+        raise DataError(f"{named('move_sound')}: no clip of this split shows a silent object whose sound the split has")
     return summarise(scores)
 
 

@@ -10,50 +10,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.writing import writing
-from avseg_cli.checkpoints.checkpoint import DEFAULT, find_checkpoint, read_info
+from avseg_cli.checkpoints.checkpoint import find_checkpoint, read_info
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.scoring.evaluate_options import FootageOptions
 from avseg_cli.scoring.footage_files import RealClip, read_drawn, read_footage
 from avseg_cli.scoring.footage_scores import BASELINES, FrameScore, mean_score, score_frame
 from avseg_cli.segment.render import told
 from avseg_cli.segment.runner import segment_video
 from avseg_cli.segment.segmenter import Segmenter
 
-SUBSET = "clips"  # what such a folder is called on the command line
 NEAR = 0.6  # seconds: how far from the end of its second the frame of a mask may lie
 SIDE = 160  # pixels of a kept picture's height
-
-
-@dataclass(frozen=True)
-class FootageOptions:
-    """What to score, and on what: a checkpoint, or else a folder with masks called as the drawn ones are."""
-
-    data: str
-    checkpoint: str | None = None  # None: the default one, unless there are predictions
-    predictions: str | None = None
-    swap_sound: bool = False
-    masks: str | None = None  # folder for predicted masks
-    limit_clips: int | None = None
-    device: str = "auto"
-    precision: str = "fp32"
-    pictures: int = 0  # clips whose pictures are kept, the worst
-
-    def __post_init__(self) -> None:
-        if self.checkpoint and self.predictions:
-            raise InputError("give one of --checkpoint and --predictions to say what is evaluated")
-        if self.predictions and self.swap_sound:
-            raise InputError("--swap-sound needs a model: masks on disk cannot hear another sound")
-        if self.limit_clips is not None and self.limit_clips < 1:
-            raise InputError(f"--limit-clips {self.limit_clips} leaves no clip; give 1 or more")
-
-    @property
-    def subject(self) -> str:
-        """Whose masks are scored."""
-        return self.predictions or self.checkpoint or DEFAULT
 
 
 @dataclass(frozen=True)
@@ -126,7 +98,7 @@ def evaluate_footage(options: FootageOptions) -> FootageEvaluation:
     """Score the clips of a folder. Raises ``DataError``, ``InputError``, ``CheckpointError`` with what is wrong."""
     clips = read_footage(Path(options.data), options.limit_clips)
     if options.swap_sound and len(clips) < 2:
-        raise InputError("--swap-sound needs two clips or more: each is heard with the next one's sound")
+        raise InputError(f"{named('swap_sound')} needs two clips or more: each is heard with the next one's sound")
     videos = [probe(clip.path) for clip in clips]
     truths = [_Truth(clip, video) for clip, video in zip(clips, videos, strict=True)]
     for truth in truths:
