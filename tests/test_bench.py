@@ -71,10 +71,10 @@ def test_the_table_goes_to_stdout_and_says_what_was_cut() -> None:
     [
         ({"parts": ("encoder", "engine")}, "no component engine"),
         ({"parts": ()}, "no component chosen"),
-        ({"checkpoint": "default", "parts": ("train_2",)}, "leave out --checkpoint"),
+        ({"checkpoint": "default", "parts": ("train_2",)}, "leave out checkpoint"),
         ({"repeats": 0}, "repeats 0 is out of range; give 1 to 65536"),
-        ({"backbone": "tiny", "blocks": 5}, "tiny has 4 blocks; --blocks must be 1 to 4"),
-        ({"checkpoint": "default", "blocks": 1}, "leave it out with --checkpoint"),
+        ({"backbone": "tiny", "blocks": 5}, "tiny has 4 blocks; blocks must be 1 to 4"),
+        ({"checkpoint": "default", "blocks": 1}, "leave it out with checkpoint"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict, said: str) -> None:
