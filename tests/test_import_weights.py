@@ -24,7 +24,7 @@ from avseg_cli.base.errors import CheckpointError
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.checkpoints.import_weights import infer_config
 from avseg_cli.checkpoints.names import rename
-from avseg_cli.checkpoints.public_weights import starting_weights
+from avseg_cli.checkpoints.public_weights import load_public_weights, public_files, starting_weights
 from avseg_cli.cli import app
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
@@ -139,6 +139,24 @@ def test_imported_logits_equal_the_original(
     assert error < 1e-4
     source = {"code": "SAM_STBAVA", "file": "theirs.pth", "sha256": sha256(file.read_bytes())}
     assert info.training["imported"] == source
+
+
+@torch.no_grad()
+def test_a_checkpoint_is_imported_for_smaller_inputs(cache: Path, sound_encoder, importing, tmp_path: Path) -> None:
+    """Its configuration carries the size; the encoder interpolates its positions as segment_anything would."""
+    theirs = reference()
+    assert importing(save(theirs, tmp_path / "a.pth"), "--image-size", 64).code == 0
+    ours, info = load_checkpoint(tmp_path / "a.safetensors")
+    assert (info.config.image_size, info.config.backbone) == (64, "custom")
+    positions = theirs.image_encoder.pos_embed
+    small = F.interpolate(positions.permute(0, 3, 1, 2), (4, 4), mode="bilinear").permute(0, 2, 3, 1)
+    assert torch.equal(ours.image_encoder.pos_embed, small)
+    assert (
+        len(ours.image_encoder.blocks[1].attn.rel_pos_h) == 7 and len(ours.image_encoder.blocks[0].attn.rel_pos_h) == 5
+    )
+    assert ours(torch.randn(2, 3, 64, 64), torch.randn(2, 1, 96, 64)).shape == (2, 16, 16)
+    refused_size = importing(tmp_path / "a.pth", "--image-size", 50, "--overwrite")
+    assert refused_size.code != 0 and "image_size 50 is not a multiple of patch_size 16" in refused_size.err
 
 
 class Sama(nn.Module):
@@ -263,6 +281,8 @@ def test_an_encoder_equal_to_the_public_one_is_left_out(
     whole, light = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "light"))
     left_out = {name for name in whole if name.startswith("image_encoder.") and ".adapters." not in name}
     assert left_out and set(whole) - set(light) == left_out
+    ran = importing(file, "-o", tmp_path / "small.safetensors", "--json", "--image-size", 64)
+    assert set(json.loads(ran.out)["base"]) == {"sam_vit_b", "vggish"}, "SAM's positions, interpolated, are still SAM's"
     with torch.no_grad():
         theirs.image_encoder.pos_embed[0, 0, 0, 0] += 1e-3  # no longer SAM's
     ran = importing(save(theirs, tmp_path / "tuned.pth"), "-o", tmp_path / "tuned.safetensors", "--json")
@@ -295,6 +315,11 @@ def test_training_starts_from_the_public_files(
         state["positions.positional_encoding_gaussian_matrix"],
         theirs.pe_layer.positional_encoding_gaussian_matrix,
     )
+    for config in (preset("vit_b"), replace(preset("vit_b"), image_size=64)):
+        frozen = load_public_weights(config, public_files(config))
+        shapes = {name: tensor.shape for name, tensor in empty_model(config).state_dict().items()}
+        assert all(tensor.shape == shapes[name] for name, tensor in frozen.items())
+    assert torch.equal(frozen["image_encoder.blocks.0.attn.rel_pos_h"], state["image_encoder.blocks.0.attn.rel_pos_h"])
 
 
 # --- what is refused, in one sentence and without output ---------------------------------------------

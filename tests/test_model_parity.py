@@ -21,6 +21,7 @@ from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion.stbava import STBAVA, CrossModalAttention
 from avseg_cli.model.image_encoder import ImageEncoder
+from avseg_cli.model.image_size import at_image_size
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples, second_log_mel
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.positional import RandomFourierPositions
@@ -70,6 +71,31 @@ def test_encoder_equals_segment_anything(changes: dict) -> None:
     assert all(block.attn.rel_pos_h.abs().max() > 0 for block in theirs.blocks)
     frames = torch.randn(1 if config.grid == 64 else 2, 3, config.image_size, config.image_size)
     assert relative_error(ours_like(theirs, config)(frames), theirs(frames)) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("trained", "size"), [(128, 64), (1024, 512), (1024, 256), (64, 96)], ids=lambda side: f"{side} px"
+)
+@torch.no_grad()
+def test_other_sizes_equal_segment_anything_with_interpolated_positions(trained: int, size: int) -> None:
+    """segment_anything interpolates distances itself where they do not fit; positions are resized here."""
+    config = replace(SMALL, image_size=trained, embed_dim=32, depth=2, global_blocks=(1,), window_size=14)
+    theirs, small = sam_encoder(config), replace(config, image_size=size)
+    state = {f"image_encoder.{name}": tensor.clone() for name, tensor in theirs.state_dict().items()}
+    ours = ImageEncoder(small).eval()
+    fitted = at_image_size(state, small)
+    ours.load_state_dict({name.removeprefix("image_encoder."): t for name, t in fitted.items()}, strict=False)
+    theirs.pos_embed = nn.Parameter(
+        F.interpolate(theirs.pos_embed.permute(0, 3, 1, 2), (small.grid,) * 2, mode="bilinear").permute(0, 2, 3, 1)
+    )
+    frames = torch.randn(1, 3, size, size)
+    assert relative_error(ours(frames), theirs(frames)) < 1e-4
+
+
+def test_weights_of_the_same_size_are_the_same_tensors() -> None:
+    state = {f"image_encoder.{name}": tensor for name, tensor in sam_encoder(SMALL).state_dict().items()}
+    fitted = at_image_size(state, SMALL)
+    assert fitted.keys() == state.keys() and all(fitted[name] is state[name] for name in state)
 
 
 @torch.no_grad()

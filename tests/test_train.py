@@ -27,9 +27,9 @@ from avseg_cli.data.subsets import SUBSETS, find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.training.loop import learning_rate, step_seed
-from avseg_cli.training.losses import bce, bce_iou
+from avseg_cli.training.losses import bce, bce_iou, bce_iou_sama
 from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
-from avseg_cli.training.parameters import set_trainable, trained_parts, transfer
+from avseg_cli.training.parameters import set_trainable, start_adapters, trained_parts, transfer
 from avseg_cli.training.stages import STAGES
 from avseg_cli.training.train import train, whole_recipe
 
@@ -112,6 +112,39 @@ def test_the_papers_recipe_is_the_default_for_sam() -> None:
     assert (SUBSETS["s4"].fusion_depth, SUBSETS["ms3"].fusion_depth) == (5, 7)
 
 
+def test_the_released_recipes_are_those_of_the_published_code() -> None:
+    sama, joined = (default_recipe("vit_h", stage, "released") for stage in ("1b", "2"))
+    assert (sama.optimizer, sama.learning_rate, sama.weight_decay, sama.schedule, sama.epochs, sama.batch_size) == (
+        "adamw", 2e-4, 0.01, "cosine", 80, 2,
+    )  # fmt: skip
+    assert (sama.loss, sama.adapter_start) == ("bce+iou-sama", "normal")
+    assert learning_rate(sama, 80, 80) == pytest.approx(1e-7)
+    assert (joined.epochs, joined.optimizer, joined.learning_rate, joined.loss) == (30, "adam", 1e-4, "bce")
+    assert default_recipe("vit_h", "1a", "released") == default_recipe("vit_h", "1a")  # none was released for it
+    with pytest.raises(InputError, match="no code was released that trains tiny"):
+        default_recipe("tiny", "2", "released")
+    asked = TrainOptions(data="", subset="ms3", out="", recipes="released", epochs=3)
+    assert asked.recipe("1b") == replace(sama, epochs=3)
+
+
+def test_what_the_released_stage_two_keeps_still_is_in_training_and_does_not_learn() -> None:
+    model = AvsegModel(preset("tiny"))
+    trained = set_trainable(model, "2", still=default_recipe("vit_h", "2", "released").still)
+    assert {name.split(".")[0] for name in trained} == {"image_encoder", "mask_decoder"}
+    assert model.fusion.training and not any(p.requires_grad for p in model.fusion.parameters())
+
+
+def test_adapters_start_without_effect_or_as_those_of_sama_avs() -> None:
+    model = AvsegModel(preset("tiny"))
+    adapters, sound = model.image_encoder.adapters, torch.randn(2, 128)
+    start_adapters(model, "zero")
+    assert not adapters(sound).any()
+    start_adapters(model, "normal")
+    for layer in (adapters.shared, *adapters.own):
+        assert 0.015 < float(layer.weight.detach().std()) < 0.025 and not layer.bias.any()
+    assert adapters(sound).any()
+
+
 def test_the_whole_recipe_of_each_kind_of_backbone() -> None:
     def stages(**values: object) -> tuple[str, ...]:
         return whole_recipe(TrainOptions(data="", subset="ms3", out="", **values))
@@ -155,6 +188,17 @@ def test_losses_by_hand() -> None:
 def test_an_empty_truth_still_rewards_an_empty_mask() -> None:
     truth = torch.zeros(1, 8, 8)
     assert bce_iou(torch.full((1, 8, 8), -9.0), truth) < 0.1 < 1 < bce_iou(torch.full((1, 8, 8), 3.0), truth)
+
+
+def test_the_loss_of_sama_avs_adds_nothing_to_the_areas() -> None:
+    logits, truth = torch.randn(2, 8, 8, requires_grad=True), (torch.rand(2, 8, 8) > 0.5).float()
+    truth[1] = 0
+    probability = logits.sigmoid()
+    both, either = (probability * truth).sum((1, 2)), torch.maximum(probability, truth).sum((1, 2))
+    either = torch.where(truth.any(-1).any(-1), (probability + truth - probability * truth).sum((1, 2)), either)
+    torch.testing.assert_close(bce_iou_sama(logits, truth), bce(logits, truth) + 1 - both / either)
+    (gradient,) = torch.autograd.grad((bce_iou_sama(logits, truth) - bce(logits, truth))[1], logits)
+    assert gradient.abs().max() < 1e-8, "an empty truth pulls by cross-entropy alone"
 
 
 def test_learning_rate_rises_then_falls() -> None:

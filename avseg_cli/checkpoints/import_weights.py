@@ -22,6 +22,7 @@ from avseg_cli.checkpoints.state_files import checked, read_state, some
 from avseg_cli.model.backbones import preset, sam_backbones
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
+from avseg_cli.model.image_size import at_image_size
 
 # Not in the files and not readable off the tensors: as the authors set them.
 _FUSION_HEADS = 8
@@ -38,11 +39,12 @@ class Imported:
     base: dict[str, str]  # public files the model stands on -> SHA-256
 
 
-def import_checkpoint(path: str | Path) -> Imported:
+def import_checkpoint(path: str | Path, image_size: int | None = None) -> Imported:
     """Read the authors' or a SAMA-AVS checkpoint, strictly; every dimension is read off its tensors.
 
-    Raises ``CheckpointError`` naming what is missing, unexpected, misshapen or not finite, and for a
-    file of SAM's or VGGish's public weights, which are bases rather than models.
+    ``image_size`` (pixels) interpolates its positions for inputs of another size. Raises ``CheckpointError`` naming
+    what is missing, unexpected, misshapen or not finite, and for a file of SAM's or VGGish's public weights, which are
+    bases rather than models.
     """
     path = Path(path)
     state = rename(read_state(path), path)
@@ -53,10 +55,13 @@ def import_checkpoint(path: str | Path) -> Imported:
         expected = {name: shape for name, shape in expected.items() if not name.startswith("vggish.")}
     kind = "SAMA-AVS" if config.fusion == "sama" else "SAM_STBAVA"
     state = fit(state, expected, path)
+    if image_size is not None:
+        config = replace(config, image_size=image_size)
+        state = at_image_size(state, config)
     return Imported(kind, config, state, _bases(config, state))
 
 
-def convert(path: str | Path, out: str | Path, overwrite: bool = False) -> Imported:
+def convert(path: str | Path, out: str | Path, overwrite: bool = False, image_size: int | None = None) -> Imported:
     """Write the checkpoint ``path`` of other code as ``out`` in our format, and return what it was.
 
     The image encoder is left out of ``out`` when SAM's public file is in the cache and has the same
@@ -66,7 +71,7 @@ def convert(path: str | Path, out: str | Path, overwrite: bool = False) -> Impor
     """
     path, out = Path(path), Path(out)
     check_output(path, out, overwrite)
-    imported = import_checkpoint(path)
+    imported = import_checkpoint(path, image_size)
     model = empty_model(imported.config)
     left = model.load_state_dict(imported.state, strict=False, assign=True)  # VGGish stays empty: see base
     assert not left.unexpected_keys and all(name.startswith("vggish.") for name in left.missing_keys)
@@ -128,18 +133,20 @@ def hears(state: dict[str, Tensor]) -> bool:
 def _bases(config: ModelConfig, state: dict[str, Tensor]) -> dict[str, str]:
     """The public files whose part the checkpoint lacks, or has with exactly their values; those must be at hand."""
     lacks_vggish = not any(name.startswith("vggish.") for name in state)
-    base = {VGGISH: checksum(VGGISH)} if lacks_vggish or _has_all_of(VGGISH, state) else {}
+    base = {VGGISH: checksum(VGGISH)} if lacks_vggish or _has_all_of(VGGISH, config, state) else {}
     sam = sam_backbones().get(config.backbone)
-    if sam is not None and _has_all_of(sam, state):
+    if sam is not None and _has_all_of(sam, config, state):
         base[sam] = checksum(sam)
     return base
 
 
-def _has_all_of(name: str, state: dict[str, Tensor]) -> bool:
+def _has_all_of(name: str, config: ModelConfig, state: dict[str, Tensor]) -> bool:
     """Whether the frozen part that public file ``name`` gives is in ``state`` with its values, as far as is known."""
     if status(public_file(name)) == "missing":
         return False
-    public = {key: tensor for key, tensor in read_public(name).items() if not is_own(key, {name: ""})}
+    public = {
+        key: tensor for key, tensor in at_image_size(read_public(name), config).items() if not is_own(key, {name: ""})
+    }
     return all(key in state and torch.equal(state[key], tensor.float()) for key, tensor in public.items())
 
 
@@ -191,8 +198,8 @@ def _infer_fusion(state: dict[str, Tensor]) -> dict[str, object]:
 
 
 def _backbone_name(config: ModelConfig) -> str:
-    """SAM's name for an encoder of these dimensions, or "custom"."""
-    fields = ("image_size", "patch_size", "embed_dim", "depth", "num_heads", "window_size", "global_blocks")
+    """SAM's name for an encoder of these dimensions, whatever the size of its input, or "custom"."""
+    fields = ("patch_size", "embed_dim", "depth", "num_heads", "window_size", "global_blocks")
     for name in sam_backbones():
         if all(getattr(config, field) == getattr(preset(name), field) for field in fields):
             return name

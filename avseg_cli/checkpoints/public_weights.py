@@ -11,6 +11,7 @@ from avseg_cli.checkpoints.state_files import read_state
 from avseg_cli.model import backbones
 from avseg_cli.model.backbones import BACKBONES, part_of, public_parts
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.image_size import at_image_size
 
 VGGISH = backbones.VGGISH.file
 
@@ -29,6 +30,8 @@ def is_own(name: str, base: dict[str, str]) -> bool:
 def load_public_weights(config: ModelConfig, base: dict[str, str]) -> dict[str, Tensor]:
     """The frozen parts that ``base`` names, under our parameter names; memory-mapped, not copied.
 
+    Positions are interpolated where ``config`` has another input size than the file.
+
     Raises ``CheckpointError`` when a file has not been downloaded (the message has the command), is not
     what it claims to be, or differs from the one the checkpoint was made with.
     """
@@ -41,7 +44,7 @@ def load_public_weights(config: ModelConfig, base: dict[str, str]) -> dict[str, 
             raise CheckpointError(f"the checkpoint was made with another {name} than the one avseg knows")
         tensors = read_public(name)
         state.update({key: value for key, value in tensors.items() if not is_own(key, base)})
-    return state
+    return at_image_size(state, config)
 
 
 def read_public(name: str) -> dict[str, Tensor]:

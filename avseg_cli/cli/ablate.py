@@ -18,7 +18,7 @@ from avseg_cli.training.options import TrainOptions
 
 FIELDS = (  # of a training run, that all variants share
     "backbone", "init", "pretrained", "epochs", "batch_size", "learning_rate", "image_size", "limit_clips", "seed",
-    "workers", "cache",
+    "workers", "cache", "recipes", "adapter_start",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ FLAGS = {
     "output": "-o",
     "learning_rate": "--lr",
     "compiled": "--compile",
+    "recipes": "--recipe",
 }  # where a flag is not the field's name with hyphens
 COMPLETIONS = {"checkpoint": checkpoints}  # of fields whose words are not known beforehand
 

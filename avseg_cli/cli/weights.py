@@ -162,6 +162,12 @@ def import_weights(
         Path | None, typer.Option("-o", "--output", help="Where to; FILE with .safetensors by default.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=8, max=4096, help="Side of the input in pixels, positions interpolated. [default: FILE's own]"
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -175,10 +181,10 @@ def import_weights(
     out = output or file.with_suffix(".safetensors")
     if dry_run:
         check_output(file, out, overwrite)
-        found = import_checkpoint(file)
+        found = import_checkpoint(file, image_size)
         say_plan([f"write {out}: {found.kind}, {found.config.backbone}, standing on {', '.join(found.base)}"])
         return
-    imported = convert(file, out, overwrite)
+    imported = convert(file, out, overwrite, image_size)
     config, size = imported.config, out.stat().st_size
     if as_json:
         about = {"file": str(out), "bytes": size, "code": imported.kind}

@@ -194,14 +194,14 @@ def make_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.opti
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Linear warm-up, then constant or a cosine down to 1 % of the peak."""
+    """Linear warm-up, then constant or a cosine down to the recipe's floor."""
     warm = recipe.warmup * steps
     if step < warm:
         return recipe.learning_rate * (step + 1) / (warm + 1)
     if recipe.schedule == "constant":
         return recipe.learning_rate
     done = min(1.0, (step - warm) / max(1.0, steps - warm))  # past the end when processes were added on the way
-    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+    return recipe.learning_rate * (recipe.floor + (1 - recipe.floor) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def step_seed(seed: int, rank: int, step: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,7 +29,18 @@ def bce_iou(logits: Tensor, truth: Tensor) -> Tensor:
     return bce(logits, truth) + 1 - (both + 1) / (either + 1)
 
 
-LOSSES: dict[str, Loss] = {"bce": bce, "bce+iou": bce_iou}
+def bce_iou_sama(logits: Tensor, truth: Tensor) -> Tensor:
+    """bce plus 1 - soft IoU as SAMA-AVS's code has it, per frame: (N,).
+
+    Nothing is added to the areas: on a frame whose truth is empty the term is 1, whatever is marked.
+    """
+    probability = logits.sigmoid()
+    both = (probability * truth).sum((1, 2))
+    either = (probability + truth).sum((1, 2)) - both
+    return bce(logits, truth) + 1 - both / either.clamp_min(torch.finfo(either.dtype).tiny)
+
+
+LOSSES: dict[str, Loss] = {"bce": bce, "bce+iou": bce_iou, "bce+iou-sama": bce_iou_sama}
 
 
 def known_bce(logits: Tensor, truth: Tensor, known: Tensor) -> Tensor:

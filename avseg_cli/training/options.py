@@ -17,12 +17,17 @@ from avseg_cli.training.stages import STAGES
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine")
-LOSSES = ("bce", "bce+iou")
+LOSSES = ("bce", "bce+iou", "bce+iou-sama")
+STARTS = ("zero", "normal")
+RECIPES = ("paper", "released")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one stage is trained. batch_size: clips per process and step; clip_gradient: largest norm, None for any."""
+    """How one stage is trained. batch_size: clips per process and step; clip_gradient: largest norm, None for any.
+
+    still: parts of the stage that do not learn and are otherwise in training, their dropout included.
+    """
 
     epochs: int
     batch_size: int = 1
@@ -31,10 +36,13 @@ class Recipe:
     weight_decay: float = 0.0
     schedule: str = "constant"
     warmup: float = 0.0  # share of all steps with a rising learning rate
+    floor: float = 0.01  # where a cosine ends, as a share of the learning rate
     clip_gradient: float | None = None
     loss: str = "bce"
     augment: bool = False
     patience: int | None = None  # validations without a better score before stopping
+    still: tuple[str, ...] = ()
+    adapter_start: str = "zero"  # how adapters begin: without effect, or "normal" as SAMA-AVS's
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate"):
@@ -47,9 +55,12 @@ class Recipe:
             )
 
 
-def default_recipe(backbone: str, stage: str) -> Recipe:
+def default_recipe(backbone: str, stage: str, of: str = "paper") -> Recipe:
     """The recipe a backbone declares for a stage. Raises ``InputError`` for a stage it is not trained in."""
-    recipes = BACKBONES[backbone].recipes
+    released = of == "released"
+    recipes = BACKBONES[backbone].released if released else BACKBONES[backbone].recipes
+    if released and not recipes:
+        raise InputError(f"no code was released that trains {backbone}: leave out {named('recipes')} {of}")
     if stage not in recipes:
         raise InputError(f"{backbone} is not trained in stage {stage!r}; choose one of {', '.join(recipes)}")
     return Recipe(**recipes[stage])
@@ -80,6 +91,10 @@ class TrainOptions:
     init_adapters: str | None = option(None, "Checkpoint whose adapters stage 2 starts from.")
     pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.")
     # recipe
+    recipes: str = option(
+        "paper", "Where the paper's text and the released code differ: paper, or released (docs/differences.md).",
+        offers=RECIPES, only=True, flags=("--recipe",),
+    )  # fmt: skip
     epochs: int | None = option(
         None, "Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.", least=1, most=1_000_000
     )
@@ -90,9 +105,12 @@ class TrainOptions:
     weight_decay: float | None = option(None, "How far weights are pulled to 0 (paper: 0).", least=0)
     schedule: str | None = option(None, "constant (paper) or cosine.", offers=SCHEDULES)
     warmup: float | None = option(None, "Share of the steps with a rising learning rate.", least=0, most=1)
-    loss: str | None = option(None, "bce (paper) or bce+iou (SAMA-AVS).", offers=LOSSES)
+    loss: str | None = option(None, "bce (paper), bce+iou, or bce+iou-sama (as SAMA-AVS).", offers=LOSSES)
     augment: bool | None = option(None, "Crop, flip and colour.")
     patience: int | None = option(None, "Stop after this many validations without a better score.", least=1)
+    adapter_start: str | None = option(
+        None, "zero (adapters change nothing at first) or normal (as SAMA-AVS's).", offers=STARTS, only=True
+    )
     dropout: float = option(0.1, "On ST-BAVA's attention weights.", least=0, below=1)
     unfreeze: tuple[str, ...] | None = None  # trained besides the paper's parts in stage 2: "image", "sound"
     # model
@@ -102,7 +120,7 @@ class TrainOptions:
     bidirectional: bool = option(True, "Sound updated by vision.")
     adapters: bool = option(True, "Audio adapters in the encoder.")
     image_size: int | None = option(
-        None, "Side of the model's input in pixels (backbones from nothing only).", least=8, most=4096
+        None, "Side of the model's input in pixels: SAM's is 1024; 512 and 256 cost far less.", least=8, most=4096
     )
     # run
     limit_clips: int | None = option(
@@ -131,6 +149,8 @@ class TrainOptions:
                 f"{self.backbone} learns from clips: give {named('data')} in place of {named('photos')} and "
                 f"{named('sounds')}"
             )
+        if self.photos and self.loss == "bce+iou-sama":
+            raise InputError(f"{named('loss')} bce+iou-sama is of whole masks; scenes have bce and bce+iou")
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all")
@@ -146,7 +166,9 @@ class TrainOptions:
     def recipe(self, stage: str) -> Recipe:
         """The stage's recipe with what was asked for explicitly."""
         asked = {f.name: getattr(self, f.name, None) for f in fields(Recipe)}
-        return replace(default_recipe(self.backbone, stage), **{k: v for k, v in asked.items() if v is not None})
+        return replace(
+            default_recipe(self.backbone, stage, self.recipes), **{k: v for k, v in asked.items() if v is not None}
+        )
 
     @property
     def embeddings(self) -> Path:

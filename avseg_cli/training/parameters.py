@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from avseg_cli.base.errors import InputError
 from avseg_cli.model import kinds
+from avseg_cli.model.adapters import AudioAdapters
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.training.stages import STAGES
@@ -27,8 +28,13 @@ def trained_parts(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ())
     return [name for name in names if name in there]
 
 
-def set_trainable(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ()) -> dict[str, nn.Parameter]:
-    """Freeze everything but the stage's parts, which go into train mode; returns their parameters by name."""
+def set_trainable(
+    model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = (), still: tuple[str, ...] = ()
+) -> dict[str, nn.Parameter]:
+    """Freeze everything but the stage's parts, which go into train mode; returns their parameters by name.
+
+    ``still``: those among them that keep their values.
+    """
     model.eval().requires_grad_(False)
     modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     for name in trained_parts(model, stage, unfreeze):
@@ -37,8 +43,8 @@ def set_trainable(model: AvsegModel, stage: str, unfreeze: tuple[str, ...] = ())
         (modules[name] if name in modules else parameters[name]).requires_grad_(True)
     for name in never_read(model):
         model.get_submodule(name).requires_grad_(False)
-    for name in STAGES[stage].still:
-        if name in dict(model.named_modules()):
+    for name in (*STAGES[stage].still, *still):
+        if name in modules:
             model.get_submodule(name).requires_grad_(False)
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
@@ -54,6 +60,16 @@ def start_sound_from_nothing(model: AvsegModel) -> None:
     for layer in model.vggish.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+
+
+def start_adapters(model: AvsegModel, how: str) -> None:
+    """Audio adapters as they begin: "zero" leaves the encoder as it was; "normal": SAMA-AVS's truncated normal."""
+    if how != "normal" or not isinstance(model.image_encoder.adapters, AudioAdapters):
+        return
+    for layer in model.image_encoder.adapters.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
 

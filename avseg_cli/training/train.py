@@ -24,6 +24,7 @@ from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.image_size import at_image_size
 from avseg_cli.training.distributed import local_device, process_group
 from avseg_cli.training.loop import Setup, fit
 from avseg_cli.training.material import Material, material_of
@@ -31,6 +32,7 @@ from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.parameters import (
     set_dropout,
     set_trainable,
+    start_adapters,
     start_kinds,
     start_sound_from_nothing,
     transfer,
@@ -160,7 +162,7 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     material = material_of(options)
     torch.manual_seed(options.seed)
     model, origin = initial_model(stage, options, Path(options.out))
-    parameters = set_trainable(model, stage, options.unfreeze)
+    parameters = set_trainable(model, stage, options.unfreeze, setup.recipe.still)
     set_dropout(model, options.dropout)
     model.image_encoder.recompute = BACKBONES[options.backbone].recompute
     model.to(setup.device)
@@ -196,12 +198,13 @@ def initial_model(stage: str, options: TrainOptions, run: Path) -> tuple[AvsegMo
     start, config, origin = _starting_point(options)
     pretrained = Path(options.pretrained or run)
     model = AvsegModel(STAGES[stage].model(options.ablated(config)))
+    start_adapters(model, options.recipe(stage).adapter_start)
     if not start:
         start_sound_from_nothing(model)
     if model.config.seen_kinds:
         start_kinds(model)
     if start:
-        fresh = transfer(model, start)
+        fresh = transfer(model, at_image_size(start, model.config))
         origin |= {} if BACKBONES[options.backbone].packaged else {"fresh": fresh}
     for earlier, parts in STAGES[stage].sources:
         best = StageFolder((pretrained if STAGES[earlier].pretrains else run) / earlier).best
