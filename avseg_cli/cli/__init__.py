@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from avseg_cli.base.errors import AvsegError, InputError, debugging
+from avseg_cli.base.limits import about_memory, ensure_limits
 from avseg_cli.cli.config_file import Config, check_environment, long_name, name_variables, read_config
 from avseg_cli.cli.options import said
 
@@ -137,7 +138,23 @@ def application() -> Any:
     """All commands as Click has them, each option with its environment variable."""
     command = get_command(app)
     name_variables(command)
+    for below in command.commands.values():
+        _check_limits_first(below)
     return command
+
+
+def _check_limits_first(command: Any) -> None:
+    """Have a command, or each of a group, look at the system's limits before it starts; its help needs none."""
+    run = command.callback
+    for below in getattr(command, "commands", {}).values():
+        _check_limits_first(below)
+
+    def limited(**values: Any) -> Any:
+        ensure_limits()
+        return run(**values)
+
+    if not hasattr(command, "commands"):
+        command.callback = limited
 
 
 def main() -> None:
@@ -145,10 +162,10 @@ def main() -> None:
     try:
         with _terminated_like_interrupted():
             application()(prog_name="avseg")
-    except (AvsegError, OSError, MemoryError) as error:
-        if debugging():
+    except Exception as error:
+        if debugging() or not (told := _explain(error)):
             raise
-        message, code = _explain(error)
+        message, code = told
         with suppress(OSError):  # the terminal may be gone
             print(f"avseg: {message}", file=sys.stderr)
         sys.exit(code)
@@ -178,10 +195,11 @@ def _terminated_like_interrupted() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def _explain(error: BaseException) -> tuple[str, int]:
-    """The sentence and exit code for an error that reached the command line."""
+def _explain(error: Exception) -> tuple[str, int] | None:
+    """The sentence and exit code for an error that reached the command line; None where it is a mistake of ours."""
+    error = about_memory(error) or error
     if isinstance(error, AvsegError):
         return said(error), error.exit_code
-    if isinstance(error, MemoryError):
-        return "out of memory; close other programs, or use a smaller model or --batch-size", 4
-    return f"{error.filename or 'the system'}: {error.strerror or error}", 5  # OSError: disk, permissions
+    if isinstance(error, OSError):  # disk, permissions
+        return f"{error.filename or 'the system'}: {error.strerror or error}", 5
+    return None

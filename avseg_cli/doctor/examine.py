@@ -16,6 +16,7 @@ import av
 import torch
 
 from avseg_cli.base.errors import AvsegError, DeviceError, OutputError
+from avseg_cli.base.limits import about_memory
 from avseg_cli.base.processor import processor_field
 from avseg_cli.base.threads import cores
 from avseg_cli.base.version import __version__
@@ -89,9 +90,10 @@ def examine(
 def _tried(name: str, check: Callable[[], Finding], say: Callable[[AvsegError], str]) -> Finding:
     try:
         return check()
-    except AvsegError as error:
-        return Finding(name, FAILED, say(error), exit_code=error.exit_code)
     except Exception as error:  # noqa: BLE001  whatever is wrong with this machine is what we are here to tell
+        told = about_memory(error) or error
+        if isinstance(told, AvsegError):
+            return Finding(name, FAILED, say(told), exit_code=told.exit_code)
         return Finding(
             name,
             FAILED,

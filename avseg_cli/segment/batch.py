@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from avseg_cli.base.errors import AvsegError, DeviceError, OutputError, debugging, named
+from avseg_cli.base.errors import AvsegError, OutputError, debugging
+from avseg_cli.base.limits import about_memory
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
 from avseg_cli.segment.addresses import delivered, fetched, is_url
@@ -145,14 +146,11 @@ def _named(copy: Path, source: Path) -> Iterator[None]:
 
 def _explained(error: Exception, path: Path) -> AvsegError:
     """The error as a sentence about ``path``; one nobody expected, too, must not cost the other inputs."""
+    error = about_memory(error, f"{path}: ") or error
     if isinstance(error, AvsegError):
         return error
     if debugging():
         raise error
-    if isinstance(error, MemoryError):
-        return DeviceError(
-            f"{path}: out of memory; close other programs, or use a smaller model or {named('batch_size')}"
-        )
     if isinstance(error, OSError):
         return OutputError(f"{error.filename or path}: {error.strerror or error}")
     said = " ".join(str(error).split())[:200]
