@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from avseg_cli.checkpoints.checkpoint import load_model, save_checkpoint
     from avseg_cli.media.recording import Recording
     from avseg_cli.outputs.results import MaskResult
+    from avseg_cli.outputs.sources import Source
     from avseg_cli.outputs.style import Style
     from avseg_cli.segment.render import Rendered, render
     from avseg_cli.segment.runner import segment_video
@@ -40,15 +41,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AvsegError", "CheckpointError", "DataError", "DeviceError", "DownloadError", "InputError", "MaskResult",
-    "OutputError", "Recording", "Rendered", "SegmentOptions", "Segmenter", "Style", "__version__", "load_model",
-    "render", "save_checkpoint", "segment_video",
+    "OutputError", "Recording", "Rendered", "SegmentOptions", "Segmenter", "Source", "Style", "__version__",
+    "load_model", "render", "save_checkpoint", "segment_video",
 ]  # fmt: skip
 
 _HOMES = {
     "load_model": "checkpoints.checkpoint", "save_checkpoint": "checkpoints.checkpoint",
-    "Recording": "media.recording", "MaskResult": "outputs.results", "Style": "outputs.style",
-    "Rendered": "segment.render", "render": "segment.render", "segment_video": "segment.runner",
-    "SegmentOptions": "segment.segment_options", "Segmenter": "segment.segmenter",
+    "Recording": "media.recording", "MaskResult": "outputs.results", "Source": "outputs.sources",
+    "Style": "outputs.style", "Rendered": "segment.render", "render": "segment.render",
+    "segment_video": "segment.runner", "SegmentOptions": "segment.segment_options", "Segmenter": "segment.segmenter",
 }  # fmt: skip
 
 

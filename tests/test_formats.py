@@ -25,5 +25,5 @@ def test_names_follow_from_the_formats() -> None:
     plan = plan_outputs([Source(Path("talks/clip.mp4"), Path("clip.mp4"))], None, list(FORMATS))[0]
     assert plan == {name: Path(f"talks/clip{FORMATS[name].suffix}") for name in FORMATS}
     assert set(FLAGGED) == {"preview", "report", "side-by-side"}
-    with pytest.raises(InputError, match="no format named 'gif'; choose one of cutout, json,"):
+    with pytest.raises(InputError, match="no format named 'gif'; choose one of coco, cutout, json,"):
         FORMATS["gif"]

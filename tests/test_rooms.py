@@ -13,14 +13,15 @@ import avseg_cli
 
 PACKAGE = Path(avseg_cli.__file__).parent
 ROOMS = (  # from the ground up
-    "base", "model", "checkpoints", "media", "motion", "pages", "outputs", "segment", "attention", "data", "scoring",
-    "training", "ablation", "synth", "bench", "doctor", "cli",
+    "base", "model", "checkpoints", "media", "motion", "pages", "tracks", "outputs", "segment", "attention", "data",
+    "scoring", "training", "ablation", "synth", "bench", "doctor", "cli",
 )  # fmt: skip
 APART = {  # further than the order above says: these rooms know nothing of each other
     "model": {"checkpoints", "media", "pages", "outputs", "data"},
     "checkpoints": {"media", "pages", "outputs", "data"},
     "media": {"checkpoints", "data", "outputs", "pages"},
     "outputs": {"checkpoints", "data"},
+    "tracks": {"model", "checkpoints", "media", "motion", "pages"},
     "data": {"pages", "outputs", "segment", "attention"},
     "synth": {"model", "checkpoints", "segment", "attention", "training", "scoring"},
 }

@@ -59,6 +59,12 @@ class AvsegModel(ModelEdge, nn.Module):
         dtype = self.image_encoder.dtype
         return self.image_encoder(frames.to(dtype), None if sound is None else sound.to(dtype))
 
+    def embed_and_place(self, frames: Tensor, sound: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not (self.config.seen_kinds and self.config.adapters):  # the adapters relate what is heard to what is seen
+            return super().embed_and_place(frames, sound)
+        dtype = self.image_encoder.dtype
+        return self.image_encoder(frames.to(dtype), sound.to(dtype), placed=True)
+
     def decode(self, embeddings: Tensor, sound: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
         """Fuse a clip and predict: embeddings (B, T, E, g, g), sound (B, T, 128) -> logits (B, T, 4g, 4g).
 

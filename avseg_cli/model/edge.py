@@ -36,6 +36,14 @@ class ModelEdge:
         """Mono sound at 16 kHz -> the sound network's examples, one each 0.96 s: (K, 1, 96, 64) for VGGish."""
         return log_mel_examples(waveform)
 
+    def embed_and_place(self, frames: Tensor, sound: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``embed_frames``, and where in each frame every kind of thing is both seen and heard.
+
+        The latter are probabilities (N, S, g, g) of ``config.seen_kinds`` in their order, or None from a model that
+        cannot tell.
+        """
+        return self.embed_frames(frames, sound), None  # type: ignore[attr-defined]
+
     def preprocess(self, frames: Tensor) -> Tensor:
         """uint8 RGB (N, H, W, 3) of any size -> normalised float32 (N, 3, S, S), on the model's device."""
         return prepare_frames(frames.to(self.device), self.config.image_size)

@@ -91,9 +91,19 @@ class KindEncoder(nn.Module):
         """The precision in which frames and sound are taken."""
         return self.trust.dtype
 
-    def forward(self, frames: Tensor, sound: Tensor | None = None) -> Tensor:
-        """(B, 3, S, S) normalised, (B, audio_dim) raw sound or None (adapters off) -> (B, C + fine, g, g)."""
-        return self.read(self.features(frames), sound)
+    def forward(
+        self, frames: Tensor, sound: Tensor | None = None, placed: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, 3, S, S) normalised, (B, audio_dim) raw sound or None (adapters off) -> (B, C + fine, g, g).
+
+        placed: also give (B, S, g, g), the probability that each kind of thing is seen there and heard; needs adapters.
+        """
+        features = self.features(frames)
+        if not placed:
+            return self.read(features, sound)
+        tokens, seen = self.look(features[2], features[3])
+        both = seen.sigmoid() * self.adapters.wanted(sound.float())[:, :, None, None]
+        return self._joined(tokens, seen, features, sound), both
 
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the frozen trunk sees: (B, c, ., .) at strides 4, 8, 16 and 32. It takes (RGB - 127) / 128."""
@@ -102,7 +112,11 @@ class KindEncoder(nn.Module):
 
     def read(self, features: tuple[Tensor, Tensor, Tensor, Tensor], sound: Tensor | None = None) -> Tensor:
         """Features to (B, C + fine, g, g): the tokens, then strides 8 and 4 with their pixels folded into channels."""
-        tokens, seen = self.look(features[2], features[3])
+        return self._joined(*self.look(features[2], features[3]), features, sound)
+
+    def _joined(
+        self, tokens: Tensor, seen: Tensor, features: tuple[Tensor, Tensor, Tensor, Tensor], sound: Tensor | None
+    ) -> Tensor:
         if self.adapters is not None and sound is not None:
             tokens = tokens + self.adapters(seen.sigmoid(), sound)
         return torch.cat([tokens, self.finer(features[0], features[1])], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,8 +16,12 @@ from avseg_cli.base.writing import writing
 from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.outputs.heard import Heard, called, in_words, known
 from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.sources import Source, told_apart
 from avseg_cli.outputs.stills import highlighted
 from avseg_cli.outputs.style import Style
+from avseg_cli.tracks.naming import Placed
+from avseg_cli.tracks.pieces import territories
+from avseg_cli.tracks.tracker import Tracked
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class MaskResult:
     before upsampling; size is the (height, width) of the upright video. heard are the kinds of sounds of that second
     with their probabilities, the strongest first; empty where the model names none. loudness is the second's root mean
     square in dB of full scale. frame is the picture that the mask belongs to, uint8 RGB (H, W, 3), for
-    ``segment_video(…, keep_frames=True)``, else None.
+    ``segment_video(…, keep_frames=True)``, else None. placed says where kinds of things are both seen and heard, as
+    probabilities (g, g); tracked which source each part of the mask belongs to, None where they are not told apart.
     """
 
     index: int
@@ -42,6 +47,8 @@ class MaskResult:
     heard: Heard = ()
     loudness: float = 0.0
     frame: np.ndarray | None = None
+    placed: Placed = field(default_factory=dict)
+    tracked: Tracked | None = None
 
     def __repr__(self) -> str:
         return (
@@ -79,6 +86,20 @@ class MaskResult:
         if pixels is None:
             raise InputError("no frame was kept; ask for it with segment_video(…, keep_frames=True), or give one")
         return highlighted(pixels, self.logits, self.image_size, self.threshold, style or Style())
+
+    @cached_property
+    def sources(self) -> tuple[Source, ...]:
+        """The things that sound, by their numbers, without crumbs of the mask; number 1 alone if not told apart."""
+        if self.tracked is not None:
+            return told_apart(self.mask, self.logits, self.tracked)
+        return (Source(1, "", self.mask, self.confidence),) if self.mask.any() else ()
+
+    @cached_property
+    def territories(self) -> np.ndarray:
+        """The number of the nearest source at each place of the logits, int32 (h, w); 0 where there is none."""
+        if self.tracked is not None:
+            return territories(np.maximum(self.tracked.numbers, 0))
+        return np.full(self.logits.shape, int((self.logits > logit(self.threshold)).any()), np.int32)
 
     @property
     def known(self) -> Heard:

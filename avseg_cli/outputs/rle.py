@@ -7,9 +7,12 @@ import numpy as np
 
 def encode_rle(mask: np.ndarray) -> dict[str, object]:
     """A bool mask (H, W) -> {"size": [H, W], "counts": str}, runs down the columns, zeros first."""
-    pixels = mask.T.reshape(-1)
-    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
-    ends = np.concatenate([[0] if pixels.size and pixels[0] else [], changes, [pixels.size]]).astype(np.int64)
+    columns = np.flatnonzero(mask.any(0))
+    first, last = (columns[0], columns[-1] + 1) if columns.size else (0, 0)  # the rest of a small mask costs nothing
+    pixels = np.zeros((last - first) * mask.shape[0] + 2, bool)
+    pixels[1:-1] = mask[:, first:last].T.reshape(-1)
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + first * mask.shape[0]
+    ends = changes if changes.size and changes[-1] == mask.size else np.append(changes, mask.size)
     runs = np.diff(ends, prepend=0)
     return {"size": list(mask.shape), "counts": _compress(runs.tolist())}
 

@@ -29,6 +29,7 @@ class Job:
     threshold: float
     style: Style
     about: dict[str, Any]  # the model and settings, for the record
+    sources: str = "auto"  # auto, merge, split or index: how what sounds is told apart
     encoder: tuple[Codec, ...] = H264  # of videos that leave it to the user, the first that is there
 
 

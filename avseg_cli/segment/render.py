@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -26,6 +27,7 @@ from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.segment.runner import Segmentation, segment_video
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
+from avseg_cli.tracks.track_list import TrackList
 
 MASKS_AHEAD = 4  # each is small
 PICTURES_AHEAD = 3  # 3 MB each at 1080p, 12 MB at 4K
@@ -70,19 +72,21 @@ def render(
     model = model.model if isinstance(model, Segmenter) else model
     outputs = {name: Path(path) for name, path in outputs.items()}
     masks = segment_video(video, model, options)
-    done = Rendered(outputs, told(model, checkpoint))
+    done, tracks = Rendered(outputs, told(model, checkpoint)), TrackList(options.start)
     writers: list[Writer] = []
     try:
         job = _job(video, model, options, checkpoint)
         for name, path in outputs.items():
             writers.append(open_writer(name, path, job))
-        _run(masks, writers, options, done, progress)
+        _run(masks, writers, options, done, tracks, progress)
         if not done.masks:
             raise InputError(
                 f"{video.path}: has no picture from {named('start')} {options.start:g} on; give an earlier one"
             )
         done.seconds = time.perf_counter() - began
-        summary = {"masks_count": done.masks, "warnings": done.warnings}
+        summary: dict[str, Any] = {"masks_count": done.masks, "warnings": done.warnings}
+        if options.sources != "merge":
+            summary["tracks"] = [track.to_dict() for track in tracks]
         for writer in writers:
             with writing(writer.path):
                 writer.finish(summary)
@@ -118,19 +122,21 @@ def _job(video: Video, model: AvsegModel, options: SegmentOptions, checkpoint: s
         options.threshold,
         options.style,
         about,
+        options.sources,
         chosen_codecs(options.encoder),
     )
 
 
 def _run(
-    masks: Segmentation, writers: list[Writer], options: SegmentOptions, done: Rendered, progress: Progress
-) -> None:
+    masks: Segmentation, writers: list[Writer], options: SegmentOptions, done: Rendered, tracks: TrackList,
+    progress: Progress,
+) -> None:  # fmt: skip
     """Two readers in step: one feeds the model a few seconds ahead, the other the writers."""
     results = Prefetch(masks, MASKS_AHEAD)
     drawing = [writer for writer in writers if writer.draws]
     pictures = VideoReader(masks.video, *options.span)
     try:
-        taken = _taken(results, writers, done)
+        taken = _taken(results, writers, done, tracks)
         if drawing:
             _write_pictures(pictures, taken, drawing, done, progress)
             done.pace["draw"] -= results.waited  # drawing asks for the masks
@@ -146,13 +152,16 @@ def _run(
         done.warnings.append(f"sound: {lost} could not be written, so left out")
 
 
-def _taken(results: Iterator[MaskResult], writers: list[Writer], done: Rendered) -> Iterator[MaskResult]:
+def _taken(
+    results: Iterator[MaskResult], writers: list[Writer], done: Rendered, tracks: TrackList
+) -> Iterator[MaskResult]:
     """Pass each mask on after the writers took it."""
     for result in results:
         for writer in writers:
             with writing(writer.path):
                 writer.take(result)
         done.masks += 1
+        tracks.take(result.end, result.sources)
         for kind, _ in result.known:
             done.heard[kind] = done.heard.get(kind, 0) + 1
         yield result

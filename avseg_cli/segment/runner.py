@@ -24,12 +24,16 @@ from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.outputs.heard import Heard, listed, loudness
+from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
+from avseg_cli.tracks.naming import Placed
+from avseg_cli.tracks.tracker import Tracker
 
 LOADED_AHEAD = 8  # frames at most, 6 MB each at 1080p
+UNLIKELY = 0.05  # highest probability in the picture below which a kind of thing is not there
 LARGE_INPUT = 512  # pixels; models with larger inputs gain nothing from batches on a CPU
 
 Result = TypeVar("Result")
@@ -49,6 +53,7 @@ class Segmentation(Iterator[MaskResult]):
         self._runner = Runner(model, batch_size)
         self._frames = self._runner.loaded(sample(self._reader, options.grid))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames)
+        self._tracker = None if options.sources == "merge" else Tracker()
         self._busy = 0.0
 
     @property
@@ -65,9 +70,16 @@ class Segmentation(Iterator[MaskResult]):
     def __next__(self) -> MaskResult:
         began = perf_counter()
         try:
-            return next(self._results)
+            return self._told_apart(next(self._results))
         finally:
             self._busy += perf_counter() - began
+
+    def _told_apart(self, result: MaskResult) -> MaskResult:
+        """The result with its sources, whose numbers go on from the results before it."""
+        if self._tracker is None:
+            return result
+        mask = result.logits > logit(result.threshold)
+        return replace(result, tracked=self._tracker.step(result.time, mask, result.placed))
 
     def close(self) -> None:
         """Close the files; an unfinished segmentation needs it."""
@@ -148,6 +160,7 @@ class Encoded:
     sound: Tensor  # (128,)
     heard: Heard  # the kinds of sounds, where the model names them
     loudness: float  # dB of full scale
+    placed: Placed  # where kinds of things are seen and heard, (g, g) each
 
 
 class Runner:
@@ -224,11 +237,23 @@ class Runner:
             ready = torch.cat([self.model.preprocess(self._upload(f.pixels)[None]) for f in frames])  # (N, 3, S, S)
             log_mel = torch.cat([self.model.front_end(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
             sound = self.model.embed_sound(log_mel)  # (N, 128)
-            embeddings = self.model.embed_frames(ready, sound)  # (N, C, g, g)
-            heard = self._heard(sound)
+            embeddings, placed = self.model.embed_and_place(ready, sound)  # (N, C, g, g), (N, S, g, g)
+            heard, places = self._heard(sound), self._placed(placed, len(frames))
         return [
-            Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave))
-            for frame, wave, embedding, vector, kinds in zip(frames, waves, embeddings, sound, heard, strict=True)
+            Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave), where)
+            for frame, wave, embedding, vector, kinds, where in zip(
+                frames, waves, embeddings, sound, heard, places, strict=True
+            )
+        ]
+
+    def _placed(self, placed: Tensor | None, count: int) -> list[Placed]:
+        """For each frame the kinds that are likely somewhere; of a device's 56 maps only these few are copied."""
+        if placed is None:
+            return [{}] * count
+        kinds, likely = self.model.config.seen_kinds, placed.amax((2, 3)) >= UNLIKELY
+        return [
+            {kinds[k]: maps[k].float().cpu().numpy() for k in there.nonzero().flatten().tolist()}
+            for maps, there in zip(placed, likely.cpu(), strict=True)
         ]
 
     def _heard(self, sound: Tensor) -> list[Heard]:
@@ -285,7 +310,7 @@ def _results(
     def without_logits(item: Encoded, pixels: Tensor) -> partial[MaskResult]:
         return partial(
             MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
-            threshold=options.threshold, heard=item.heard, loudness=item.loudness,
+            threshold=options.threshold, heard=item.heard, loudness=item.loudness, placed=item.placed,
             frame=pixels.numpy() if keep_frames else None,
         )  # fmt: skip
 

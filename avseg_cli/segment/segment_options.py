@@ -14,6 +14,7 @@ HOW = "How the model looks"
 OUT = "What is written"
 
 STRIDE = 1  # clips overlap as much as they can: only the cheap part of the model runs once per clip
+SOURCES = ("auto", "merge", "split", "index")
 ENCODERS = (
     "libx264", "libx265", "libsvtav1", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "h264_qsv", "hevc_qsv", "h264_vaapi",
     "hevc_vaapi", "h264_videotoolbox", "hevc_videotoolbox", "h264_amf", "hevc_amf",
@@ -46,6 +47,12 @@ class SegmentOptions:
     batch_size: int | None = option(
         None, "Frames encoded together; less needs less memory.", least=1, most=MANY, panel=HOW
     )
+    sources: str = option(
+        "auto",
+        "Every source for itself, or one mask of all that sounds (merge). split and index: in --format masks too, as a "
+        "folder for each source, or as PNGs whose values are the sources' numbers.",
+        offers=SOURCES, only=True, metavar="|".join(SOURCES), panel=HOW,
+    )  # fmt: skip
     start: float = option(0.0, "Begin at this second.", least=0, unit="seconds", panel=WHAT)
     duration: float | None = option(None, "Segment this many seconds only.", above=0, unit="seconds", panel=WHAT)
     style: Style = field(default_factory=Style)

@@ -10,6 +10,7 @@ from typing import Any
 from avseg_cli.outputs.formats import Format
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.rle import encode_rle
+from avseg_cli.outputs.sources import Source
 from avseg_cli.outputs.writers import Job, Writer
 
 SUFFIX = ".avseg.json"
@@ -17,7 +18,8 @@ SUFFIX = ".avseg.json"
 
 class JsonWriter(Writer):
     """One document: the video, the model, and every mask with its time, area, confidence, what is heard (kinds of
-    sounds with their probabilities, none from a model without kinds) and COCO run lengths.
+    sounds with their probabilities, none from a model without kinds), COCO run lengths, and the sources in it; at the
+    end all sources with their times.
 
     Masks are written as they come, so that the document of a long video never has to be held.
     """
@@ -40,6 +42,7 @@ class JsonWriter(Writer):
             "heard": {kind: round(sure, 4) for kind, sure in result.heard},
             "loudness": round(result.loudness, 1),
             "rle": encode_rle(result.mask),
+            **({"sources": [source_entry(source) for source in result.sources]} if result.tracked else {}),
         }
         self._file.write(("\n  " if self._first else ",\n  ") + json.dumps(entry))
         self._first = False
@@ -52,6 +55,18 @@ class JsonWriter(Writer):
         with suppress(OSError):  # the disk that is full does not take the last bytes either
             self._file.close()
         super().abort()
+
+
+def source_entry(source: Source) -> dict[str, Any]:
+    """A source as the documents have it: bbox is (x, y, width, height) in pixels, label null where none is known."""
+    return {
+        "id": source.id,
+        "label": source.label or None,
+        "confidence": round(source.confidence, 4),
+        "area": source.area,
+        "bbox": list(source.bbox),
+        "rle": encode_rle(source.mask),
+    }
 
 
 FORMAT = Format(writer=JsonWriter, suffix=SUFFIX, files=(".json",))

@@ -8,22 +8,52 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.outputs.formats import Format
+from avseg_cli.outputs.palette import colour
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.writers import Job, Writer
 
 SUFFIX = ".avseg.masks"
+MOST = 255  # sources that the values of an 8-bit PNG tell apart
 
 
 class MasksWriter(Writer):
-    """A folder of PNGs, 0 and 255, one for each mask, named by number and time."""
+    """A folder of PNGs, 0 and 255, one for each mask, named by number and time.
+
+    With the job's sources "split" a folder for each source, which has the masks in which it sounds; with "index" the
+    values are the sources' numbers, in 16 bits where one is above 255.
+    """
 
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         self.partial.mkdir(parents=True)
 
     def take(self, result: MaskResult) -> None:
-        pixels = result.mask.astype(np.uint8) * 255
-        Image.fromarray(pixels, "L").save(self.partial / mask_name(result), compress_level=1)
+        name = mask_name(result)
+        if self.job.sources == "index":
+            numbered(result).save(self.partial / name, compress_level=1)
+        elif self.job.sources == "split":
+            for source in result.sources:
+                folder = self.partial / f"source-{source.id:03d}"
+                folder.mkdir(exist_ok=True)
+                _binary(source.mask).save(folder / name, compress_level=1)
+        else:
+            _binary(result.mask).save(self.partial / name, compress_level=1)
+
+
+def _binary(mask: np.ndarray) -> Image.Image:
+    return Image.fromarray(mask.astype(np.uint8) * 255, "L")
+
+
+def numbered(result: MaskResult) -> Image.Image:
+    """The numbers of the sources, in the overlay's colours for those that look at the picture."""
+    numbers = np.zeros(result.size, np.uint16)
+    for source in result.sources:
+        numbers[source.mask] = source.id
+    if max((source.id for source in result.sources), default=0) > MOST:
+        return Image.fromarray(numbers)
+    image = Image.fromarray(numbers.astype(np.uint8), "P")
+    image.putpalette([0, 0, 0, *(value for number in range(1, MOST + 1) for value in colour(number))])
+    return image
 
 
 def mask_name(result: MaskResult) -> str:

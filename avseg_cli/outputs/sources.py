@@ -1,0 +1,79 @@
+"""The sources in a mask, at the video's resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from avseg_cli.tracks.pieces import territories
+from avseg_cli.tracks.tracker import Tracked
+
+
+@dataclass(frozen=True)
+class Source:
+    """One of the things that sound at one instant of a video.
+
+    id is its number, from 1 up, which it keeps while the video lasts; label the kind of thing, such as "dog", or ""
+    where the model knows none; mask its pixels at the video's resolution, bool (H, W); confidence the mean probability
+    inside it, 0 to 1.
+    """
+
+    id: int
+    label: str
+    mask: np.ndarray
+    confidence: float
+
+    def __repr__(self) -> str:
+        return f"Source({self.id}, {self.label!r}, area={self.area}, bbox={self.bbox})"
+
+    @cached_property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def bbox(self) -> tuple[int, int, int, int]:
+        """(x, y, width, height) in pixels, as COCO has it."""
+        rows, columns = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
+        return (
+            int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)
+        )  # fmt: skip
+
+
+def told_apart(mask: np.ndarray, logits: np.ndarray, tracked: Tracked) -> tuple[Source, ...]:
+    """The sources in a mask, bool (H, W), made of logits (h, w); none of them holds the mask's crumbs."""
+    numbers = tracked.numbers
+    finer = territories(numbers.repeat(2, 0).repeat(2, 1))  # half of a gap of one cell belongs to either side
+    found = []
+    for one in tracked.sources:
+        cells, own = numbers == one.id, np.zeros_like(mask)
+        part = _reach(cells, mask.shape)
+        own[part] = mask[part] & (_nearest(finer, mask.shape, part) == one.id)
+        if own[part].any():
+            found.append(Source(one.id, one.label, own, _mean_probability(logits[cells])))
+    return tuple(found)
+
+
+def _mean_probability(logits: np.ndarray) -> float:
+    return float((1 / (1 + np.exp(-np.clip(logits, -30, 30)))).mean())
+
+
+def _reach(cells: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns at (height, width) that hold all that upsampling makes of True cells (h, w)."""
+    ends = [(places[0] - 1, places[-1] + 2) for places in (np.flatnonzero(cells.any(axis)) for axis in (1, 0))]
+    first, last = (
+        slice(max(0, least * full // low), min(full, -(-most * full // low)))
+        for (least, most), full, low in zip(ends, size, cells.shape, strict=True)
+    )
+    return first, last
+
+
+def _nearest(cells: np.ndarray, size: tuple[int, int], part: tuple[slice, slice]) -> np.ndarray:
+    """Whole numbers (h, w) at another (height, width), without values between them: the rows and columns asked for."""
+    rows, columns = (
+        ((np.arange(full)[own] + 0.5) * low / full).astype(int)
+        for own, full, low in zip(part, size, cells.shape, strict=True)
+    )
+    return cells[rows[:, None], columns]

@@ -1,0 +1,255 @@
+"""Sources told apart: pieces, tracks, names, and what the outputs say of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avseg_cli.media.video import probe
+from avseg_cli.outputs.formats import open_writer
+from avseg_cli.outputs.formats.masks import numbered
+from avseg_cli.outputs.palette import PALETTE, colour
+from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.rle import decode_rle
+from avseg_cli.outputs.style import Style
+from avseg_cli.outputs.writers import Job
+from avseg_cli.tracks.naming import alike, named, scores
+from avseg_cli.tracks.pieces import CRUMB, pieces, territories
+from avseg_cli.tracks.track_list import TrackList
+from avseg_cli.tracks.tracker import MEMORY, Told, Tracked, Tracker
+from tests.media_files import Clip
+
+SIDE = 64
+
+
+def boxes(*places: tuple[int, int, int, int]) -> np.ndarray:
+    """A mask with boxes at (row, column, height, width)."""
+    mask = np.zeros((SIDE, SIDE), bool)
+    for row, column, height, width in places:
+        mask[row : row + height, column : column + width] = True
+    return mask
+
+
+def seen(tracker: Tracker, time: float, *places: tuple[int, int, int, int], **placed: np.ndarray) -> list[int]:
+    """The numbers of the sources at the boxes' centres."""
+    numbers = tracker.step(time, boxes(*places), placed).numbers
+    return [int(numbers[row + height // 2, column + width // 2]) for row, column, height, width in places]
+
+
+def test_pieces_hang_together_across_small_gaps_and_leave_crumbs() -> None:
+    mask = boxes((4, 4, 20, 20), (4, 25, 20, 10), (40, 40, 12, 12), (60, 2, 1, 2))
+    numbers = pieces(mask)
+    assert numbers[10, 10] == numbers[10, 28] != numbers[45, 45]
+    assert numbers[60, 2] == CRUMB
+    assert ((numbers != 0) == mask).all()
+    assert set(np.unique(pieces(boxes((9, 9, 1, 1))))) == {0, 1}, "the largest piece is none"
+
+
+def test_territories_are_the_nearest_number() -> None:
+    numbers = np.zeros((4, 9), np.int32)
+    numbers[:, 0], numbers[:, 8] = 3, 7
+    assert (territories(numbers) == [3, 3, 3, 3, territories(numbers)[0, 4], 7, 7, 7, 7]).all()
+    assert (territories(np.zeros((3, 3), np.int32)) == 0).all()
+
+
+def test_a_source_keeps_its_number_while_it_moves_and_over_a_gap() -> None:
+    tracker = Tracker()
+    for second in range(6):
+        assert seen(tracker, second, (10, 4 + 5 * second, 12, 12), (45, 45, 12, 12)) == [1, 2]
+    assert seen(tracker, 7, (45, 45, 12, 12)) == [2]
+    assert seen(tracker, 6 + MEMORY - 1.5, (10, 30, 12, 12), (45, 45, 12, 12)) == [1, 2]
+    assert seen(tracker, 30, (10, 30, 12, 12)) == [3], "what was silent for long is a new source"
+
+
+def test_a_piece_broken_in_two_stays_one_source() -> None:
+    tracker = Tracker()
+    assert seen(tracker, 0, (10, 4, 12, 40)) == [1]
+    assert seen(tracker, 1, (10, 4, 12, 16), (10, 26, 12, 18)) == [1, 1]
+
+
+def test_sources_that_meet_stay_two_if_they_had_stood_apart() -> None:
+    tracker = Tracker()
+    for second in range(4):
+        seen(tracker, second, (10, 4, 20, 20), (10, 30, 20, 20))
+    assert seen(tracker, 4, (10, 4, 20, 22), (10, 26, 20, 24)) == [1, 2]
+    assert seen(tracker, 5, (10, 4, 20, 22), (10, 26, 20, 24)) == [1, 2]
+    tracker = Tracker()
+    seen(tracker, 0, (10, 4, 20, 20), (10, 30, 20, 20))
+    assert len(set(seen(tracker, 1, (10, 4, 20, 22), (10, 26, 20, 24)))) == 1, "one source, found in two at first"
+
+
+def test_sources_of_other_names_are_never_taken_for_one() -> None:
+    dog, cat = np.zeros((2, 32, 32), np.float32)
+    dog[:, :13], cat[:, 14:] = 0.9, 0.9
+    tracker = Tracker()
+    seen(tracker, 0, (10, 4, 20, 20), (10, 30, 20, 20), dog=dog, cat=cat)
+    assert seen(tracker, 1, (10, 4, 20, 22), (10, 26, 20, 24), dog=dog, cat=cat) == [1, 2]
+    tracked = tracker.step(2, boxes((10, 4, 20, 20), (10, 30, 20, 20)), {"dog": dog, "cat": cat})
+    assert [(told.id, told.label) for told in tracked.sources] == [(1, "dog"), (2, "cat")]
+
+
+def test_a_name_is_the_kind_seen_under_the_piece_over_all_its_masks() -> None:
+    dog, bird = np.zeros((2, 16, 16), np.float32)
+    dog[:, :8], bird[:, 8:] = 0.8, 0.9
+    piece = boxes((0, 0, 32, 32))
+    found = scores(piece, {"dog": dog, "bird": bird})
+    assert found == pytest.approx({"dog": 0.8, "bird": 0.0}, abs=1e-6)
+    assert named(found, 1)[0] == "dog" and named({"dog": 0.1}, 1) == ("", 0.0) and named({}, 0) == ("", 0.0)
+    assert alike({"dog": 0.8}, {"dog": 0.3}) == pytest.approx(1) and alike({"dog": 0.8}, {"bird": 0.9}) == 0
+    assert scores(piece, {}) == {}
+
+
+def test_a_long_video_is_not_held() -> None:
+    tracker = Tracker()
+    for mask in range(300):
+        seen(tracker, float(mask), (4 + 20 * (mask // 3 % 3), 4 + 14 * (mask // 9 % 4), 10, 10))
+    assert len(tracker._tracks) < 10
+
+
+def result(index: int, mask: np.ndarray, tracker: Tracker | None, size: tuple[int, int] = (90, 160)) -> MaskResult:
+    logits = np.where(mask, 4.0, -4.0).astype(np.float32)
+    tracked = None if tracker is None else tracker.step(index + 0.9, mask, {"dog": np.full((16, 16), 0.6, np.float32)})
+    return MaskResult(index, index + 0.9, index + 1.0, logits, size, 2 * SIDE, tracked=tracked)
+
+
+TWO = boxes((10, 4, 20, 20), (34, 36, 20, 20))
+
+
+def test_sources_of_a_result_are_its_mask_told_apart() -> None:
+    sources = result(0, TWO, Tracker()).sources
+    whole = result(0, TWO, None)
+    assert (sources[0].mask | sources[1].mask).tolist() == whole.mask.tolist()
+    assert not (sources[0].mask & sources[1].mask).any()
+    assert sum(source.area for source in sources) == whole.area
+    assert repr(sources[0]).startswith("Source(1, 'dog', area=") and sources[0].confidence == pytest.approx(
+        0.982, abs=0.001
+    )
+    x, y, width, height = sources[1].bbox
+    assert sources[1].mask[y : y + height, x : x + width].sum() == sources[1].area
+    assert [source.id for source in whole.sources] == [1] and whole.sources[0].mask is whole.mask
+    assert result(0, boxes(), Tracker()).sources == () == result(0, boxes(), None).sources
+
+
+def test_sources_with_one_cell_between_them_share_it() -> None:
+    mask = boxes((10, 4, 40, 25), (10, 31, 40, 25))
+    tracked = Tracked(np.where(mask, np.where(np.arange(SIDE) < 30, 1, 2), 0).astype(np.int32), ())
+    tracked = Tracked(tracked.numbers, Tracker().step(0, TWO, {}).sources)
+    logits = np.where(mask, 4.0, -1.0).astype(np.float32)
+    one, two = MaskResult(0, 0.9, 1.0, logits, (256, 256), 256, tracked=tracked).sources
+    assert one.bbox[0] + one.bbox[2] <= two.bbox[0]
+
+
+def test_tracks_have_the_times_at_which_they_sound() -> None:
+    tracks, tracker = TrackList(), Tracker()
+    for index, mask in enumerate((TWO, TWO, boxes((10, 4, 20, 20)), TWO)):
+        made = result(index, mask, tracker)
+        tracks.take(made.end, made.sources)
+    first, second = (track.to_dict() for track in tracks)
+    assert (first["id"], first["label"], first["masks"], first["times"]) == (1, "dog", 4, [[0, 4]])
+    assert second["times"] == [[0, 2], [3, 4]]
+
+
+def test_the_first_colours_differ_for_every_kind_of_colour_vision() -> None:
+    """By the matrices of Machado, Oliveira and Fernandes (2009) for people without one kind of cones."""
+    blind = {
+        "none": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+        "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+    }
+    for matrix in blind.values():
+        looks = [np.array(matrix) @ (np.array(rgb) / 255) ** 2.2 for rgb in PALETTE[:3]]
+        assert min(np.linalg.norm(looks[i] - looks[k]) for i, k in ((0, 1), (0, 2), (1, 2))) > 0.35
+    assert colour(1, (1, 2, 3)) == (1, 2, 3) and colour(2, (1, 2, 3)) == PALETTE[1] == colour(2 + len(PALETTE))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the writers make of three masks: two sources, one, none."""
+    folder = tmp_path_factory.mktemp("written")
+    video = probe(Clip(seconds=1).write(folder / "clip.mp4"))
+    about = {"model": {"config": {"seen_kinds": ["cat", "dog"]}}}
+    for sources, formats in {
+        "auto": ("json", "coco", "youtube-vis", "masks"),
+        "split": ("masks",),
+        "index": ("masks",),
+    }.items():
+        job = Job(video, (0.0, None), SIDE, 2 * SIDE, 0.5, Style(), about, sources)
+        for name in formats:
+            writer = open_writer(name, folder / sources / name, job)
+            tracker, tracks = Tracker(), TrackList()
+            for index, mask in enumerate((TWO, boxes((10, 4, 20, 20)), boxes())):
+                made = result(index, mask, tracker)
+                writer.take(made)
+                tracks.take(made.end, made.sources)
+            writer.finish({"tracks": [track.to_dict() for track in tracks]})
+            writer.commit()
+    return folder
+
+
+def test_json_has_the_sources_of_each_mask_and_the_tracks(written: Path) -> None:
+    document = json.loads((written / "auto/json").read_text())
+    sources = [mask["sources"] for mask in document["masks"]]
+    assert [[source["id"] for source in found] for found in sources] == [[1, 2], [1], []]
+    assert sources[0][0]["label"] == "dog" and len(sources[0][0]["bbox"]) == 4
+    assert decode_rle(sources[0][0]["rle"]).sum() == sources[0][0]["area"]
+    assert document["tracks"][1]["times"] == [[0, 1]]
+
+
+def test_coco_is_read_by_its_own_library(written: Path) -> None:
+    coco = pytest.importorskip("pycocotools.coco").COCO(str(written / "auto/coco"))
+    assert len(coco.imgs) == 3 and [coco.cats[k]["name"] for k in (1, 2, 3)] == ["unknown", "cat", "dog"]
+    found = coco.loadAnns(coco.getAnnIds())
+    assert [(own["image_id"], own["track_id"], own["category_id"]) for own in found] == [
+        (1, 1, 3),
+        (1, 2, 3),
+        (2, 1, 3),
+    ]
+    for own in found:
+        assert coco.annToMask(own).sum() == own["area"]
+        x, y, width, height = own["bbox"]
+        assert coco.annToMask(own)[y : y + height, x : x + width].sum() == own["area"]
+
+
+def test_youtube_vis_has_a_place_for_every_frame(written: Path) -> None:
+    """Against the format as its authors describe it: lists as long as the video, null where nothing is."""
+    document = json.loads((written / "auto/youtube-vis").read_text())
+    video = document["videos"][0]
+    assert video["length"] == 3 == len(video["file_names"]) and (video["width"], video["height"]) == (160, 90)
+    categories = {category["id"] for category in document["categories"]}
+    assert [own["id"] for own in document["annotations"]] == [1, 2]
+    for own in document["annotations"]:
+        assert own["video_id"] == video["id"] and own["category_id"] in categories and own["iscrowd"] == 0
+        for mask, box, area in zip(own["segmentations"], own["bboxes"], own["areas"], strict=True):
+            assert (mask is None) == (box is None) == (area is None)
+            assert mask is None or (mask["size"] == [90, 160] and decode_rle(mask).sum() == area)
+    assert [[mask is None for mask in own["segmentations"]] for own in document["annotations"]] == [
+        [False, False, True], [False, True, True],
+    ]  # fmt: skip
+
+
+def test_masks_are_one_a_source_or_numbered_if_asked(written: Path) -> None:
+    merged, split, index = (
+        sorted(path.name for path in (written / name / "masks").iterdir()) for name in ("auto", "split", "index")
+    )
+    assert len(merged) == 3 == len(index) and split == ["source-001", "source-002"]
+    whole = np.asarray(Image.open(written / "auto/masks" / merged[0]))
+    numbers = Image.open(written / "index/masks" / index[0])
+    own = [np.asarray(Image.open(written / "split/masks" / name / merged[0])) for name in split]
+    assert ((own[0] | own[1]) == whole).all() and set(np.unique(own[0])) == {0, 255}
+    assert numbers.mode == "P" and ((np.asarray(numbers) == 2) == (own[1] > 0)).all()
+    assert tuple(numbers.getpalette()[3:6]) == PALETTE[0]
+
+
+def test_numbers_above_255_take_sixteen_bits() -> None:
+    made = result(0, TWO, Tracker())
+    tracked = Tracked(
+        np.where(made.tracked.numbers == 2, 300, made.tracked.numbers), (made.tracked.sources[0], Told(300, "", 0.0))
+    )
+    image = numbered(replace(made, tracked=tracked))
+    assert image.mode == "I;16" and set(np.unique(np.asarray(image))) == {0, 1, 300}
