@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reference_model import ReferenceBlock, shake
+from published import shake
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.attention.maps import FusionMaps, Maps, fusion_maps
 from avseg_cli.base.errors import CheckpointError
-from avseg_cli.bench.reference import BLOCK_NAMES
+from avseg_cli.bench.reference import ReferenceBlock
+from avseg_cli.checkpoints.names import rename
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
@@ -57,8 +58,9 @@ def plain_weights(model: AvsegModel, clip: int) -> list[tuple[Tensor, Tensor, Te
     p_a = a
     for block in model.fusion.blocks:
         plain = ReferenceBlock(CONFIG.out_chans).double().eval()
-        for theirs, ours in BLOCK_NAMES.items():
-            getattr(plain, theirs).load_state_dict(getattr(block, ours).state_dict())
+        names = rename({f"layers.0.{name}": name for name in plain.state_dict()}, "a block")
+        own = {f"fusion.blocks.0.{name}": tensor for name, tensor in block.state_dict().items()}
+        plain.load_state_dict({theirs: own[ours] for ours, theirs in names.items()})
         calls: list[Tensor] = []
         for module in (plain.avt_attention, plain.avs_attention):
             keep_weights(module, calls)

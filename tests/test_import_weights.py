@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import Ran
-from reference_model import ReferenceModel, relative_error, shake
+from published import published_model, relative_error, shake
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from weights_helpers import manifest_entry, run_weights, sha256, use_weights
 
 from avseg_cli.base.errors import CheckpointError
+from avseg_cli.bench.reference import ReferenceModel
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.checkpoints.import_weights import infer_config
 from avseg_cli.checkpoints.names import rename
@@ -84,7 +85,7 @@ def importing(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch):
 
 def reference(config: ModelConfig = SMALL) -> ReferenceModel:
     torch.manual_seed(1)
-    return shake(ReferenceModel(config)).eval()
+    return published_model(config)
 
 
 def sam_part(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -164,7 +165,7 @@ class Sama(nn.Module):
 
     def __init__(self, config: ModelConfig, sound_encoder: nn.Module) -> None:
         super().__init__()
-        whole = ReferenceModel(replace(config, fusion="none"))
+        whole = published_model(replace(config, fusion="none"))
         self.config, self.encode = config, whole.encode
         self.image_encoder, self.mask_decoder, self.pe_layer = whole.image_encoder, whole.mask_decoder, whole.pe_layer
         self.no_mask_embed = nn.Embedding(1, config.out_chans)
@@ -258,7 +259,7 @@ def test_sam_backbones_are_recognised(name: str) -> None:
     """At full size, on tensors without memory."""
     config = preset(name, fusion_depth=5)
     with torch.device("meta"):
-        state = ReferenceModel(config).state_dict()
+        state = published_model(config).state_dict()
     assert infer_config(rename(state, "meta"), "meta") == config
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from reference_model import ReferenceBlock, relative_error, sam_decoder, sam_encoder, shake
+from published import relative_error, sam_decoder, sam_encoder, shake
 from segment_anything.modeling import Sam
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torchvggish import torchvggish as their_vggish
 from torchvggish import vggish_input
 
+from avseg_cli.bench.reference import ReferenceBlock
 from avseg_cli.checkpoints.names import rename
 from avseg_cli.model.adapters import AudioAdapters
 from avseg_cli.model.backbones import preset

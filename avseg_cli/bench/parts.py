@@ -69,7 +69,7 @@ class Parts:
 
     def __init__(self, reference: Reference, model: AvsegModel, frames: Tensor, sound: np.ndarray, batch: int) -> None:
         self.reference, self.model, self.batch = reference, model, batch
-        self.device = reference.positions.device
+        self.device = reference.device
         self.sound_48k = sound
         self.frames = frames.to(self.device)
         examples = clip_log_mel(sound[::3], frames.shape[0] * frames.shape[1]).to(self.device)
@@ -81,7 +81,7 @@ class Parts:
 
     def build(self, names: tuple[str, ...]) -> Iterator[Part]:
         """The parts of those names, in the order in which a clip goes through them."""
-        sound = self.reference.vggish(self.log_mel.flatten(0, 1).to(self.reference.positions.dtype))
+        sound = self.reference.vggish(self.log_mel.flatten(0, 1).to(self.reference.dtype))
         for name in PARTS:
             if name in names:
                 yield getattr(self, f"_{name}")(sound.float())
@@ -101,7 +101,7 @@ class Parts:
     def _vggish(self, _: Tensor) -> Part:
         flat = self.log_mel.flatten(0, 1)
         flops = count_flops(lambda: self.empty_reference.vggish(_empty(flat)))
-        dtype = self.reference.positions.dtype
+        dtype = self.reference.dtype
         return Part(
             "vggish", f"{len(flat)} seconds", lambda: self.reference.vggish(flat.to(dtype)),
             lambda: self.model.embed_sound(flat), (flops, flops),
@@ -183,7 +183,7 @@ class Parts:
         """Something as an encoder's output is, without waiting for one: normalised over channels."""
         shape = (self.frames.shape[0] * self.frames.shape[1], self.config.out_chans, *(self.config.grid,) * 2)
         random = torch.Generator().manual_seed(0)
-        return torch.randn(shape, generator=random).to(self.device, self.reference.positions.dtype)
+        return torch.randn(shape, generator=random).to(self.device, self.reference.dtype)
 
     def _upsample(self, low: Tensor) -> Tensor:
         return upsample_logits(low.float(), self.config.image_size, (MASK_SIZE, MASK_SIZE))

@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,13 +30,13 @@ LEARNING_RATE = 1e-4  # the paper's
 
 # The modules of ``Reference`` that train in each stage: those of training/parameters.py under its names.
 REFERENCE_TRAINED = {
-    "1a": ("audio_embed", "fusion", "decoder"),
-    "2": ("encoder.own", "encoder.shared", "audio_embed", "fusion", "decoder"),
+    "1a": ("audio_embed_layer", "layers", "mask_decoder"),
+    "2": ("image_encoder.prompt_generator", "audio_embed_layer", "layers", "mask_decoder"),
 }
 # The parameter whose gradient is compared, in ``Reference`` and in ours: the furthest from the loss.
 COMPARED = {
-    "1a": ("audio_embed.weight", "audio_embed.weight"),
-    "2": ("encoder.shared.weight", "image_encoder.adapters.shared.weight"),
+    "1a": ("audio_embed_layer.weight", "audio_embed.weight"),
+    "2": ("image_encoder.prompt_generator.shared_mlp.weight", "image_encoder.adapters.shared.weight"),
 }
 
 
@@ -130,7 +129,7 @@ class TrainingParts:
         frames = self.frames[index]
         if stage == "1a":
             with torch.no_grad():  # SAM's own encoder, frame after frame
-                embeddings = torch.cat([ImageEncoderViT.forward(reference.encoder, frame) for frame in frames.split(1)])
+                embeddings = torch.cat([reference.image_encoder(frame) for frame in frames.split(1)])
         else:
             embeddings = reference.encode(frames, sound)
         dense, sparse = reference.fuse(embeddings.float(), reference.embed_audio(sound))

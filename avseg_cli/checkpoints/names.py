@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-
-from torch import Tensor
+from typing import TypeVar
 
 from avseg_cli.base.errors import CheckpointError
 from avseg_cli.checkpoints.state_files import some
 
 Table = tuple[tuple[str, str | None], ...]
+Value = TypeVar("Value")  # a tensor, or whatever is known by the tensor's name
 
 _FOURIER = "positional_encoding_gaussian_matrix"
 
@@ -48,10 +48,10 @@ NAMES: Table = (
 )
 
 
-def rename(tensors: dict[str, Tensor], path: str | Path, table: Table = NAMES) -> dict[str, Tensor]:
+def rename(tensors: dict[str, Value], path: str | Path, table: Table = NAMES) -> dict[str, Value]:
     """``tensors`` under our names, by ``table``; ``CheckpointError`` lists names not in it."""
     patterns = tuple((re.compile(theirs), ours) for theirs, ours in table)
-    renamed: dict[str, Tensor] = {}
+    renamed: dict[str, Value] = {}
     unexpected = []
     for name, tensor in tensors.items():
         try:

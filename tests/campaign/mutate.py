@@ -177,12 +177,12 @@ def changeable_checkpoint(folder: Path) -> bytes:
 def changeable_pickle(folder: Path, **options: bool) -> bytes:
     """A small checkpoint of the authors' code, complete but for VGGish. options: of ``torch.save``."""
     import torch
-    from reference_model import ReferenceModel
+    from published import published_model
 
     from avseg_cli.model.config import ModelConfig
 
     torch.manual_seed(0)
-    model = ReferenceModel(
+    model = published_model(
         ModelConfig(
             backbone="custom",
             image_size=32,
