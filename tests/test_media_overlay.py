@@ -19,7 +19,8 @@ from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.motion.timeline import Timeline
-from avseg_cli.outputs.drawing import Highlighter, Style, Upsampler, grow, plane_array, to_yuv, upright
+from avseg_cli.outputs.colours import to_yuv
+from avseg_cli.outputs.drawing import Highlighter, Style, Upsampler, plane_array, upright
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.segment.render import Rendered, render
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -35,12 +36,11 @@ def times_of(path: Path) -> list[float]:
     return [float(frame.pts * frame.time_base) for frame in frames_of(path)]
 
 
-def test_upsampling_by_parts_is_that_of_the_transforms() -> None:
+def test_upsampling_is_that_of_the_transforms() -> None:
     logits = np.random.default_rng(0).normal(size=(80, 80)).astype(np.float32)
     whole = upsample_logits(torch.from_numpy(logits)[None], 160, (270, 482))[0].numpy()
-    part = (slice(30, 200), slice(10, 400))
-    ours = Upsampler(80, 160, (270, 482)).part(logits, part)
-    assert np.abs(ours - whole[part]).max() < 1e-4
+    ours = Upsampler(80, 160, (270, 482)).full(logits)
+    assert np.abs(ours - whole).max() < 1e-4 and np.array_equal(ours > 0, whole > 0)
 
 
 @pytest.mark.parametrize("size", [(120, 160), (30, 40), (600, 500)])
@@ -51,20 +51,10 @@ def test_the_region_holds_the_whole_mask(size: tuple[int, int]) -> None:
         logits = np.full((80, 80), -5.0, np.float32)
         y, x = rng.integers(0, 78, 2)
         logits[y : y + 3, x : x + 2] = 5
-        outside = upsampler.part(logits, (slice(None), slice(None))) > 0
+        outside = upsampler.full(logits) > 0
         rows, columns = upsampler.region(logits > -0.25, 2)
         outside[rows, columns] = False
         assert not outside.any()
-
-
-@pytest.mark.parametrize("pixels", [1, 2, 3, 5, 6])
-def test_grow(pixels: int) -> None:
-    mask = np.zeros((40, 40), bool)
-    mask[20, 15] = True
-    rows, columns = np.nonzero(grow(mask, pixels))
-    assert (rows.min(), rows.max()) == (20 - pixels, 20 + pixels)
-    assert (columns.min(), columns.max()) == (15 - pixels, 15 + pixels)
-    assert len(rows) == (2 * pixels + 1) ** 2
 
 
 def test_between_masks_logits_move_linearly() -> None:

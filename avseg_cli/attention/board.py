@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -12,7 +13,6 @@ from torch.nn import functional as F
 
 from avseg_cli.attention.instants import Instant, Row
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_examples
-from avseg_cli.outputs.drawing import grow
 
 GROUND, PALE, FAINT, ACCENT = (20, 20, 28), (236, 236, 244), (150, 150, 166), (255, 45, 120)
 # Heat: how far from the lower end (or, to both sides, from an even share), and the colour there.
@@ -108,7 +108,8 @@ def outlined(picture: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """The RGB picture with a line around what the model finds sounding."""
     mask = enlarged(logits[None], picture.shape[1::-1])[0] > 0
     out = picture.copy()
-    out[grow(mask, max(2, picture.shape[1] // 160)) & ~mask] = ACCENT
+    side = 2 * max(2, picture.shape[1] // 160) + 1
+    out[(cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8)) > 0) & ~mask] = ACCENT
     return out
 
 

@@ -8,44 +8,50 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
-import torch
 from av.video.frame import VideoFrame
 
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, even, is_yuv
-from avseg_cli.model.transforms import upsample_logits
+from avseg_cli.outputs.colours import to_yuv
+from avseg_cli.outputs.contour import Contour
 from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.shapes import resized
 from avseg_cli.outputs.style import Style
 
 EDGE = 2.0  # slope of the mask's soft edge, in units of opacity per unit of logit
-LUMA = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # weights of red and blue by matrix; the others are BT.601's
-BT601_LUMA = (0.299, 0.114)
 
 
 class Upsampler:
-    """``transforms.upsample_logits`` as two small matrices, so that any part of a picture can be had alone."""
+    """Logits at a picture's full resolution: ``transforms.upsample_logits``, but for rounding, in half a millisecond."""
 
     def __init__(self, low_res: int, image_size: int, size: tuple[int, int]) -> None:
-        self.size, self.low_res = size, low_res
-        steps = torch.eye(low_res)[:, :, None]  # each unit row, as a picture one pixel wide
-        self.rows = upsample_logits(steps, image_size, (size[0], 1))[:, :, 0].T.contiguous().numpy()  # (H, h)
-        steps = torch.eye(low_res)[:, None, :]
-        self.columns = upsample_logits(steps, image_size, (1, size[1]))[:, 0, :].contiguous().numpy()  # (w, W)
+        self.size, self._low, self._image = size, (low_res, low_res), (image_size, image_size)
 
-    def part(self, logits: np.ndarray, region: tuple[slice, slice]) -> np.ndarray:
-        """The logits at full resolution inside (rows, columns)."""
-        rows, columns = self.rows[region[0]], self.columns[:, region[1]]
-        return rows @ logits @ columns
+    def full(self, logits: np.ndarray) -> np.ndarray:
+        """(h, w) float32 -> (H, W); what is not of the model's own grid is enlarged in one step."""
+        return resized(resized(logits, self._image) if logits.shape == self._low else logits, self.size)
 
     def region(self, wanted: np.ndarray, margin: int) -> tuple[slice, slice]:
         """Rows and columns, with even ends, that hold all True low-resolution cells and ``margin`` pixels more."""
-        return tuple(_reach(wanted.any(1 - axis), self.low_res, self.size[axis], margin) for axis in (0, 1))
+        return tuple(_reach(wanted.any(1 - axis), self.size[axis], margin) for axis in (0, 1))
 
 
-def _reach(wanted: np.ndarray, low: int, full: int, margin: int) -> slice:
-    places = np.flatnonzero(wanted)
+def _reach(wanted: np.ndarray, full: int, margin: int) -> slice:
+    places, low = np.flatnonzero(wanted), len(wanted)
     first, last = (places[0] - 2) * full // low - margin, -(-(places[-1] + 3) * full // low) + margin
     return slice(max(0, first) // 2 * 2, min(full, -(-last // 2) * 2))
+
+
+def opacity(margin: np.ndarray, top: int, ground: int = 0) -> np.ndarray:
+    """How much each pixel belongs to the mask, by how far its logit is above the threshold: a soft edge.
+
+    margin: float32 (H, W), which is lost. Returns ``ground`` outside to ``ground + top`` inside, uint8 where that is
+    enough, else uint16.
+    """
+    kind = cv2.CV_8U if ground + top < 256 else cv2.CV_16U
+    np.clip(margin, -0.5 / EDGE, 0.5 / EDGE, out=margin)
+    return cv2.addWeighted(margin, EDGE * top, margin, 0, ground + top / 2, dtype=kind)
 
 
 class Highlighter:
@@ -57,7 +63,7 @@ class Highlighter:
         self.upsampler = Upsampler(low_res, image_size, (self.height, self.width))
         self.black = 0 if video.full_range else 16
         self.tint = to_yuv(style.color, video)
-        self.line = max(2, round(min(video.size) / 300)) if style.contour else 0  # pixels
+        self.contour = Contour(video, style.color) if style.contour else None
 
     def draw(self, planes: list[np.ndarray], logits: np.ndarray) -> None:
         """Highlight in place: planes are writable uint8 Y (H, W), U and V (H/2, W/2)."""
@@ -66,19 +72,12 @@ class Highlighter:
         if shown == 0.0:
             return
         rest = round(256 * (1 - self.style.dim * shown))
-        region = self.upsampler.region(margin > -0.5 / EDGE, self.line)
-        alpha = self._alpha(margin, region)
+        region = self.upsampler.region(margin > -0.5 / EDGE, self.contour.reach if self.contour else 0)
+        alpha = opacity(self.upsampler.full(margin)[region], 255)
         self._dim(planes, region, alpha, rest)
         self._colour(planes, region, alpha)
-        if self.line:
-            self._outline(planes, region, alpha > 127)
-
-    def _alpha(self, margin: np.ndarray, region: tuple[slice, slice]) -> np.ndarray:
-        """The mask with a soft edge, uint8: 0 outside, 255 inside."""
-        full = self.upsampler.part(margin * np.float32(EDGE * 255), region)
-        full += np.float32(128)
-        np.clip(full, 0, 255, out=full)
-        return full.astype(np.uint8)
+        if self.contour:
+            self.contour.draw(planes, margin)
 
     def _dim(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: int) -> None:
         """Darken what does not sound, colours in step with brightness so that it does not look more vivid."""
@@ -99,13 +98,6 @@ class Highlighter:
             change += 64
             change >>= 7
             np.add(part, change, out=part, casting="unsafe")
-
-    def _outline(self, planes: list[np.ndarray], region: tuple[slice, slice], inside: np.ndarray) -> None:
-        line = grow(inside, self.line) & ~inside
-        planes[0][region][line] = max(self.tint[0], 180 if self.black else 190)
-        coarse = line[::2, ::2] | line[1::2, 1::2]
-        for plane, value in zip(planes[1:], self.tint[1:], strict=True):
-            plane[_half(region)][coarse] = value
 
 
 def _half(region: tuple[slice, slice]) -> tuple[slice, slice]:
@@ -131,39 +123,6 @@ def _scale(values: np.ndarray, gain: np.ndarray | np.uint16, offset: np.ndarray 
     product += offset
     product >>= 8
     values[...] = product
-
-
-def grow(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """The mask widened by ``pixels`` to every side."""
-    for axis in (0, 1):
-        grown, reach = mask.copy(), 0
-        while reach < pixels:
-            step = min(reach + 1, pixels - reach)  # the reach doubles until it suffices
-            source = grown.copy()
-            ahead, behind = _sides(axis, step)
-            grown[ahead] |= source[behind]
-            grown[behind] |= source[ahead]
-            reach += step
-        mask = grown
-    return mask
-
-
-def _sides(axis: int, step: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    every = [slice(None), slice(None)]
-    ahead, behind = list(every), list(every)
-    ahead[axis], behind[axis] = slice(step, None), slice(None, -step)
-    return tuple(ahead), tuple(behind)
-
-
-def to_yuv(color: tuple[int, int, int], video: Video) -> tuple[int, int, int]:
-    """An RGB colour in the video's own matrix and range."""
-    red, blue = LUMA.get(video.guessed_matrix, BT601_LUMA)
-    r, g, b = (value / 255 for value in color)
-    y = red * r + (1 - red - blue) * g + blue * b
-    u, v = (b - y) / (2 - 2 * blue), (r - y) / (2 - 2 * red)
-    if video.full_range:
-        return round(255 * y), round(128 + 255 * u), round(128 + 255 * v)
-    return round(16 + 219 * y), round(128 + 224 * u), round(128 + 224 * v)
 
 
 def plane_array(frame: VideoFrame, index: int, dtype: type = np.uint8) -> np.ndarray:

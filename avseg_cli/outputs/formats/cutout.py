@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.media.codecs import PRORES_4444
 from avseg_cli.media.video import Picture, even
-from avseg_cli.outputs.drawing import Upsampler, plane_array, upright
+from avseg_cli.outputs.drawing import Upsampler, opacity, plane_array, upright
 from avseg_cli.outputs.formats import Format
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.writers import Job, MovieWriter
@@ -34,10 +34,7 @@ class CutoutWriter(MovieWriter):
     def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
         frame = upright(picture, "yuva444p10le", full_range=False)
         frame.colorspace = self.job.video.matrix  # the encoder writes what each frame says
-        whole = slice(0, self.upsampler.size[0]), slice(0, self.upsampler.size[1])
-        alpha = self.upsampler.part((logits - self.level) * np.float32(2 * 1023), whole)  # soft edge, as the overlay's
-        alpha += np.float32(512)
-        opaque = np.clip(alpha, 0, 1023, out=alpha).astype(np.uint16)
+        opaque = opacity(self.upsampler.full(logits - self.level), 1023)  # a soft edge, as the overlay's
         hidden = opaque == 0
         for index, ground in enumerate((64, 512, 512)):  # black
             plane_array(frame, index, np.uint16)[hidden] = ground
