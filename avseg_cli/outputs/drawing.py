@@ -23,7 +23,7 @@ EDGE = 2.0  # slope of the mask's soft edge, in units of opacity per unit of log
 
 
 class Upsampler:
-    """Logits at a picture's full resolution: ``transforms.upsample_logits``, but for rounding, in half a millisecond."""
+    """Logits at a picture's full resolution: ``transforms.upsample_logits`` but for rounding."""
 
     def __init__(self, low_res: int, image_size: int, size: tuple[int, int]) -> None:
         self.size, self._low, self._image = size, (low_res, low_res), (image_size, image_size)
