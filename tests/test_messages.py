@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from avseg_cli.base.text import counted
 from avseg_cli.bench.printing import WIDTH, _table
 from avseg_cli.checkpoints.describe import describe
 from avseg_cli.cli import COMMANDS
-from avseg_cli.cli.listener import ROWS, Report
+from avseg_cli.cli.batch_pace import BatchPace
+from avseg_cli.cli.listener import Report
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.pages.plots import QUIET, curve
 from avseg_cli.segment.batch import Outcome
 from avseg_cli.segment.render import Rendered
+from avseg_cli.segment.tally import FEW
 
 
 @pytest.fixture
@@ -70,9 +73,8 @@ def told(outcomes: list[Outcome]) -> str:
     report = Report(len(outcomes), quiet=False, as_json=False)
     with report.console.capture() as captured:
         for outcome in outcomes:
-            if not outcome.error:
-                report.ended(outcome)
-        report.summary(outcomes)
+            report.ended(outcome)
+        report.summary()
     return captured.get()
 
 
@@ -85,14 +87,41 @@ def test_sound_is_told_of_what_has_it_and_one_mask_is_one() -> None:
 
 
 def test_a_large_batch_ends_in_totals_and_what_failed() -> None:
-    outcomes = [Outcome(Path(f"{number}.mp4"), "skipped", {}) for number in range(5000)]
+    outcomes = [Outcome(Path(f"{number}.mp4"), "skipped", {}, reason="exists") for number in range(5000)]
     outcomes[7] = Outcome(Path("7.mp4"), "failed", {}, error=OutputError("7.mp4: no"))
     outcomes[9] = Outcome(Path("9.mp4"), "done", {}, rendered=Rendered({}, masks=1, warnings=["cut off"]))
     text = told(outcomes)
-    assert "5000 inputs: 1 done, 4998 skipped, 1 failed, 1 with warnings" in text
-    assert "7.mp4" in text and len(text.splitlines()) < 12
+    assert "1 done, 4998 skipped (exists), 1 failed, 1 with warnings" in text
+    assert text.startswith("5000 inputs in 0:00: ") and text.endswith(":\n  7.mp4: no\n")
     failed = [Outcome(Path(f"{n}.mp4"), "failed", {}, error=OutputError("no")) for n in range(5000)]
-    assert f"the first {ROWS} that failed" in told(failed) and len(told(failed).splitlines()) < ROWS + 10
+    assert f"the first {FEW} that failed" in told(failed) and len(told(failed).splitlines()) == FEW + 1
+
+
+def test_a_log_says_now_and_then_how_far_a_large_batch_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a hundred were there already: they say nothing of the time left."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(BatchPace.__init__, "__defaults__", (lambda: now[0],))
+    with Report(100, quiet=False, as_json=False) as report, report.console.capture() as captured:
+        for number in range(50):
+            report.ended(Outcome(Path(f"{number}.mp4"), "skipped", {}, reason="exists"))
+        for number in range(50, 75):
+            now[0] += 4
+            report.ended(Outcome(Path(f"{number}.mp4"), "done", {}, rendered=Rendered({})))
+    lines = captured.get().splitlines()
+    assert lines == ["58 of 100, about 2:48 left", "66 of 100, about 2:16 left", "74 of 100, about 1:44 left"]
+
+
+def test_the_pace_of_a_batch_counts_the_parts_that_are_done() -> None:
+    now = [0.0]
+    pace = BatchPace(4, lambda: now[0])
+    assert pace.left is None
+    now[0] = 10
+    pace.at("a", 0.5)
+    pace.at("b", 0.5)
+    assert pace.left == 30
+    pace.end("a", True)
+    assert pace.done == 1.5 and pace.ended == 1
 
 
 def test_a_damaged_file_is_not_plainly_done() -> None:

@@ -121,6 +121,24 @@ def test_one_bad_file_does_not_stop_the_rest(avseg, clip: Path, tmp_path: Path) 
     assert names(tmp_path) == ["a.avseg.json", "a.mp4", "b.mp4", "c.avseg.json", "c.mp4"]
 
 
+def test_a_silent_video_fails_a_folder_only_when_asked(avseg, clip: Path, tmp_path: Path) -> None:
+    copy_of(clip, tmp_path / "in/clip.mp4")
+    Clip(seconds=1, sound=None).write(tmp_path / "in/silent.mp4")
+    ran = avseg(tmp_path / "in", "-o", tmp_path / "out", "--format", "json", "--json")
+    said = {Path(line["input"]).name: line for line in map(json.loads, ran.out.splitlines())}
+    assert ran.code == 0 and "silent.mp4: skipped, it has no sound track" in ran.err
+    assert (said["silent.mp4"]["status"], said["silent.mp4"]["reason"]) == ("skipped", "no sound track")
+    assert names(tmp_path / "out") == ["clip.avseg.json"]
+    assert avseg(tmp_path / "in", "--dry-run", "--no-sound", "fail").code == 2
+    silent = tmp_path / "in/silent.mp4"
+    alone = avseg(silent)
+    assert alone.code == 2 and "silent.mp4: has no sound; give it with --audio FILE" in alone.err
+    assert avseg(silent, "--no-sound", "skip").code == 0
+    assert avseg(clip, "--audio", silent).code == 2
+    assert avseg(tmp_path / "in", "--audio", silent, "-o", tmp_path / "out2").code == 2, "nobody's own silence"
+    assert "--no-sound is 'no'; give one of skip, fail" in avseg(silent, "--no-sound", "no").err
+
+
 def test_existing_outputs(avseg, clip: Path, tmp_path: Path) -> None:
     target = tmp_path / "clip.avseg.mp4"
     target.write_text("mine")

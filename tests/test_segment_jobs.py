@@ -13,6 +13,11 @@ from pathlib import Path
 import pytest
 from media_files import Clip
 
+from avseg_cli.segment import processes
+from avseg_cli.segment.batch import Batch
+from avseg_cli.segment.cluster import _Silent
+from avseg_cli.segment.inputs import Source
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -116,3 +121,18 @@ def test_all_end_with_the_first_process(tiny_checkpoint: Path, long_clips: Path,
     assert names(tmp_path) == []
     if number != signal.SIGKILL:
         assert running.returncode == 130 and err.decode().count("\n") == 1 and b"nothing half-written" in err, err
+
+
+def test_no_process_starts_where_all_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor for a single video that is missing, which this process makes."""
+    monkeypatch.setattr(processes, "_Worker", lambda *_: pytest.fail("a process was started"))
+    names = [f"{number}.mp4" for number in range(50)]
+    work = [(Source(tmp_path / name, Path(name)), {"json": tmp_path / f"{name}.json"}) for name in names]
+    for _, outputs in work:
+        outputs["json"].touch()
+    batch = Batch(lambda: pytest.fail("the model was loaded"), skip_existing=True)
+    outcomes = list(processes.run_jobs(batch, work, _Silent(), 4))
+    assert [outcome.reason for outcome in outcomes] == ["exists"] * 50
+    work[7][1]["json"].unlink()
+    outcomes = list(processes.run_jobs(batch, work, _Silent(), 4))
+    assert [str(outcome.error) for outcome in outcomes if outcome.error] == [f"{work[7][0].path}: no such file"]

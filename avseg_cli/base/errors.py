@@ -41,6 +41,10 @@ class InputError(AvsegError):
     exit_code = 2
 
 
+class NoSoundError(InputError):
+    """A video has no sound track."""
+
+
 class CheckpointError(AvsegError):
     """A checkpoint is missing, damaged, or does not fit the model it claims to be."""
 

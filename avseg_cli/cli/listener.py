@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +15,19 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
-from avseg_cli.base.text import counted
+from avseg_cli.base.text import clock, counted
+from avseg_cli.cli.batch_pace import BatchPace
 from avseg_cli.cli.options import said
+from avseg_cli.segment.tally import FEW, NO_SOUND, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from avseg_cli.media.video import Video
     from avseg_cli.segment.batch import Outcome
+    from avseg_cli.segment.watch import Watch
 
-ROWS = 40  # of the table at the end, at most
+EVERY = 30.0  # seconds between two lines of a log that say how far it is
 HEARD = ("overlay", "cutout", "side-by-side")  # formats with sound
 COLOURS = {"done": "green", "skipped": "yellow", "planned": "cyan", "failed": "red"}
 
@@ -37,6 +40,17 @@ class _Speed(ProgressColumn):
         return Text(f"{speed:.1f} frames/s" if speed else "")
 
 
+class _Left(TimeRemainingColumn):
+    """The time left, of a whole batch by its own pace."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_left(task.fields["pace"])) if "pace" in task.fields else super().render(task)
+
+
+def _left(pace: BatchPace) -> str:
+    return "" if pace.left is None else f"about {clock(round(pace.left))} left"
+
+
 def progress_bar(console: Console, quiet: bool) -> Progress:
     """The bar of a video being worked on; on a terminal only."""
     columns = (
@@ -44,7 +58,7 @@ def progress_bar(console: Console, quiet: bool) -> Progress:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         _Speed(),
-        TimeRemainingColumn(),
+        _Left(),
     )
     return Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
 
@@ -58,15 +72,27 @@ def progress_of(source: Path, video: Video, quiet: bool) -> Iterator[Callable[[f
 
 
 class Report:
-    """The listener of a batch: a progress bar on a terminal, a line for each output, a table at the end."""
+    """The listener of a batch. A few inputs get a line for each output and a table; many get totals and what failed.
 
-    def __init__(self, count: int, quiet: bool, as_json: bool) -> None:
+    On a terminal there is a bar for each video at work and one for all; in a log, for many, a line now and then.
+    """
+
+    def __init__(self, count: int | None, quiet: bool, as_json: bool) -> None:
+        """count: of the inputs; None where nobody knows, so that each is told as it comes."""
         self.count, self.quiet, self.as_json = count, quiet, as_json
+        self.many = count is not None and count > FEW
+        self.tally = Tally()
         self.console = Console(stderr=True, highlight=False)
+        self._began = self._logged = time.monotonic()
+        self._pace = BatchPace(count or 0)
         self._progress = progress_bar(self.console, quiet)
         self._tasks: dict[Path, TaskID] = {}
+        self._all: TaskID | None = None
 
     def __enter__(self) -> Report:
+        if self.count and self.count > 1:
+            self._all = self._progress.add_task("", total=self.count, pace=self._pace)
+            self._tell_pace()
         self._progress.start()
         return self
 
@@ -77,58 +103,88 @@ class Report:
         """Show a new bar; an unknown length makes it pulse."""
         task = self._progress.add_task(escape(source.name), total=video.duration, rate=float(video.rate))
         self._tasks[source] = task
-        return lambda seconds: self._progress.update(task, completed=seconds)
+
+        def progress(seconds: float) -> None:
+            self._progress.update(task, completed=seconds)
+            self._pace.at(source, seconds / video.duration if video.duration else 0.0)
+            self._tell_pace()
+
+        return progress
 
     def ended(self, outcome: Outcome) -> None:
         """Say what became of an input."""
         if outcome.source in self._tasks:
             self._progress.remove_task(self._tasks.pop(outcome.source))
+        sentence = said(outcome.error) if outcome.error else ""
+        self.tally.add(outcome, sentence)
+        self._pace.end(outcome.source, outcome.status != "skipped")
         if self.as_json:
-            error = {"error": said(outcome.error)} if outcome.error else {}
+            error = {"error": sentence} if outcome.error else {}
             print(json.dumps(outcome.to_dict() | error), file=sys.stdout, flush=True)
-        if outcome.error and self.count > 1:
-            print(f"avseg: {said(outcome.error)}", file=sys.stderr)
-        if self.quiet or outcome.error:
+        if outcome.error and self.count != 1:
+            print(f"avseg: {sentence}", file=sys.stderr)
+        if not (self.quiet or self.many or outcome.error):
+            self._tell(outcome)
+        self._tell_pace()
+
+    def _tell(self, outcome: Outcome) -> None:
+        """A line for each output."""
+        if outcome.reason == NO_SOUND:
+            self._line(f"{outcome.source}: skipped, it has no sound track", "yellow")
             return
         for warning in outcome.rendered.warnings if outcome.rendered else ():
             self._line(f"{outcome.source}: {warning}", "yellow")
         for name, path in outcome.outputs.items():
             self._line(f"{path}: {self._about(outcome, name)}")
 
-    def index(self, path: Path, reports: list[tuple[Outcome, Path]], dry_run: bool) -> None:
-        """Write the page that leads to all reports, and say so."""
+    def _tell_pace(self) -> None:
+        """Move the bar of all; in a log, say now and then how far it is."""
+        if self._all is not None:
+            failed = self.tally.counts["failed"]
+            words = f"{self._pace.ended} of {self.count}" + (f", {failed} failed" if failed else "")
+            self._progress.update(self._all, completed=self._pace.done, description=words)
+            if self.many and not (self.quiet or self.console.is_terminal) and time.monotonic() - self._logged > EVERY:
+                self._logged = time.monotonic()
+                self._line(", ".join(filter(None, (words, _left(self._pace)))))
+
+    def watching(self, watch: Watch) -> None:
+        """Say which folders are watched, and where what fails is noted."""
+        if not self.quiet:
+            folders = ", ".join(map(str, watch.folders))
+            noted = f"; what fails is noted in {watch.notes.path}" if watch.notes.path else ""
+            self._line(f"watching {folders} each {watch.every:g} s, until Ctrl-C{noted}")
+
+    def index(self, path: Path, reports: list[tuple[Path, Path]], dry_run: bool) -> None:
+        """Write the page that leads to all reports (input, page), and say so."""
         from avseg_cli.segment.index_page import write_index
 
         if not dry_run:
-            write_index(path, reports)
+            write_index(path, reports, self.tally.unmade)
         if not self.quiet:
             self._line(f"{path}: {'would be written' if dry_run else 'written'}, leads to all reports")
 
-    def previews(self, outcomes: list[Outcome]) -> None:
-        """Show the contact sheets that were made, in terminals that can."""
+    def previews(self) -> None:
+        """Show the contact sheets that were made, if they are few, in terminals that can."""
         from avseg_cli.cli.picture import show_picture
 
-        for outcome in outcomes:
+        for outcome in () if self.many else self.tally.few:
             if outcome.status == "done" and "preview" in outcome.outputs and not (self.quiet or self.as_json):
                 show_picture(outcome.outputs["preview"], self.console)
 
-    def model(self, outcomes: list[Outcome]) -> None:
+    def model(self) -> None:
         """Say which model was used and what it is for, where anything was made."""
-        used = next((outcome.rendered.model for outcome in outcomes if outcome.rendered), None)
-        if used and not self.quiet:
-            self._line(f"model {used}")
+        if self.tally.model and not self.quiet:
+            self._line(f"model {self.tally.model}")
 
-    def summary(self, outcomes: list[Outcome]) -> None:
-        """A table of all inputs, when there are several."""
-        if self.quiet or len(outcomes) < 2:
+    def summary(self, order: dict[Path, int] | None = None) -> None:
+        """At the end of several inputs: a table of a few, in their ``order``; of many the totals and what failed."""
+        if self.quiet or (self.count is not None and self.tally.total < 2):
             return
-        if len(outcomes) > ROWS:
-            self._totals(outcomes)
-            outcomes = [outcome for outcome in outcomes if outcome.error][:ROWS]
-        if not outcomes:
+        if self.count is None or self.tally.total > FEW:
+            self._totals()
             return
         table = Table("input", "result", "seconds", "masks", "")
-        for outcome in outcomes:
+        for outcome in sorted(self.tally.few, key=lambda outcome: (order or {}).get(outcome.source, 0)):
             rendered = outcome.rendered
             warned = counted(len(rendered.warnings), "warning") if rendered and rendered.warnings else ""
             table.add_row(
@@ -136,22 +192,22 @@ class Report:
                 Text(outcome.status, "yellow" if warned else COLOURS[outcome.status]),
                 f"{outcome.seconds:.1f}",
                 str(rendered.masks) if rendered else "",
-                type(outcome.error).__name__ if outcome.error else warned,
+                type(outcome.error).__name__ if outcome.error else outcome.reason or warned,
             )
         self.console.print(table)
 
-    def _totals(self, outcomes: list[Outcome]) -> None:
-        """One line for a large batch; only what failed gets rows, and not all of very many."""
-        counts = Counter(outcome.status for outcome in outcomes)
-        told = [f"{counts[status]} {status}" for status in COLOURS if counts[status]]
-        warned = sum(bool(outcome.rendered and outcome.rendered.warnings) for outcome in outcomes)
-        told += [f"{warned} with warnings"] if warned else []
-        shown = f"; the first {ROWS} that failed:" if counts["failed"] > ROWS else ""
-        self._line(f"{counted(len(outcomes), 'input')}: {', '.join(told)}{shown}")
+    def _totals(self) -> None:
+        """One line for a large batch, and again what failed, not all of very many."""
+        failed, counts = self.tally.failed, self.tally.counts
+        words = self.tally.words(time.monotonic() - self._began)
+        shown = f"; the first {len(failed)} that failed" if counts["failed"] > len(failed) else ""
+        self._line(f"{words}{shown}{':' if failed else ''}")
+        for sentence in failed:
+            self._line(f"  {sentence}", COLOURS["failed"])
 
     def _about(self, outcome: Outcome, name: str) -> str:
         if outcome.status == "skipped":
-            return "exists, skipped"
+            return f"{outcome.reason}, skipped"
         if outcome.status == "planned":
             return "would be written"
         done = outcome.rendered

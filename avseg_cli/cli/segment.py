@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +20,12 @@ from avseg_cli.cli.options import made_of
 from avseg_cli.cli.video_options import Overwrite, Quiet, audio_option, audio_track_option
 from avseg_cli.outputs.formats import FORMATS
 from avseg_cli.outputs.style import LOOK, Style
+from avseg_cli.segment.many_options import ManyOptions
 from avseg_cli.segment.segment_options import HOW, OUT, WHAT, SegmentOptions
+
+if TYPE_CHECKING:
+    from avseg_cli.cli.listener import Report
+    from avseg_cli.segment.batch import Batch
 
 FLAGGED = tuple(name for name in FORMATS if FORMATS.constant(name, "FLAG"))  # formats with a flag of their own
 
@@ -44,7 +52,7 @@ def register(app: typer.Typer) -> None:
     app.command("segment")(segment)
 
 
-@made_of(given=SegmentOptions, look=Style, flags=[_flag(name) for name in FLAGGED])
+@made_of(given=SegmentOptions, look=Style, many=ManyOptions, flags=[_flag(name) for name in FLAGGED])
 def segment(
     *,
     inputs: Annotated[
@@ -114,6 +122,7 @@ def segment(
         float | None,
         typer.Option(min=0, rich_help_panel=HOW, help="GPUs of each; 0.25: four share one. Default: 1 if there are."),
     ] = None,
+    many: dict[str, Any],
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", rich_help_panel=WHAT, help="Look into subfolders too.")
     ] = False,
@@ -138,29 +147,29 @@ def segment(
     """Highlight, cut out or mask what is making the sound in videos.
 
     Outputs appear when they are finished, never half-written. Existing ones are kept unless you say
-    [bold]--overwrite[/bold] or [bold]--skip-existing[/bold]. The exit code is 0 only if every input came out.
+    [bold]--overwrite[/bold] or [bold]--skip-existing[/bold]. The exit code is 0 only if every input came out; videos
+    without a sound track are left out, see [bold]--no-sound[/bold].
 
     [dim]avseg segment clip.mp4[/dim]                        writes clip.avseg.mp4
     [dim]avseg segment talks/ -r -o out --format masks,json[/dim]
+    [dim]avseg segment incoming/ -r -o out --watch[/dim]
     [dim]cat clip.mp4 | avseg segment - -o clip.avseg.mp4[/dim]
     """
     # drawing multiplies small matrices beside busy encoder threads: more threads of its own only get in their way
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from avseg_cli.cli.listener import Report
     from avseg_cli.media.encoders import chosen_codecs
-    from avseg_cli.segment.batch import Batch, exit_code
+    from avseg_cli.segment.batch import Batch
     from avseg_cli.segment.cluster import everywhere, run_ray
-    from avseg_cli.segment.inputs import find_sources, plan_outputs
+    from avseg_cli.segment.inputs import find_sources, names_one, plan_outputs
     from avseg_cli.segment.processes import run_jobs
 
-    if overwrite and skip_existing:
-        raise InputError("--overwrite and --skip-existing contradict each other; give one of them")
+    how = ManyOptions(**many)
+    for one, other in _contradictions(how.watch, overwrite, skip_existing, dry_run, ray):
+        raise InputError(f"{one} and {other} contradict each other; give one of them")
     options = SegmentOptions(**given, style=Style(_colour(color), **look))
     chosen_codecs(options.encoder)
     wanted = _formats(formats, [name for name in FLAGGED if flags[name.replace("-", "_")]])
-    sources = find_sources(inputs, recursive)
-    outputs = plan_outputs(sources, output, wanted)
-    index = _index([paths["report"] for paths in outputs if "report" in paths], output, overwrite or skip_existing)
     if ray is not None:
         checkpoint = everywhere(checkpoint) if os.path.exists(checkpoint) else checkpoint
         audio = audio and Path(everywhere(audio))
@@ -173,28 +182,67 @@ def segment(
         overwrite,
         skip_existing,
         dry_run,
+        how.no_sound != "fail",
     )
+    if how.watch:
+        _watch(batch, inputs, recursive, output, wanted, how.watch_every, jobs, Report(None, quiet, as_json))
+        return
+    sources = find_sources(inputs, recursive)
+    outputs = plan_outputs(sources, output, wanted)
+    index = _index([paths["report"] for paths in outputs if "report" in paths], output, overwrite or skip_existing)
+    batch.skip_silent &= how.no_sound == "skip" or not names_one(inputs, sources)
     if dry_run and ray is None:
         batch.load()  # raises for a checkpoint, a device or a precision that is not there
+    work = list(zip(sources, outputs, strict=True))
     with Report(len(sources), quiet, as_json) as report:
-        work = list(zip(sources, outputs, strict=True))
-        runs = (
+        outcomes = (
             run_jobs(batch, work, report, jobs)
             if ray is None
             else run_ray(batch, work, report, ray, ray_cpus, ray_gpus)
         )
-        outcomes = list(runs)
-    if len(outcomes) == 1 and outcomes[0].error:
-        raise outcomes[0].error
-    position = {source.path: place for place, source in enumerate(sources)}
-    outcomes.sort(key=lambda outcome: position[outcome.source])
+        deque(outcomes, 0)  # the report heard of each
+    if report.tally.total == 1 and (error := report.tally.few[0].error):
+        raise error
     if index:
-        report.index(index, list(zip(outcomes, (paths["report"] for paths in outputs), strict=True)), dry_run)
-    report.previews(outcomes)
-    report.summary(outcomes)
-    report.model(outcomes)
-    if code := exit_code(outcomes):
+        report.index(index, [(source.path, paths["report"]) for source, paths in work], dry_run)
+    report.previews()
+    report.summary({source.path: place for place, source in enumerate(sources)})
+    report.model()
+    if code := report.tally.exit_code:
         raise typer.Exit(code)
+
+
+def _contradictions(
+    watch: bool, overwrite: bool, skip_existing: bool, dry_run: bool, ray: str | None
+) -> Iterator[tuple[str, str]]:
+    """Pairs of options that were given and do not go together."""
+    if overwrite and skip_existing:
+        yield "--overwrite", "--skip-existing"
+    for name, given in (("--overwrite", overwrite), ("--dry-run", dry_run), ("--ray", ray is not None)):
+        if watch and given:
+            yield "--watch", name
+
+
+def _watch(
+    batch: Batch, folders: list[str], recursive: bool, output: str | None, formats: list[str], every: float, jobs: int,
+    report: Report,
+) -> None:  # fmt: skip
+    """Segment what comes into folders until Ctrl-C, which is how a watch ends well."""
+    from avseg_cli.segment.processes import run_feed
+    from avseg_cli.segment.watch import Watch
+
+    watch = Watch(folders, recursive, output, formats, every)
+    model = batch.load()  # raises for a checkpoint, a device or a precision that is not there
+    batch.overwrite = True  # the watch asks for what is missing, and again for a video that changed
+    if jobs == 1:
+        batch.load = lambda model=model: model
+    del model  # each process loads its own
+    with report, suppress(KeyboardInterrupt):
+        report.watching(watch)
+        for outcome in run_feed(batch, watch, report, jobs):
+            watch.note(outcome)
+    report.summary()
+    report.model()
 
 
 def _formats(listed: str, flagged: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition, Stream
 
-from avseg_cli.base.errors import InputError, named
+from avseg_cli.base.errors import InputError, NoSoundError, named
 from avseg_cli.base.text import counted
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ def video_stream(container: InputContainer, path: Path) -> Stream:
 def audio_stream(container: InputContainer, path: Path, track: int | None, related: Stream | None) -> Stream:
     """The sound track to use: number ``track`` (from 1), or the one that belongs to the picture.
 
-    Raises ``InputError`` when there is none, or not that many.
+    Raises ``NoSoundError`` when there is none, ``InputError`` when there are not that many.
     """
     tracks = container.streams.audio
     if not tracks:
-        raise InputError(f"{path}: has no sound; give it with {named('audio')} FILE (a recording, or another video)")
+        raise NoSoundError(f"{path}: has no sound; give it with {named('audio')} FILE (a recording, or another video)")
     if track is None:
         return container.streams.best("audio", related=related) or tracks[0]
     if not 1 <= track <= len(tracks):

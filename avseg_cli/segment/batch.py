@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from avseg_cli.base.errors import AvsegError, OutputError, debugging
+from avseg_cli.base.errors import AvsegError, NoSoundError, OutputError, debugging
 from avseg_cli.base.limits import about_memory
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
@@ -19,13 +19,14 @@ from avseg_cli.segment.render import Progress, Rendered, render
 from avseg_cli.segment.runner import check_span
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
+from avseg_cli.segment.tally import EXISTS, NO_SOUND
 
 Work = tuple[Source, dict[str, Path]]  # a video, and where its outputs go: format -> path
 
 
 @dataclass
 class Outcome:
-    """What became of one input: done, skipped, planned (dry run) or failed."""
+    """What became of one input: done, skipped (and why), planned (dry run) or failed."""
 
     source: Path
     status: str
@@ -34,6 +35,7 @@ class Outcome:
     rendered: Rendered | None = None
     error: AvsegError | None = None
     seconds: float = 0.0
+    reason: str = ""  # why it was skipped
     worker: str | None = None  # machine and process of a cluster
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,6 +54,8 @@ class Outcome:
                 "warnings": self.rendered.warnings,
                 "pace": _pace(self.rendered.pace),
             }
+        if self.reason:
+            values["reason"] = self.reason
         if self.error:
             values |= {"error": str(self.error), "exit_code": self.error.exit_code}
         if self.worker:
@@ -79,7 +83,8 @@ class Listener(Protocol):
 class Batch:
     """The options shared by all inputs of a run. ``load`` makes the model when the first input needs it.
 
-    Where ``load`` can be pickled, so can the batch: other processes run it as well.
+    skip_silent: a video without a sound track is left out, which is no failure. Where ``load`` can be pickled, so can
+    the batch: other processes run it as well.
     """
 
     load: Callable[[], Segmenter]
@@ -90,6 +95,11 @@ class Batch:
     overwrite: bool = False
     skip_existing: bool = False
     dry_run: bool = False
+    skip_silent: bool = False
+
+    def is_done(self, outputs: dict[str, Path]) -> bool:
+        """Whether nothing is to be made: all is there, and what is there is to be kept."""
+        return self.skip_existing and all(is_there(name, path) for name, path in outputs.items())
 
     def run(self, work: Iterable[Work], listener: Listener) -> Iterator[Outcome]:
         """Segment each source into its outputs; an error ends only the input it concerns."""
@@ -106,15 +116,22 @@ class Batch:
             try:
                 self._one(source, outcome, loaded, listener)
             except Exception as error:
-                outcome.error = _explained(error, source.path)
+                if self._leaves_out(error):
+                    outcome.status, outcome.reason = "skipped", NO_SOUND
+                else:
+                    outcome.error = _explained(error, source.path)
             outcome.seconds = time.perf_counter() - began
             listener.ended(outcome)
             yield outcome
 
+    def _leaves_out(self, error: Exception) -> bool:
+        """Whether the error is a silent video's own; a silent ``audio`` file would be everybody's."""
+        return self.skip_silent and self.audio is None and isinstance(error, NoSoundError)
+
     def _one(self, source: Source, outcome: Outcome, loaded: Callable[[], Segmenter], listener: Listener) -> None:
         missing = {name: path for name, path in outcome.outputs.items() if not is_there(name, path)}
         if self.skip_existing and not missing:
-            outcome.status = "skipped"
+            outcome.status, outcome.reason = "skipped", EXISTS
             return
         if self.skip_existing:
             outcome.outputs = missing
@@ -158,9 +175,3 @@ def _explained(error: Exception, path: Path) -> AvsegError:
         f"{path}: avseg failed in a way it should not ({type(error).__name__}: {said}); "
         "please report it with the output of `avseg --debug segment`"
     )
-
-
-def exit_code(outcomes: list[Outcome]) -> int:
-    """0 when nothing failed; the failures' own code when they share one, else 1."""
-    codes = {outcome.error.exit_code for outcome in outcomes if outcome.error}
-    return 0 if not codes else codes.pop() if len(codes) == 1 else 1

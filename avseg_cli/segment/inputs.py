@@ -51,6 +51,11 @@ def find_sources(inputs: list[str], recursive: bool) -> list[Source]:
     return list(found.values())
 
 
+def names_one(inputs: list[str], sources: list[Source]) -> bool:
+    """Whether a user named one video, rather than several, a folder or a pattern."""
+    return len(inputs) == len(sources) == 1 and str(sources[0].path) == str(location(inputs[0]))
+
+
 def find_source(name: str) -> Source:
     """The one video that a file or ``-`` (stdin) stands for; raises ``InputError`` for several, or a folder."""
     if is_url(name):
@@ -84,15 +89,20 @@ def _sources_of(name: str, recursive: bool) -> list[Source]:
 
 
 def _in_folder(folder: Path, recursive: bool) -> list[Source]:
+    videos = videos_in(folder, recursive)
+    if not videos:
+        cure = "" if recursive else "; add --recursive to look into its subfolders"
+        raise InputError(f"{folder}: a folder without videos{cure}")
+    return videos
+
+
+def videos_in(folder: Path, recursive: bool) -> list[Source]:
+    """The videos in a folder, in order, without our own outputs and without what is hidden; perhaps none."""
     if is_url(folder):
         candidates = files_below(folder, recursive)
     else:
         candidates = sorted(folder.rglob("*") if recursive else folder.glob("*"))
-    videos = [path for path in candidates if _is_video(path, folder)]
-    if not videos:
-        cure = "" if recursive else "; add --recursive to look into its subfolders"
-        raise InputError(f"{folder}: a folder without videos{cure}")
-    return [Source(path, _below(path, folder)) for path in videos]
+    return [Source(path, _below(path, folder)) for path in candidates if _is_video(path, folder)]
 
 
 def _below(path: Path, folder: Path) -> Path:
@@ -124,7 +134,7 @@ def plan_outputs(
 
     Without ``output`` they lie beside their source (stdin's in the current folder); a folder as ``output``
     keeps the tree; a file is for one source and one format. kinds: what the
-    formats are. Raises ``OutputError`` where that does not work out.
+    formats are. No sources stand for those to come. Raises ``OutputError`` where that does not work out.
     """
     chosen = {name: kinds[name] for name in formats}
     plan = _plan(sources, output, chosen)
@@ -135,7 +145,7 @@ def plan_outputs(
 
 def _plan(sources: list[Source], output: str | None, formats: dict[str, Kind]) -> list[dict[str, Path]]:
     if output is not None and _names_a_file(output, formats):
-        if len(sources) > 1 or len(formats) > 1:
+        if len(sources) != 1 or len(formats) > 1:
             raise OutputError(f"{output}: one file cannot take several outputs; give -o a folder")
         return [{name: location(output) for name in formats}]
     if output is not None and _looks_like_a_file(output):

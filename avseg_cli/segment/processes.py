@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from avseg_cli.base.errors import AvsegError, DeviceError, InputError
 from avseg_cli.base.threads import cores, take_share
@@ -33,29 +33,83 @@ PATIENCE = 30.0  # seconds a process may take to clean up
 HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+class Feed(Protocol):
+    """Where the processes' work comes from, now or later."""
+
+    pause: float | None  # seconds after which there may be more; None: there is some until it is over
+
+    def take(self) -> Work | None:
+        """The next video, or None where there is none now."""
+
+    @property
+    def over(self) -> bool:
+        """Whether there will never be more."""
+
+
+class Listed:
+    """The feed of videos that are known from the beginning."""
+
+    pause = None
+
+    def __init__(self, work: Iterable[Work]) -> None:
+        self._waiting = deque(work)
+
+    def take(self) -> Work | None:
+        return self._waiting.popleft() if self._waiting else None
+
+    @property
+    def over(self) -> bool:
+        return not self._waiting
+
+
 def run_jobs(batch: Batch, work: list[Work], listener: Listener, jobs: int) -> Iterator[Outcome]:
-    """``batch.run`` on up to ``jobs`` videos at once; outcomes come as they end."""
-    if min(jobs, len(work)) == 1:
+    """``batch.run`` on up to ``jobs`` videos at once; outcomes come as they end.
+
+    No process is started for what is there already, nor for a single video.
+    """
+    if jobs == 1:
         yield from batch.run(work, listener)
         return
-    piped = [item for item in work if item[0].is_stdin]  # only this process has it
-    yield from batch.run(piped, listener)
-    yield from _Pool(batch, [item for item in work if not item[0].is_stdin], listener, jobs).run()
+    here, rest = [], []  # what this process does; only it has stdin
+    for source, outputs in work:
+        (here if source.is_stdin or batch.is_done(outputs) else rest).append((source, outputs))
+    if len(rest) == 1:
+        here, rest = work, []
+    yield from batch.run(here, listener)
+    yield from run_feed(batch, Listed(rest), listener, min(jobs, len(rest)))
+
+
+def run_feed(batch: Batch, feed: Feed, listener: Listener, jobs: int) -> Iterator[Outcome]:
+    """``batch.run`` on what a feed gives until it is over, by ``jobs`` processes, or by this one if it is one."""
+    if jobs == 1:
+        yield from batch.run(_awaited(feed), listener)
+    else:
+        yield from _Pool(batch, feed, listener, jobs).run()
+
+
+def _awaited(feed: Feed) -> Iterator[Work]:
+    while True:
+        if item := feed.take():
+            yield item
+        elif feed.over:
+            return
+        else:
+            time.sleep(feed.pause or 0)
 
 
 class _Pool:
-    """The processes and the work still to be given to them."""
+    """The processes, and the feed of what they are given."""
 
-    def __init__(self, batch: Batch, work: list[Work], listener: Listener, jobs: int) -> None:
-        self.batch, self.listener, self.waiting = batch, listener, deque(work)
-        self.jobs = min(jobs, len(work))
+    def __init__(self, batch: Batch, feed: Feed, listener: Listener, jobs: int) -> None:
+        self.batch, self.feed, self.listener, self.jobs = batch, feed, listener, jobs
         self.workers: list[_Worker] = []
 
     def run(self) -> Iterator[Outcome]:
         try:
-            while self.waiting or self.workers:
-                self._staff()
-                for ready in wait([worker.pipe for worker in self.workers]):
+            while self._staffed():
+                if not self.workers:
+                    time.sleep(self.feed.pause or 0)
+                for ready in wait([worker.pipe for worker in self.workers], self.feed.pause) if self.workers else ():
                     worker = next(worker for worker in self.workers if worker.pipe is ready)
                     if outcome := self._listen(worker):
                         self.listener.ended(outcome)
@@ -66,12 +120,18 @@ class _Pool:
             for worker in self.workers:
                 worker.end()
 
-    def _staff(self) -> None:
-        """Start processes until there are enough, each with something to do."""
-        while self.waiting and len(self.workers) < self.jobs:
-            worker = _Worker(self.batch, max(1, cores() // self.jobs))
-            self.workers.append(worker)
-            worker.give(self.waiting.popleft())
+    def _staffed(self) -> bool:
+        """Give out what there is, to new processes while there are too few; says whether there is more to wait for."""
+        idle = [worker for worker in self.workers if not worker.item]
+        while (idle or len(self.workers) < self.jobs) and (item := self.feed.take()):
+            if not idle:
+                idle.append(_Worker(self.batch, max(1, cores() // self.jobs)))
+                self.workers += idle
+            idle.pop().give(item)
+        for worker in idle if self.feed.over else ():
+            self.workers.remove(worker)
+            worker.end()
+        return bool(self.workers) or not self.feed.over
 
     def _listen(self, worker: _Worker) -> Outcome | None:
         """Take one message; gives the outcome of a video that ended."""
@@ -85,16 +145,9 @@ class _Pool:
         elif kind == "progress":
             worker.progress(value)
         else:
-            self._next(worker)
+            worker.item = None
             return value
         return None
-
-    def _next(self, worker: _Worker) -> None:
-        if self.waiting:
-            worker.give(self.waiting.popleft())
-        else:
-            self.workers.remove(worker)
-            worker.end()
 
 
 class _Worker:
@@ -133,12 +186,14 @@ class _Worker:
             self.process.kill()
             self.process.join()
 
-    def died(self) -> Outcome:
-        """What became of the video it was at, whose unfinished outputs are deleted."""
+    def died(self) -> Outcome | None:
+        """What became of the video it was at, if any, whose unfinished outputs are deleted."""
         from avseg_cli.base.whole_files import discard_of
         from avseg_cli.segment.batch import Outcome
 
         self.end()
+        if not self.item:
+            return None
         source, outputs = self.item
         for folder in {path.parent for path in outputs.values() if not is_url(path)}:  # addresses: a temporary folder
             discard_of(folder, self.process.pid)

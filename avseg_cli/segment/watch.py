@@ -1,0 +1,137 @@
+"""Folders that are watched: what comes into them is segmented when it is whole.
+
+By looking now and then, which works on every disk, also on those of other machines. What is to be done follows from
+what is there, so a watch that was stopped goes on where it was; what failed is noted in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avseg_cli.base.errors import InputError
+from avseg_cli.base.json_text import parse_json
+from avseg_cli.base.whole_files import write_json
+from avseg_cli.segment.addresses import is_url
+from avseg_cli.segment.inputs import Source, is_there, plan_outputs, videos_in
+from avseg_cli.segment.tally import NO_SOUND
+
+if TYPE_CHECKING:
+    from avseg_cli.segment.batch import Outcome, Work
+
+Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
+NOTES = ".avseg-watch.json"
+SHARE = 0.1  # of the time, at most, that is spent on looking
+
+
+class Watch:
+    """The feed (``processes.Feed``) of the videos that come into ``folders``; it is never over.
+
+    output, formats: as for ``plan_outputs``. every: seconds from one look to the next; a file whose size and time are
+    the same in both is whole. A video whose outputs are all there is left alone, unless it was made by this watch and
+    changed since. Raises ``InputError`` for what is no folder of this machine.
+    """
+
+    over = False
+
+    def __init__(
+        self, folders: list[str], recursive: bool, output: str | None, formats: list[str], every: float,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        for name in folders:
+            if is_url(name) or not os.path.isdir(name):
+                raise InputError(f"{name}: not a folder of this machine; --watch looks at folders")
+        plan_outputs([], output, formats)
+        self.folders, self.recursive, self.every, self.pause = [Path(f) for f in folders], recursive, every, every
+        self.output, self.formats, self._now = output, formats, now
+        self.notes = _Notes(self.folders[0] if output is None else None if is_url(output) else Path(output))
+        self._next_look = now()
+        self._seen: dict[Path, Stamp] = {}  # as they were at the last look
+        self._settled: dict[Path, Stamp] = {}  # nothing is to be done about these, as long as they stay so
+        self._given: set[Path] = set()  # by this watch
+        self._ready: deque[tuple[Work, Stamp]] = deque()
+
+    def take(self) -> Work | None:
+        """The next video that is whole and not yet done; None where there is none now."""
+        if not self._ready and self._now() >= self._next_look:
+            began = self._now()
+            self._look()
+            self._next_look = self._now() + max(self.every, (self._now() - began) * (1 - SHARE) / SHARE)
+        while self._ready:
+            work, stamp = self._ready.popleft()
+            if _stamp(work[0].path) == stamp:
+                self._given.add(work[0].path)
+                return work
+            self._settled.pop(work[0].path, None)  # it went on growing, or is gone
+        return None
+
+    def note(self, outcome: Outcome) -> None:
+        """Remember what cannot be segmented, over restarts where that is the file's own fault."""
+        if outcome.reason == NO_SOUND or isinstance(outcome.error, InputError):
+            self.notes.add(outcome.source, self._settled.get(outcome.source), str(outcome.error or NO_SOUND))
+
+    def _look(self) -> None:
+        """Queue the videos that have not changed since the last look and whose outputs are not all there."""
+        found = {source.path: source for folder in self.folders for source in videos_in(folder, self.recursive)}
+        stamps = {path: stamp for path in found if (stamp := _stamp(path))}
+        waiting = {path for path, stamp in stamps.items() if self._settled.get(path) != stamp}
+        whole = {path for path in waiting if self._seen.get(path) == stamps[path]}
+        self._seen = {path: stamps[path] for path in waiting}
+        if not whole:
+            return
+        sources = list(found.values())  # all of them: a name depends on whether another video has it too
+        for source, outputs in zip(sources, plan_outputs(sources, self.output, self.formats), strict=True):
+            if source.path in whole:
+                self._consider(source, outputs, stamps[source.path])
+
+    def _consider(self, source: Source, outputs: dict[str, Path], stamp: Stamp) -> None:
+        self._settled[source.path] = stamp
+        changed = source.path in self._given
+        missing = {name: path for name, path in outputs.items() if changed or not is_there(name, path)}
+        if missing and not self.notes.has(source.path, stamp):
+            self._ready.append(((source, missing), stamp))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = os.stat(path)
+    except OSError:  # gone meanwhile
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+class _Notes:
+    """Which files could not be segmented, and why, kept in ``folder``; without one, only as long as the watch runs."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.path = None if folder is None else folder / NOTES
+        self._notes = {} if self.path is None else _read(self.path)
+
+    def has(self, video: Path, stamp: Stamp) -> bool:
+        """Whether the file, as it is now, is known to fail."""
+        said = self._notes.get(os.path.abspath(video))
+        return bool(said) and (said["bytes"], said["mtime_ns"]) == stamp
+
+    def add(self, video: Path, stamp: Stamp | None, why: str) -> None:
+        """Note a file as it was when it was taken."""
+        if stamp is None:
+            return
+        self._notes[os.path.abspath(video)] = {"bytes": stamp[0], "mtime_ns": stamp[1], "why": why}
+        if self.path:
+            with suppress(OSError):  # a full disk is told of by what is lost on it
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(self.path, self._notes)
+
+
+def _read(path: Path) -> dict[str, dict]:
+    """The notes of earlier watches; none where there is no file, or somebody damaged it."""
+    try:
+        notes = parse_json(path.read_text(encoding="utf-8"))
+        return {video: said for video, said in notes.items() if {"bytes", "mtime_ns"} <= set(said)}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
