@@ -18,6 +18,7 @@ from avseg_cli.cli.completion import list_of
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
 from avseg_cli.cli.options import made_of
 from avseg_cli.cli.video_options import Overwrite, Quiet, audio_option, audio_track_option
+from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.formats import FORMATS
 from avseg_cli.outputs.style import LOOK, Style
 from avseg_cli.segment.many_options import ManyOptions
@@ -52,7 +53,7 @@ def register(app: typer.Typer) -> None:
     app.command("segment")(segment)
 
 
-@made_of(given=SegmentOptions, look=Style, many=ManyOptions, flags=[_flag(name) for name in FLAGGED])
+@made_of(given=SegmentOptions, clean=Cleanup, look=Style, many=ManyOptions, flags=[_flag(name) for name in FLAGGED])
 def segment(
     *,
     inputs: Annotated[
@@ -131,6 +132,7 @@ def segment(
     color: Annotated[
         str, typer.Option(metavar="RRGGBB", rich_help_panel=LOOK, help="Colour of the highlight.")
     ] = "ff2d78",
+    clean: dict[str, Any],
     look: dict[str, Any],
     overwrite: Overwrite = False,
     skip_existing: Annotated[
@@ -167,7 +169,7 @@ def segment(
     how = ManyOptions(**many)
     for one, other in _contradictions(how.watch, overwrite, skip_existing, dry_run, ray):
         raise InputError(f"{one} and {other} contradict each other; give one of them")
-    options = SegmentOptions(**given, style=Style(_colour(color), **look))
+    options = SegmentOptions(**given, cleanup=Cleanup(**clean), style=Style(_colour(color), **look))
     chosen_codecs(options.encoder)
     wanted = _formats(formats, [name for name in FLAGGED if flags[name.replace("-", "_")]])
     if ray is not None:

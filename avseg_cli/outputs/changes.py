@@ -20,7 +20,7 @@ class Changes:
 
     def step(self, result: MaskResult) -> tuple[str, float] | None:
         """(what happens, how much from 0 to 1) at ``result``, or None where the same goes on."""
-        mask, before = result.logits > self._level, self._before
+        mask, before = result.cleaned > self._level, self._before
         self._before = mask
         was_silent = before is None or before.mean() < SILENT
         if mask.mean() < SILENT:

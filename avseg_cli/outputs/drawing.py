@@ -15,11 +15,9 @@ from av.video.frame import VideoFrame
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, even, is_yuv
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.contour import Contour
-from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.logits import EDGE, logit
 from avseg_cli.outputs.shapes import resized
 from avseg_cli.outputs.style import Style
-
-EDGE = 2.0  # slope of the mask's soft edge, in units of opacity per unit of logit
 
 
 class Upsampler:

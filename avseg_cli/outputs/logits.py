@@ -6,6 +6,8 @@ import numpy as np
 
 from avseg_cli.base.errors import InputError, named
 
+EDGE = 2.0  # slope of a mask's soft edge, in units of opacity per unit of logit
+
 
 def logit(probability: float) -> float:
     """The logit of a probability; raises ``InputError`` unless it lies between 0 and 1."""

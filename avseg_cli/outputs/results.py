@@ -14,11 +14,14 @@ from avseg_cli.base.errors import InputError
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
 from avseg_cli.model.transforms import upsample_logits
+from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.heard import Heard, called, in_words, known
 from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.shapes import resized
 from avseg_cli.outputs.sources import Source, told_apart
 from avseg_cli.outputs.stills import highlighted
 from avseg_cli.outputs.style import Style
+from avseg_cli.outputs.tidy import tidied
 from avseg_cli.tracks.naming import Placed
 from avseg_cli.tracks.pieces import territories
 from avseg_cli.tracks.tracker import Tracked
@@ -35,6 +38,7 @@ class MaskResult:
     square in dB of full scale. frame is the picture that the mask belongs to, uint8 RGB (H, W, 3), for
     ``segment_video(…, keep_frames=True)``, else None. placed says where kinds of things are both seen and heard, as
     probabilities (g, g); tracked which source each part of the mask belongs to, None where they are not told apart.
+    cleanup is what is done to the mask, and to all that is drawn of it; the logits stay the model's.
     """
 
     index: int
@@ -49,6 +53,7 @@ class MaskResult:
     frame: np.ndarray | None = None
     placed: Placed = field(default_factory=dict)
     tracked: Tracked | None = None
+    cleanup: Cleanup = Cleanup()
 
     def __repr__(self) -> str:
         return (
@@ -62,8 +67,16 @@ class MaskResult:
 
     def mask_at(self, size: tuple[int, int]) -> np.ndarray:
         """The mask at another (height, width)."""
+        level = logit(self.threshold)
+        if self.cleaned is not self.logits:
+            return resized(self.cleaned, size) > level
         low = torch.from_numpy(self.logits)[None]
-        return (upsample_logits(low, self.image_size, size)[0] > logit(self.threshold)).numpy()
+        return (upsample_logits(low, self.image_size, size)[0] > level).numpy()
+
+    @cached_property
+    def cleaned(self) -> np.ndarray:
+        """The logits after clean-up, float32 on a grid of its own; the same array where nothing is cleaned."""
+        return tidied(self.logits, logit(self.threshold), self.size, self.cleanup)
 
     def save(self, path: str | Path) -> None:
         """Write the mask as a greyscale picture, 255 where something sounds; the name says which kind, as in .png.
@@ -85,13 +98,13 @@ class MaskResult:
         pixels = self.frame if frame is None else frame
         if pixels is None:
             raise InputError("no frame was kept; ask for it with segment_video(…, keep_frames=True), or give one")
-        return highlighted(pixels, self.logits, self.image_size, self.threshold, style or Style())
+        return highlighted(pixels, self.cleaned, self.image_size, self.threshold, style or Style())
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
         """The things that sound, by their numbers, without crumbs of the mask; number 1 alone if not told apart."""
         if self.tracked is not None:
-            return told_apart(self.mask, self.logits, self.tracked)
+            return told_apart(self.mask, self.logits, self.tracked, self.cleanup.reach(self.size))
         return (Source(1, "", self.mask, self.confidence),) if self.mask.any() else ()
 
     @cached_property

@@ -64,6 +64,6 @@ class Snapshots:
         found = []
         while self._wanted and picture.time >= self._wanted[0].time - 1e-6:
             result = self._wanted.popleft()
-            pixels = self._drawer.rgb(picture, result.logits)
+            pixels = self._drawer.rgb(picture, result.cleaned)
             found.append(Snapshot(result, result.area / result.mask.size, pixels))
         return found

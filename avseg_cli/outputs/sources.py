@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,14 +43,17 @@ class Source:
         )  # fmt: skip
 
 
-def told_apart(mask: np.ndarray, logits: np.ndarray, tracked: Tracked) -> tuple[Source, ...]:
-    """The sources in a mask, bool (H, W), made of logits (h, w); none of them holds the mask's crumbs."""
+def told_apart(mask: np.ndarray, logits: np.ndarray, tracked: Tracked, grown: float = 0.0) -> tuple[Source, ...]:
+    """The sources in a mask, bool (H, W), made of logits (h, w); none of them holds the mask's crumbs.
+
+    grown: pixels by which the mask was widened beyond what the logits say.
+    """
     numbers = tracked.numbers
     finer = territories(numbers.repeat(2, 0).repeat(2, 1))  # half of a gap of one cell belongs to either side
     found = []
     for one in tracked.sources:
         cells, own = numbers == one.id, np.zeros_like(mask)
-        part = _reach(cells, mask.shape)
+        part = _reach(cells, mask.shape, math.ceil(grown))
         own[part] = mask[part] & (_nearest(finer, mask.shape, part) == one.id)
         if own[part].any():
             found.append(Source(one.id, one.label, own, _mean_probability(logits[cells])))
@@ -60,11 +64,11 @@ def _mean_probability(logits: np.ndarray) -> float:
     return float((1 / (1 + np.exp(-np.clip(logits, -30, 30)))).mean())
 
 
-def _reach(cells: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns at (height, width) that hold all that upsampling makes of True cells (h, w)."""
+def _reach(cells: np.ndarray, size: tuple[int, int], grown: int) -> tuple[slice, slice]:
+    """Rows and columns at (height, width) that hold all that upsampling makes of True cells (h, w), and more."""
     ends = [(places[0] - 1, places[-1] + 2) for places in (np.flatnonzero(cells.any(axis)) for axis in (1, 0))]
     first, last = (
-        slice(max(0, least * full // low), min(full, -(-most * full // low)))
+        slice(max(0, least * full // low - grown), min(full, -(-most * full // low) + grown))
         for (least, most), full, low in zip(ends, size, cells.shape, strict=True)
     )
     return first, last

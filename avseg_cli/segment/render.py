@@ -22,7 +22,9 @@ from avseg_cli.media.video import Picture, Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.motion.timeline import Timeline
 from avseg_cli.outputs.formats import open_writer
+from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.tidy import tidied
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.segment.runner import Segmentation, segment_video
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -138,7 +140,7 @@ def _run(
     try:
         taken = _taken(results, writers, done, tracks)
         if drawing:
-            _write_pictures(pictures, taken, drawing, done, progress)
+            _write_pictures(pictures, taken, drawing, done, options, progress)
             done.pace["draw"] -= results.waited  # drawing asks for the masks
         for result in taken:
             progress(result.time)
@@ -168,10 +170,11 @@ def _taken(
 
 
 def _write_pictures(
-    reader: VideoReader, taken: Iterator[MaskResult], writers: list[Writer], done: Rendered, progress: Progress
-) -> None:
+    reader: VideoReader, taken: Iterator[MaskResult], writers: list[Writer], done: Rendered, options: SegmentOptions,
+    progress: Progress,
+) -> None:  # fmt: skip
     decoded = Prefetch(reader, PICTURES_AHEAD)
-    drawn = Prefetch(_drawn(decoded, taken, writers), PICTURES_AHEAD)
+    drawn = Prefetch(_drawn(decoded, taken, writers, options), PICTURES_AHEAD)
     began = time.perf_counter()
     try:
         for seconds, frames in drawn:
@@ -191,9 +194,10 @@ def _write_pictures(
 
 
 def _drawn(
-    pictures: Iterator[Picture], masks: Iterator[MaskResult], writers: list[Writer]
+    pictures: Iterator[Picture], masks: Iterator[MaskResult], writers: list[Writer], options: SegmentOptions
 ) -> Iterator[tuple[float, list[VideoFrame | None]]]:
-    timeline = Timeline(masks)
+    timeline, level = Timeline(masks), logit(options.threshold)
     for picture in pictures:
         logits: np.ndarray = timeline.at(picture.time).between(attrgetter("logits"))
+        logits = tidied(logits, level, picture.video.size, options.cleanup)
         yield picture.time, [writer.draw(picture, logits) for writer in writers]

@@ -311,7 +311,7 @@ def _results(
         return partial(
             MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
             threshold=options.threshold, heard=item.heard, loudness=item.loudness, placed=item.placed,
-            frame=pixels.numpy() if keep_frames else None,
+            frame=pixels.numpy() if keep_frames else None, cleanup=options.cleanup,
         )  # fmt: skip
 
     try:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from avseg_cli.base.option_fields import MANY, check, option
+from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.style import Style
 from avseg_cli.segment.grid import MAX_FPS, Grid
 
@@ -55,6 +56,7 @@ class SegmentOptions:
     )  # fmt: skip
     start: float = option(0.0, "Begin at this second.", least=0, unit="seconds", panel=WHAT)
     duration: float | None = option(None, "Segment this many seconds only.", above=0, unit="seconds", panel=WHAT)
+    cleanup: Cleanup = field(default_factory=Cleanup)
     style: Style = field(default_factory=Style)
     encoder: str | None = option(
         None,

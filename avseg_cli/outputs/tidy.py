@@ -1,0 +1,66 @@
+"""Clean-up of masks: one stage between the model's logits and all that is written."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from avseg_cli.outputs.cleanup import Cleanup
+from avseg_cli.outputs.logits import EDGE
+from avseg_cli.outputs.shapes import resized, signed_distance, square_grid
+
+CERTAIN = np.float32(1.0)  # logits from the threshold at which a soft edge has long ended
+SHARPEST = 1.0  # pixels of an edge, which is still anti-aliased
+
+
+def tidied(logits: np.ndarray, level: float, size: tuple[int, int], cleanup: Cleanup) -> np.ndarray:
+    """Logits (h, w) cleaned, for a video of ``size`` (height, width) whose pixels sound above ``level``.
+
+    The same array where there is nothing to do; else float32 logits on a grid of square cells.
+    """
+    if cleanup.idle:
+        return logits
+    margin = resized(logits - np.float32(level), square_grid(size))
+    pixels = size[1] / margin.shape[1]  # of a cell
+    if least := cleanup.amount("min_area").of(size[0] * size[1]):
+        margin = without_crumbs(margin, least / pixels**2)
+    if cleanup.fill_holes:
+        margin = without_holes(margin)
+    further = cleanup.amount("grow").of(size[0])
+    if further or cleanup.feather is not None:
+        soft = pixels if cleanup.feather is None else cleanup.amount("feather").of(size[0])
+        distance = signed_distance(margin) * np.float32(pixels) + np.float32(further)
+        margin = distance / np.float32(EDGE * max(soft, SHARPEST))
+    return margin + np.float32(level)
+
+
+def without_crumbs(margin: np.ndarray, least: float) -> np.ndarray:
+    """``margin`` (h, w) without pieces of fewer than ``least`` cells above 0, and without what of them is faint."""
+    inside = (margin > 0).view(np.uint8)
+    _, pieces, facts, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
+    small = facts[:, cv2.CC_STAT_AREA] < least
+    small[0] = False  # the ground
+    crumbs = small[pieces]
+    kept = (inside > 0) & ~crumbs
+    _, shown = cv2.connectedComponents((margin > -0.5 / EDGE).view(np.uint8), connectivity=4)
+    faint = np.ones(int(shown.max()) + 1, bool)  # pieces with their soft edge that hold nothing of what is kept
+    faint[shown[kept]] = False
+    gone = faint[shown] | (_widened(crumbs, 2) & ~_widened(kept, 1))
+    return np.where(gone, np.minimum(margin, -CERTAIN), margin)
+
+
+def without_holes(margin: np.ndarray) -> np.ndarray:
+    """``margin`` (h, w) with what lies below 0 filled where it does not reach the border."""
+    outside = margin <= 0
+    _, pieces = cv2.connectedComponents(outside.view(np.uint8), connectivity=8)
+    open_ = np.zeros(int(pieces.max()) + 1, bool)
+    for side in (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]):
+        open_[side] = True
+    holes = outside & ~open_[pieces]
+    filled = holes | ~outside
+    inner = _widened(holes, 2) & ~_widened(~filled, 1)
+    return np.where(inner | holes, np.maximum(margin, CERTAIN), margin)
+
+
+def _widened(cells: np.ndarray, by: int) -> np.ndarray:
+    return cv2.dilate(cells.view(np.uint8), np.ones((2 * by + 1, 2 * by + 1), np.uint8)) > 0

@@ -1,0 +1,151 @@
+"""Clean-up of masks: small pieces, holes, the outline moved and softened, alike in every format."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from media_files import Clip, LoudRed, frames_of, is_red
+from PIL import Image
+
+from avseg_cli.base.errors import InputError
+from avseg_cli.outputs.cleanup import Cleanup
+from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.rle import decode_rle
+from avseg_cli.outputs.shapes import signed_distance
+from avseg_cli.outputs.tidy import tidied
+from avseg_cli.segment.render import render
+from avseg_cli.segment.segment_options import SegmentOptions
+
+SIZE = (1080, 1920)
+
+
+def blob(*ellipses: tuple[float, float, float, float, float]) -> np.ndarray:
+    """Logits (128, 128): the greatest of soft ellipses (row, column, half height, half width, sign)."""
+    rows, columns = np.mgrid[:128, :128].astype(np.float32) + 0.5
+    logits = np.full((128, 128), -8.0, np.float32)
+    for row, column, high, wide, sign in ellipses:
+        inside = 6 * (1 - np.hypot((rows - row) / high, (columns - column) / wide))
+        logits = np.maximum(logits, inside) if sign > 0 else np.minimum(logits, -inside)
+    return logits
+
+
+def mask_of(logits: np.ndarray, **cleanup: object) -> np.ndarray:
+    return MaskResult(0, 0.0, 1.0, logits, SIZE, 512, cleanup=Cleanup(**cleanup)).mask  # type: ignore[arg-type]
+
+
+def test_nothing_is_touched_unless_asked() -> None:
+    logits = blob((64, 64, 30, 20, 1))
+    assert tidied(logits, 0.0, SIZE, Cleanup()) is logits
+    assert tidied(logits, 0.0, SIZE, Cleanup(min_area="0", grow="0%")) is logits
+
+
+@pytest.mark.parametrize(("least", "left"), [("100", 3), ("9000", 2), ("1%", 1), ("90%", 0)])
+def test_small_pieces_go_and_large_ones_stay_as_they_were(least: str, left: int) -> None:
+    logits = blob((40, 40, 25, 15, 1), (100, 100, 6, 6, 1), (100, 20, 3, 3, 1))  # 141372, 14314 and 3578 pixels
+    whole, cleaned = mask_of(logits), mask_of(logits, min_area=least)
+    pieces, labels = cv2.connectedComponents(cleaned.astype(np.uint8))
+    assert pieces - 1 == left
+    changed = (whole != cleaned) & (labels > 0)
+    assert changed.mean() < 1e-4, "the outline of what stays does not move"
+    assert not left or np.abs((whole & (labels == labels[340, 600])).sum() - (labels == labels[340, 600]).sum()) < 200
+
+
+def test_what_is_left_out_leaves_no_faint_trace() -> None:
+    rows, columns = np.mgrid[:128, :128].astype(np.float32)
+    logits = 0.3 - np.hypot(rows - 64, columns - 64) / 40  # a faint hill
+    cleaned = tidied(logits, 0.0, SIZE, Cleanup(min_area="50%"))
+    assert (logits > 0).any() and cleaned.max() <= -0.25, "nor a soft edge where a piece was"
+
+
+def test_holes_are_filled_but_not_what_opens_to_the_border() -> None:
+    logits = blob((64, 64, 40, 40, 1), (64, 64, 8, 8, -1))
+    assert not mask_of(logits)[540, 960] and mask_of(logits, fill_holes=True)[540, 960]
+    ring, filled = mask_of(logits), mask_of(logits, fill_holes=True)
+    outside = ~cv2.dilate(filled.astype(np.uint8), np.ones((3, 3))).astype(bool)
+    assert not (ring & outside).any() and (ring & ~filled).sum() < 200
+    frame = np.full((128, 128), -5.0, np.float32)
+    frame[:, 40:60] = 5
+    assert np.abs(mask_of(frame, fill_holes=True).mean() - mask_of(frame).mean()) < 1e-3
+
+
+@pytest.mark.parametrize("pixels", [-40, -9, -2, 2, 7, 31])
+def test_the_outline_moves_by_as_many_pixels(pixels: int) -> None:
+    logits = blob((64, 64, 40, 22.5, 1))  # a circle of 337 pixels on the screen
+    for amount in (str(pixels), f"{pixels / 10.8:.3f}%"):
+        cleaned = mask_of(logits, grow=amount)
+        radius = np.sqrt(cleaned.sum() / np.pi)
+        assert radius == pytest.approx(337.5 + pixels, abs=1.2)
+        edge = cv2.findContours(cleaned.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
+        assert len(edge) == 1
+        away = np.hypot(*(edge[0][:, 0] + 0.5 - (960, 540)).T)
+        assert np.abs(away - 337 - pixels).max() < 4, "alike to every side"
+
+
+@pytest.mark.parametrize("width", [0, 12, 60])
+def test_a_feather_is_as_wide_as_said_and_keeps_the_outline(width: int) -> None:
+    logits = blob((64, 64, 40, 22.5, 1))
+    cleaned = tidied(logits, 0.0, SIZE, Cleanup(feather=str(width)))
+    from avseg_cli.outputs.drawing import Upsampler, opacity
+
+    soft = opacity(Upsampler(128, 512, SIZE).full(cleaned), 255)[540, 960:]
+    assert (soft[:200] == 255).all() and (soft[500:] == 0).all()
+    between = np.count_nonzero((soft > 0) & (soft < 255))
+    assert between == pytest.approx(max(width, 1), abs=max(4, 0.15 * width))
+    assert np.flatnonzero(soft < 128)[0] == pytest.approx(337, abs=2)
+    assert np.abs(mask_of(logits, feather=str(width)).sum() / mask_of(logits).sum() - 1) < 0.003
+
+
+def test_distances_are_exact_beside_an_outline_and_close_to_it_elsewhere() -> None:
+    rows, columns = np.mgrid[:288, :512].astype(np.float32)
+    true = 60.7 - np.hypot(rows - 140.3, columns - 250.6)
+    found = signed_distance(np.tanh(true / 20) * 5)
+    assert np.abs(found - true)[np.abs(true) < 1].max() < 0.1
+    assert np.abs(found - true)[np.abs(true) < 30].max() < 0.7
+    assert (signed_distance(np.full((4, 4), 1, np.float32)) > 1000).all()
+    assert (signed_distance(np.full((4, 4), -1, np.float32)) < -1000).all()
+
+
+@pytest.mark.parametrize(("field", "said", "words"), [
+    ("min_area", "-3", "min_area -3 is out of range; give 0 or more"),
+    ("grow", "wide", "grow 'wide' is no amount; give pixels as in 12, or percent as in 1.5%"),
+    ("feather", "101%", "feather 101% is out of range; give at most 100%"),
+    ("grow", "1e400", "no amount"), ("feather", "", "no amount"),
+])  # fmt: skip
+def test_amounts_that_cannot_be_are_refused(field: str, said: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Cleanup(**{field: said})  # type: ignore[arg-type]
+
+
+def test_all_formats_have_the_same_clean_masks(tmp_path: Path) -> None:
+    clip = Clip(seconds=2, tags=(1, 1, 1, 1), size=(320, 240), loudness=lambda t: 0.4 + 0 * t)
+    path = clip.write(tmp_path / "clip.mp4")
+    names = {
+        "overlay": "o.mp4",
+        "masks": "m",
+        "json": "j.json",
+        "cutout": "c.mov",
+        "preview": "p.png",
+        "report": "r.html",
+    }
+    outputs = {name: tmp_path / file for name, file in names.items()}
+    render(path, LoudRed(), outputs, SegmentOptions(cleanup=Cleanup(grow="-10")), "test")
+    square = is_red(clip.picture(0))
+    wanted = cv2.erode(square.astype(np.uint8), np.ones((21, 21), np.uint8)) > 0
+    document = json.loads(outputs["json"].read_text())
+    assert document["settings"]["cleanup"]["grow"] == "-10"
+    found = {
+        "masks": np.asarray(Image.open(sorted(outputs["masks"].glob("*.png"))[0])) > 0,
+        "json": decode_rle(document["masks"][0]["rle"]),
+        "cutout": frames_of(outputs["cutout"])[12].reformat(format="rgba").to_ndarray()[..., 3] > 127,
+    }
+    for name, mask in found.items():
+        assert (mask & wanted).sum() / (mask | wanted).sum() > 0.9, name
+        assert mask.sum() == pytest.approx(document["masks"][0]["area"], rel=0.02), name
+    told = re.search(r"&#34;fraction&#34;: ([0-9.]+)", outputs["report"].read_text())
+    assert told and float(told[1]) == pytest.approx(document["masks"][0]["fraction"], abs=1e-4)
+    assert document["masks"][0]["sources"][0]["area"] == document["masks"][0]["area"]
