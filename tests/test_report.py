@@ -200,7 +200,7 @@ def shown(tab, report: Path):
 def pink_share(image: np.ndarray) -> float:
     """Share of the pixels that have the colour of the overlay's contour."""
     red, green, blue = (image[..., channel].astype(int) for channel in range(3))
-    return float(((red > 180) & (blue - green > 60) & (blue < 200)).mean())
+    return float(((red > 180) & (blue - green > 20) & (blue < 230)).mean())
 
 
 def picture(tab) -> np.ndarray:

@@ -9,7 +9,7 @@ from avseg_cli.media.video import Video, even
 from avseg_cli.outputs.colours import lightened, to_yuv
 from avseg_cli.outputs.shapes import FAR, resized, signed_distance, square_grid
 
-LIGHT = 0.65  # share of white in the line's colour
+LIGHT = 0.6  # share of white in the line's colour
 SHADE = 0.7  # how much of the rim is black
 
 
@@ -20,7 +20,7 @@ class Contour:
         self.size, self._grid = (even(video.height), even(video.width)), square_grid(video.size)
         self._pixels = self.size[1] / self._grid[1]  # of a cell of the grid
         self.line = max(2, round(min(video.size) / 300))  # pixels
-        self.rim = max(1.0, self.line / 3)
+        self.rim = max(1.5, self.line / 3)
         self.reach = round(self.line + self.rim) + 1  # pixels from the outline to where nothing changes
         black = 0 if video.full_range else 16, 128, 128
         self._light, self._dark = to_yuv(lightened(color, LIGHT), video), black
