@@ -15,6 +15,9 @@ from avseg_cli.base.threads import cores
 
 MAX_SEED = 2**32 - 1  # what numpy's and torch's generators both take, with numbers of clips and epochs mixed in
 MANY = 65_536  # more than anyone puts into one batch
+MOST_SECONDS = 10**9  # of a video: thirty years, which its clock can still count
+MOST_CLIPS = 10**9
+MOST_ROUNDS = 1_000_000  # epochs, and what is counted in them
 MOST_WORKERS = max(8, 4 * cores())  # processes; more only wait for each other
 
 
@@ -38,6 +41,8 @@ class Option:
         """What is wrong with a value, and the cure: the end of a sentence that begins with the field; else None."""
         if self.only and value not in self.offers:
             return f"is {value!r}; give one of {', '.join(self.offers)}"
+        if isinstance(value, tuple):
+            return next(filter(None, map(self.problem, value)), None)
         if type(value) not in (int, float):
             return None
         outside = (

@@ -27,7 +27,9 @@ class BenchOptions:
 
     backbone: str = option("vit_b", either(BACKBONES, ", with random weights."), offers=tuple(BACKBONES))
     checkpoint: str | None = option(None, "Use these weights instead of random ones, e.g. default.")
-    blocks: int | None = option(None, "Only this many of the encoder's blocks, where the whole takes too long.")
+    blocks: int | None = option(
+        None, "Only this many of the encoder's blocks, where the whole takes too long.", least=1, most=64
+    )
     parts: tuple[str, ...] = option(
         PARTS,
         "Components, with commas between: of a clip's way through the model, train_1a (an epoch of stage 1a), "
@@ -63,14 +65,15 @@ class ScalingOptions:
     Raises ``AvsegError`` for lengths through which there is no line.
     """
 
-    lengths: tuple[float, ...] = option((10, 20, 40, 80), "Lengths of the videos in seconds.", panel=SCALING)
-    rates: tuple[float, ...] = option((1, 2, 4), "Values of --fps to try.", panel=SCALING)
+    lengths: tuple[float, ...] = option(
+        (10, 20, 40, 80), "Lengths of the videos in seconds.", above=0, most=86_400, panel=SCALING
+    )
+    rates: tuple[float, ...] = option((1, 2, 4), "Values of --fps to try.", above=0, most=120, panel=SCALING)
     plot: str | None = option(None, "Draw time and memory over length into this file.", metavar="PATH", panel=SCALING)
     checkpoint: str = "default"
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if len(set(self.lengths)) < 2 or not self.rates or min(*self.lengths, *self.rates) <= 0:
-            raise AvsegError(
-                f"{named('lengths')} needs two different lengths or more, and all lengths and rates above 0"
-            )
+        check(self)
+        if len(set(self.lengths)) < 2 or not self.rates:
+            raise AvsegError(f"{named('lengths')} needs two different lengths or more, {named('rates')} one or more")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from avseg_cli.base.errors import AvsegError, InputError, debugging
+from avseg_cli.base.errors import AvsegError, InputError, debugging, named
 from avseg_cli.base.limits import about_memory, ensure_limits
 from avseg_cli.cli.config_file import Config, check_environment, long_name, name_variables, read_config
 from avseg_cli.cli.options import said
@@ -144,16 +145,22 @@ def application() -> Any:
 
 
 def _check_limits_first(command: Any) -> None:
-    """Have a command, or each of a group, look at the system's limits before it starts; its help needs none."""
+    """Have a command, or each of a group, look at its numbers and at the system's limits before it starts.
+
+    Its help needs neither.
+    """
     run = command.callback
     for below in getattr(command, "commands", {}).values():
         _check_limits_first(below)
 
     def limited(**values: Any) -> Any:
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):  # what a range of Click's lets through
+                raise InputError(f"{named(name)} {value} is out of range; give a finite number")
         ensure_limits()
         return run(**values)
 
-    if not hasattr(command, "commands"):
+    if not hasattr(command, "commands") or command.invoke_without_command:
         command.callback = limited
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from avseg_cli.base.option_fields import MANY, MOST_SECONDS
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
 from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option, start_option
 
@@ -40,17 +41,23 @@ def attention(
     ] = None,
     block: Annotated[
         int | None,
-        typer.Option(metavar="N", rich_help_panel=WHICH, help="The heads of block N, rather than all blocks."),
+        typer.Option(
+            min=1, max=MANY, metavar="N", rich_help_panel=WHICH, help="The heads of block N, rather than all blocks."
+        ),
     ] = None,
     head: Annotated[
-        int | None, typer.Option(metavar="N", rich_help_panel=WHICH, help="Head N, rather than the mean of the heads.")
+        int | None,
+        typer.Option(
+            min=1, max=MANY, metavar="N", rich_help_panel=WHICH, help="Head N, rather than the mean of the heads."
+        ),
     ] = None,
     average: Annotated[
         bool, typer.Option("--average", rich_help_panel=WHICH, help="Of --block, only the mean of its heads.")
     ] = False,
     start: Annotated[float, start_option(WHAT)] = 0.0,
     duration: Annotated[
-        float | None, typer.Option(min=1e-3, rich_help_panel=WHAT, help="Look at this many seconds only.")
+        float | None,
+        typer.Option(min=1e-3, max=MOST_SECONDS, rich_help_panel=WHAT, help="Look at this many seconds only."),
     ] = None,
     audio: Annotated[Path | None, audio_option(WHAT)] = None,
     audio_track: Annotated[int | None, audio_track_option(WHAT)] = None,
@@ -58,7 +65,7 @@ def attention(
     device: Annotated[str, device_option(HOW)] = "auto",
     precision: Annotated[str, precision_option(HOW)] = "auto",
     batch_size: Annotated[
-        int, typer.Option(min=1, rich_help_panel=HOW, help="Frames encoded together; more need more memory.")
+        int, typer.Option(min=1, max=MANY, rich_help_panel=HOW, help="Frames encoded together; more need more memory.")
     ] = 1,
     overwrite: Overwrite = False,
     dry_run: Annotated[

@@ -10,6 +10,7 @@ import typer
 
 from avseg_cli.base.text import printable
 from avseg_cli.cli.options import said
+from avseg_cli.cli.video_options import MOST_TRACKS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,9 @@ def info(
     audio: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file segment would take the sound from.")
     ] = None,
-    audio_track: Annotated[int | None, typer.Option(metavar="N", help="The sound track it would use, from 1.")] = None,
+    audio_track: Annotated[
+        int | None, typer.Option(min=1, max=MOST_TRACKS, metavar="N", help="The sound track it would use, from 1.")
+    ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each input on stdout.")] = False,
 ) -> None:
@@ -50,7 +53,9 @@ def info(
     from avseg_cli.outputs.formats import FORMATS
     from avseg_cli.segment.info import Question, describe_video
     from avseg_cli.segment.inputs import find_sources, plan_outputs
+    from avseg_cli.segment.segment_options import SegmentOptions
 
+    SegmentOptions(fps=fps, consecutive=consecutive)  # raises for what no video can be asked for
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, list(FORMATS))
     console = Console(stderr=True, highlight=False)

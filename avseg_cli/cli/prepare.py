@@ -35,8 +35,9 @@ def prepare(
     from avseg_cli.base.errors import DataError, InputError
     from avseg_cli.base.progress import console, progress_bar
     from avseg_cli.base.sharing import Sharing
+    from avseg_cli.base.threads import cores
     from avseg_cli.data.check import check_root
-    from avseg_cli.data.prepare import cores, plan
+    from avseg_cli.data.prepare import plan
     from avseg_cli.data.prepare import prepare as run_prepare
     from avseg_cli.data.subsets import find_subset
 

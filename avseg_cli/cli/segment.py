@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.base.option_fields import MOST_WORKERS
 from avseg_cli.cli.completion import list_of
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
 from avseg_cli.cli.options import made_of
@@ -100,6 +101,7 @@ def segment(
             "--jobs",
             "-j",
             min=1,
+            max=MOST_WORKERS,
             metavar="N",
             rich_help_panel=HOW,
             help=("Videos segmented at once, each by a process with a model and its share of the cores."),
@@ -117,11 +119,13 @@ def segment(
         ),
     ] = None,
     ray_cpus: Annotated[
-        float, typer.Option(min=0.01, rich_help_panel=HOW, help="Cores of each of the cluster's workers.")
+        float, typer.Option(min=0.01, max=1024, rich_help_panel=HOW, help="Cores of each of the cluster's workers.")
     ] = 1.0,
     ray_gpus: Annotated[
         float | None,
-        typer.Option(min=0, rich_help_panel=HOW, help="GPUs of each; 0.25: four share one. Default: 1 if there are."),
+        typer.Option(
+            min=0, max=64, rich_help_panel=HOW, help="GPUs of each; 0.25: four share one. Default: 1 if there are."
+        ),
     ] = None,
     many: dict[str, Any],
     recursive: Annotated[

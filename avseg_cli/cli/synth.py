@@ -51,12 +51,11 @@ def synth(
     """Make 5-second clips with known masks in AVSBench's layout, from objects, sounds and backgrounds."""
     if context.invoked_subcommand is not None:
         return
-    import os
-
     from rich.console import Console
     from rich.progress import Progress
 
     from avseg_cli.base.extras import extra
+    from avseg_cli.base.threads import cores
 
     with extra("synth", "composing clips"):
         from avseg_cli.synth.write import SynthOptions, plan, synthesise
@@ -72,7 +71,7 @@ def synth(
         layout=layout,
         shares=_shares(splits),
         size=size,
-        workers=workers or os.cpu_count() or 1,
+        workers=workers or cores(),
         video=_sides(mp4_size) if mp4 else None,
     )
     if dry_run:

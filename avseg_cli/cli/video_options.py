@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from avseg_cli.base.option_fields import MOST_SECONDS
+
+MOST_TRACKS = 1000
 OUT = "What is written"  # the panel of these
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")]
@@ -14,7 +17,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help=
 
 def start_option(panel: str) -> Any:
     """--start."""
-    return typer.Option(min=0, rich_help_panel=panel, help="Begin at this second.")
+    return typer.Option(min=0, max=MOST_SECONDS, rich_help_panel=panel, help="Begin at this second.")
 
 
 def audio_option(panel: str) -> Any:
@@ -24,4 +27,6 @@ def audio_option(panel: str) -> Any:
 
 def audio_track_option(panel: str) -> Any:
     """--audio-track."""
-    return typer.Option(metavar="N", rich_help_panel=panel, help="Which sound track to use, from 1.")
+    return typer.Option(
+        min=1, max=MOST_TRACKS, metavar="N", rich_help_panel=panel, help="Which sound track to use, from 1."
+    )

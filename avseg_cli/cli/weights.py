@@ -67,9 +67,11 @@ def download(
         typer.Option("--insecure", help="Allow a mirror on plain http; checksums still pin what comes."),
     ] = False,
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Try again after so long without a byte.")
+        float, typer.Option(min=0.1, max=86_400, metavar="SECONDS", help="Try again after so long without a byte.")
     ] = 30.0,
-    tries: Annotated[int, typer.Option(min=1, help="Give up after so many attempts in a row that bring nothing.")] = 6,
+    tries: Annotated[
+        int, typer.Option(min=1, max=1000, help="Give up after so many attempts in a row that bring nothing.")
+    ] = 6,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:

@@ -6,7 +6,6 @@ are fewer, at 224x224; the sound is 16 kHz mono, the mean of its channels.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -154,8 +153,3 @@ def _write_log_mel(clip: Clip) -> None:
     tensor = clip_log_mel(waveform.mean(1), len(clip.frames))
     clip.log_mel.parent.mkdir(parents=True, exist_ok=True)
     write_whole(clip.log_mel, lambda partial: torch.save(tensor, partial))
-
-
-def cores() -> int:
-    """Processes that make sense on this machine."""
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

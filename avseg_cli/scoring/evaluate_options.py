@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avseg_cli.base.errors import InputError, named
-from avseg_cli.base.option_fields import MAX_SEED, check, option
+from avseg_cli.base.option_fields import MAX_SEED, MOST_CLIPS, check, option
 from avseg_cli.model.backbones import BACKBONES
 
 CLIPS = "clips"  # the subset that is a folder of the user's own
@@ -44,7 +44,7 @@ class EvaluateOptions:
     move_sound: bool = option(False, "Also with another visible object's sound (avseg synth's data).")
     baselines: bool = option(False, "Also what can be reached without sound (avseg synth's data).")
     masks: str | None = option(None, "Write predicted masks here, in the authors' naming.", metavar="PATH")
-    limit_clips: int | None = option(None, "Only the first so many clips.", least=1)
+    limit_clips: int | None = option(None, "Only the first so many clips.", least=1, most=MOST_CLIPS)
     seed: int = option(0, "Of noise, swaps and random points.", least=0, most=MAX_SEED)
     device: str = "auto"
     precision: str = "fp32"
@@ -75,7 +75,7 @@ class FootageOptions:
     predictions: str | None = None
     swap_sound: bool = option(False, "Of --subset clips: each clip also with the next clip's sound.")
     masks: str | None = None  # folder for predicted masks
-    limit_clips: int | None = option(None, least=1)
+    limit_clips: int | None = option(None, least=1, most=MOST_CLIPS)
     device: str = "auto"
     precision: str = "fp32"
     pictures: int = 0  # clips whose pictures are kept, the worst

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from avseg_cli.base.option_fields import MANY, check, option
+from avseg_cli.base.option_fields import MANY, MOST_SECONDS, check, option
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.style import Style
 from avseg_cli.segment.grid import MAX_FPS, Grid
@@ -42,7 +42,7 @@ class SegmentOptions:
         STRIDE,
         "Frames from one clip to the next. Overlapping clips are averaged: 1 is steadiest, 5 (no overlap) is "
         "a little faster. Frames are encoded once either way.",
-        least=1, panel=HOW,
+        least=1, most=MANY, panel=HOW,
     )  # fmt: skip
     threshold: float = option(0.5, "Probability from which a pixel counts as sounding.", above=0, below=1, panel=HOW)
     batch_size: int | None = option(
@@ -54,8 +54,10 @@ class SegmentOptions:
         "folder for each source, or as PNGs whose values are the sources' numbers.",
         offers=SOURCES, only=True, metavar="|".join(SOURCES), panel=HOW,
     )  # fmt: skip
-    start: float = option(0.0, "Begin at this second.", least=0, unit="seconds", panel=WHAT)
-    duration: float | None = option(None, "Segment this many seconds only.", above=0, unit="seconds", panel=WHAT)
+    start: float = option(0.0, "Begin at this second.", least=0, most=MOST_SECONDS, unit="seconds", panel=WHAT)
+    duration: float | None = option(
+        None, "Segment this many seconds only.", above=0, most=MOST_SECONDS, unit="seconds", panel=WHAT
+    )
     cleanup: Cleanup = field(default_factory=Cleanup)
     style: Style = field(default_factory=Style)
     encoder: str | None = option(

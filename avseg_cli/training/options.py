@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from avseg_cli.base.errors import DataError, InputError, named
-from avseg_cli.base.option_fields import MANY, MAX_SEED, MOST_WORKERS, check, option
+from avseg_cli.base.option_fields import MANY, MAX_SEED, MOST_CLIPS, MOST_ROUNDS, MOST_WORKERS, check, option
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
@@ -100,14 +100,16 @@ class TrainOptions:
     )
     batch_size: int | None = option(None, "Clips per step and process.", least=1, most=MANY)
     accumulate: int = option(1, "Batches whose gradients make one step.", least=1, most=MANY)
-    learning_rate: float | None = option(None, "Learning rate (paper: 1e-4).", above=0, flags=("--lr",))
+    learning_rate: float | None = option(None, "Learning rate (paper: 1e-4).", above=0, below=1000, flags=("--lr",))
     optimizer: str | None = option(None, "adam (paper) or adamw.", offers=OPTIMIZERS)
-    weight_decay: float | None = option(None, "How far weights are pulled to 0 (paper: 0).", least=0)
+    weight_decay: float | None = option(None, "How far weights are pulled to 0 (paper: 0).", least=0, most=1000)
     schedule: str | None = option(None, "constant (paper) or cosine.", offers=SCHEDULES)
     warmup: float | None = option(None, "Share of the steps with a rising learning rate.", least=0, most=1)
     loss: str | None = option(None, "bce (paper), bce+iou, or bce+iou-sama (as SAMA-AVS).", offers=LOSSES)
     augment: bool | None = option(None, "Crop, flip and colour.")
-    patience: int | None = option(None, "Stop after this many validations without a better score.", least=1)
+    patience: int | None = option(
+        None, "Stop after this many validations without a better score.", least=1, most=MOST_ROUNDS
+    )
     adapter_start: str | None = option(
         None, "zero (adapters change nothing at first) or normal (as SAMA-AVS's).", offers=STARTS, only=True
     )
@@ -124,14 +126,14 @@ class TrainOptions:
     )
     # run
     limit_clips: int | None = option(
-        None, "Use only so many clips of each split (photographs, seconds of a sound).", least=1
+        None, "Use only so many clips of each split (photographs, seconds of a sound).", least=1, most=MOST_CLIPS
     )
     seed: int = option(0, "Of everything that is drawn.", least=0, most=MAX_SEED)
     workers: int = option(0, "Processes that read ahead.", least=0, most=MOST_WORKERS)
     device: str = "auto"
     precision: str = "auto"
-    validate_every: int = option(1, "Epochs between validations.", least=1)
-    save_minutes: float = option(5.0, "Minutes between saved states, besides one an epoch.", least=0)
+    validate_every: int = option(1, "Epochs between validations.", least=1, most=MOST_ROUNDS)
+    save_minutes: float = option(5.0, "Minutes between saved states, besides one an epoch.", least=0, most=MOST_ROUNDS)
     cache: str | None = option(None, "Folder of what frozen networks give, kept. [default: OUT/embeddings]")
     command: str = ""  # as typed
 
