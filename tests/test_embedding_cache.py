@@ -45,6 +45,10 @@ class Setup:
         return items
 
 
+def rows(cache: EmbeddingCache, count: int) -> torch.Tensor:
+    return torch.stack([cache.row(index) for index in range(count)])
+
+
 @pytest.fixture(scope="module")
 def model() -> AvsegModel:
     torch.manual_seed(0)
@@ -63,9 +67,9 @@ def test_a_late_process_does_its_own_chunks(model: AvsegModel, clips: list[Clip]
     with pytest.raises(OutputError, match="some embeddings were not written"):
         EmbeddingCache.prepared(tmp_path / "two", model, [clips], Setup(Late(0)))  # the other never came
     (shared,) = EmbeddingCache.prepared(tmp_path / "two", model, [clips], Setup(Late(1)))
-    everything = range(len(clips))
-    assert torch.equal(shared.read(everything), whole.read(everything)) and whole.read(everything).abs().min() >= 0
-    assert bool(whole.read(everything).flatten(1).any(1).all())
+    count = len(clips)
+    assert torch.equal(rows(shared, count), rows(whole, count)) and rows(whole, count).abs().min() >= 0
+    assert bool(rows(whole, count).flatten(1).any(1).all())
 
 
 def test_the_room_of_all_is_taken_before_anything_is_computed(
@@ -96,13 +100,13 @@ def test_what_a_kill_left_of_its_making_is_taken_up(
     left: dict, model: AvsegModel, clips: list[Clip], tmp_path: Path
 ) -> None:
     (cache,) = EmbeddingCache.prepared(tmp_path, model, [clips[:4]], Setup())
-    wanted = cache.read(range(4))
+    wanted = rows(cache, 4)
     for name in (VALUES, DONE):
         (cache.folder / name).unlink()
     for name, content in left.items():
         (cache.folder / name).write_bytes(content)
     (again,) = EmbeddingCache.prepared(tmp_path, model, [clips[:4]], Setup())
-    assert torch.equal(again.read(range(4)), wanted)
+    assert torch.equal(rows(again, 4), wanted)
 
 
 # --- what loader workers share

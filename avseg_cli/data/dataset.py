@@ -38,6 +38,7 @@ class Sample:
     frames: Tensor | None = None
     masks: Tensor | None = None
     object_maps: Tensor | None = None  # uint8 (T, H, W)
+    embeddings: Tensor | None = None  # of the image encoder, (T, C, g, g), where they were kept
 
 
 class MemoryCache:

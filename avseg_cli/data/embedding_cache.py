@@ -52,9 +52,9 @@ class EmbeddingCache:
         ]  # fmt: skip
         return [cls(rows) for rows in DiskRows.prepared(places, setup, "embeddings")]
 
-    def read(self, indices: Sequence[int]) -> Tensor:
-        """The embeddings of some clips, float16 (len, T, C, g, g)."""
-        return torch.from_numpy(self._values[list(indices)])
+    def row(self, index: int) -> Tensor:
+        """The embeddings of a clip, float16 (T, C, g, g): the file itself, which is read when the values are."""
+        return torch.from_numpy(self._values[index])
 
 
 @torch.inference_mode()

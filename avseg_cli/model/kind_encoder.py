@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.efficientnet import CLASSES, HEAD, LiteTrunk
 from avseg_cli.model.image_encoder import LayerNorm2d
-from avseg_cli.model.transforms import MEAN, STD
+from avseg_cli.model.transforms import statistics
 
 _LEAST = 1e-4  # probability below which a class map says nothing
 
@@ -107,8 +107,8 @@ class KindEncoder(nn.Module):
 
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the frozen trunk sees: (B, c, ., .) at strides 4, 8, 16 and 32. It takes (RGB - 127) / 128."""
-        mean, std = (frames.new_tensor(v)[:, None, None] for v in (MEAN, STD))
-        return self.trunk(((frames * std + mean) * 255 - 127) / 128)
+        mean, std = (values.to(frames.dtype) for values in statistics(frames.device))
+        return self.trunk((frames * std + mean - 127) / 128)
 
     def read(self, features: tuple[Tensor, Tensor, Tensor, Tensor], sound: Tensor | None = None) -> Tensor:
         """Features to (B, C + fine, g, g): the tokens, then strides 8 and 4 with their pixels folded into channels."""

@@ -22,12 +22,12 @@ def prepare_frames(frames: Tensor, image_size: int) -> Tensor:
     x = frames.permute(0, 3, 1, 2).float()
     if x.shape[-2:] != (image_size, image_size):
         x = F.interpolate(x, (image_size, image_size), mode="bilinear", align_corners=False, antialias=True)
-    mean, std = _statistics(x.device)
+    mean, std = statistics(x.device)
     return (x - mean) / std
 
 
 @lru_cache(maxsize=8)
-def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+def statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     """MEAN and STD for values from 0 to 255, (3, 1, 1); made once, because making them waits for a GPU."""
     with torch.inference_mode(False):  # they serve in training too
         return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))

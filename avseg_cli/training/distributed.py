@@ -14,12 +14,15 @@ from avseg_cli.base.sharing import Sharing
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[Sharing]:
-    """Join the processes that torchrun started (NCCL on CUDA, gloo else); alone when there are none."""
+    """Join the processes that torchrun started; alone when there are none.
+
+    Gradients go over NCCL on CUDA. What the host decides goes over gloo, which no GPU waits for.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Sharing()
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Sharing(distributed.get_rank(), world)
     finally:
@@ -34,22 +37,19 @@ def local_device(device: torch.device) -> torch.device:
     return device
 
 
-def mean_over_processes(
-    values: list[float], weights: list[float], sharing: Sharing, device: torch.device
-) -> list[float]:
+def mean_over_processes(values: list[float], weights: list[float], sharing: Sharing) -> list[float]:
     """Weighted means over all processes, one for each value."""
     pairs = torch.tensor([[v * w for v, w in zip(values, weights, strict=True)], weights], dtype=torch.float64)
     if sharing.world > 1:
-        pairs = pairs.to(device)
         distributed.all_reduce(pairs)
-    total, weight = pairs.cpu()
+    total, weight = pairs
     return (total / weight.clamp(min=1e-12)).tolist()
 
 
-def from_first(flag: bool, sharing: Sharing, device: torch.device) -> bool:
+def from_first(flag: bool, sharing: Sharing) -> bool:
     """The first process's decision, told to all."""
     if sharing.world == 1:
         return flag
-    told = torch.tensor([int(flag)], device=device)
+    told = torch.tensor([int(flag)])
     distributed.broadcast(told, 0)
     return bool(told.item())

@@ -8,11 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.data.dataset import Sample
 from avseg_cli.training.tasks import Task, TaskSetup
-
-AHEAD = 2  # batches that a thread draws while one is learnt from
 
 
 class DrawnTask(Task):
@@ -30,13 +27,6 @@ class DrawnTask(Task):
         return math.ceil(self.draws / (self.setup.recipe.batch_size * self.setup.sharing.world))
 
     def batches(self, epoch: int, first: int) -> Iterator[list[Sample]]:
-        ahead = Prefetch(self._drawn(epoch, first), AHEAD)
-        try:
-            yield from ahead
-        finally:
-            ahead.close()
-
-    def _drawn(self, epoch: int, first: int) -> Iterator[list[Sample]]:
         setup = self.setup
         for number in range(first, self.batch_count()):
             rng = np.random.default_rng((setup.seed, epoch, number * setup.sharing.world + setup.sharing.rank))

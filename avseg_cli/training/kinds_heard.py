@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avseg_cli.base.device_copies import to_device
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.whole_files import write_whole
@@ -47,6 +48,7 @@ class HeardModule(nn.Module):
         super().__init__()
         self.vggish, self.features, self.device = model.vggish, features, device
         self.kinds = model.config.kinds
+        self.mixing = torch.distributions.Beta(MIXING, MIXING, validate_args=False)
         values = features.features.float()
         self.register_buffer("spread", values.std(0, correction=0) + 0.03, persistent=False)
         _start(self.vggish, values.mean(0), self.spread)
@@ -55,7 +57,7 @@ class HeardModule(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """A loss for each of some rows of the features, mixed with another: that of all heads, (rows,)."""
         values, labels, known, folds = self._batch(rows)
-        share = torch.distributions.Beta(MIXING, MIXING).sample((len(rows), 1)).to(values)
+        share = to_device(self.mixing.sample((len(rows), 1)), self.device)
         other = torch.randperm(len(rows), device=values.device)
         values = values + NOISE * self.spread * torch.randn_like(values)
         values = share * values + (1 - share) * values[other]
@@ -72,7 +74,7 @@ class HeardModule(nn.Module):
         source = self.features
         labels = source.kinds[rows]
         parts = (source.features[rows].float(), labels, known_labels(labels, self.kinds), source.folds[rows])
-        return tuple(part.to(self.device) for part in parts)
+        return tuple(to_device(part, self.device) for part in parts)
 
     @torch.inference_mode()
     def unmet(self) -> Tensor:

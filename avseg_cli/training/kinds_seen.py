@@ -18,7 +18,7 @@ from avseg_cli.data.photo_features import VIEWS, PhotoFeatures
 from avseg_cli.data.photo_views import UNKNOWN
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.drawn import DrawnTask
-from avseg_cli.training.tasks import TaskSetup
+from avseg_cli.training.tasks import TaskSetup, on_device
 
 ENOUGH = 8  # views of a kind: with fewer, ImageNet's word is left as it is
 EVEN = 40  # views up to which all kinds are drawn alike
@@ -54,13 +54,16 @@ class SeenModule(nn.Module):
         self.encoder, self.device = model.image_encoder, device
         self.register_buffer("taught", taught.float()[:, None, None], persistent=False)
 
+    def _all(self, samples: Sequence[SeenSample], name: str) -> Tensor:
+        return on_device([getattr(sample, name) for sample in samples], self.device)
+
     def logits(self, samples: Sequence[SeenSample]) -> Tensor:
-        middle, last = (torch.stack([getattr(s, n) for s in samples]).to(self.device) for n in ("middle", "last"))
-        return self.encoder.look(middle.float(), last.float())[1].float()
+        middle, last = (self._all(samples, name) for name in ("middle", "last"))
+        return self.encoder.look(middle, last)[1].float()
 
     def forward(self, samples: Sequence[SeenSample]) -> Tensor:
         """One loss a view: cross-entropy, and the overlap of each kind that is there."""
-        target, weight = (torch.stack([getattr(s, n) for s in samples]).to(self.device) for n in ("target", "weight"))
+        target, weight = (self._all(samples, name) for name in ("target", "weight"))
         weight, logits = weight * self.taught, self.logits(samples)
         cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight * (1 + 2 * target)
         seen = logits.sigmoid() * weight

@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from avseg_cli.base.device_copies import Arriving
 from avseg_cli.base.errors import AvsegError, DataError
 from avseg_cli.base.progress import console, progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.dataset import Sample
 from avseg_cli.training.distributed import from_first, mean_over_processes
+from avseg_cli.training.feed import fed
 from avseg_cli.training.options import Recipe, misfits
 from avseg_cli.training.run_folder import RESUME, StageFolder
 from avseg_cli.training.tasks import Task
@@ -154,22 +156,27 @@ class Trainer:
         return rate
 
     def step(self, batches: list[list[Sample]]) -> float:
-        """One optimizer step over one or, accumulating, several batches; returns the mean loss."""
+        """One optimizer step over one or, accumulating, several batches; returns the mean loss.
+
+        Losses are read, and weights left as they are if one is not finite, while the device is at the gradients.
+        """
         self.set_learning_rate()
         if self.setup.sharing.world > 1:
             torch.manual_seed(step_seed(self.setup.seed, self.setup.sharing.rank, self.position.step))
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
+        arriving = []
         for number, samples in enumerate(batches, start=1):
             last = number == len(batches)
             wait = nullcontext() if last or self.setup.sharing.world == 1 else self.module.no_sync()
             with wait:
                 with self.setup.autocast():
                     losses = self.task.loss(self.module, samples)
-                check_finite(losses, samples)
-                loss = losses.mean()
-                (loss / len(batches)).backward()
-            total += float(loss.detach())
+                arriving.append(Arriving(losses))
+                (losses.mean() / len(batches)).backward()
+        told = [losses.read() for losses in arriving]
+        for losses, samples in zip(told, batches, strict=True):
+            check_finite(losses, samples)
+        total = sum(float(losses.mean()) for losses in told)
         clip = self.setup.recipe.clip_gradient
         if clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, clip)
@@ -181,16 +188,17 @@ class Trainer:
 
 
 def make_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam or AdamW; vectors (norms, biases) are not decayed by AdamW."""
+    """Adam or AdamW; vectors (norms, biases) are not decayed by AdamW. On CUDA, one kernel for all of a step."""
+    fused = True if parameters[0].is_cuda else None
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused)
     matrices = [p for p in parameters if p.dim() > 1]
     vectors = [p for p in parameters if p.dim() <= 1]
     groups = [
         {"params": matrices, "weight_decay": recipe.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.learning_rate)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.learning_rate, fused=fused)
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -247,11 +255,11 @@ def _out_of_patience(trainer: Trainer) -> bool:
 
 def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
     setup, position = trainer.setup, trainer.position
-    batches = trainer.task.batches(position.epoch, position.batch)
+    batches = fed(trainer.task.batches(position.epoch, position.batch), setup.device)
     total = trainer.task.batch_count()
     saved = told = time.monotonic()
     first, started = position.batch, saved
-    with progress_bar(setup.sharing) as progress:
+    with closing(batches), progress_bar(setup.sharing) as progress:
         bar = progress.add_task(f"epoch {position.epoch + 1}/{setup.recipe.epochs}", total=total, completed=first)
         for group in _groups(batches, setup.accumulate):
             loss = trainer.step(group)
@@ -264,7 +272,7 @@ def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
                 line = f"{description} mean {mean:.4f}, batch {position.batch}/{total}, {rate:.1f} clips/s"
                 console().print(line, highlight=False, soft_wrap=True)
                 told = now
-            if from_first(stop(), setup.sharing, setup.device):
+            if from_first(stop(), setup.sharing):
                 trainer.save()
                 run = trainer.folder.path.parent
                 raise KeyboardInterrupt(f"stopped; the state is saved, go on with `avseg train --resume {run}`")
@@ -288,7 +296,7 @@ def _end_epoch(trainer: Trainer, save: Callable[[str, dict[str, Any]], None]) ->
     """Validate when it is time, log, save; returns the figures when they are the best so far."""
     setup, position = trainer.setup, trainer.position
     count = position.batch
-    loss = mean_over_processes([position.loss_sum / max(1, count)], [1.0], setup.sharing, setup.device)[0]
+    loss = mean_over_processes([position.loss_sum / max(1, count)], [1.0], setup.sharing)[0]
     position.epoch, position.batch, position.loss_sum = position.epoch + 1, 0, 0.0
     record: dict[str, Any] = {
         "epoch": position.epoch, "step": position.step, "loss": loss, "learning_rate": trainer.set_learning_rate(),
@@ -329,7 +337,7 @@ def _validate(trainer: Trainer) -> dict[str, float]:
         names = _names_from_first(names)
     weight = sum(w for _, w in parts)
     sums = [sum(f[name] * w for f, w in parts) / max(weight, 1e-12) for name in names]
-    means = mean_over_processes(sums, [weight] * len(names), setup.sharing, setup.device)
+    means = mean_over_processes(sums, [weight] * len(names), setup.sharing)
     return dict(zip(names, means, strict=True))
 
 

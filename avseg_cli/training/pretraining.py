@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avseg_cli.base.device_copies import to_device
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.augment import augment, nearest
 from avseg_cli.data.clips import Clip
@@ -40,7 +41,9 @@ class ImageModule(nn.Module):
 
     def targets(self, samples: Sequence[Sample]) -> Tensor:
         """(frames, 4g, 4g) class numbers; 255 (an object without category) becomes the last class."""
-        maps = torch.cat([nearest(sample.object_maps, self.low_res) for sample in samples]).to(self.device).long()
+        maps = torch.cat(
+            [nearest(to_device(sample.object_maps, self.device), self.low_res) for sample in samples]
+        ).long()
         return torch.where(maps == 255, self.classes - 1, maps)
 
     def forward(self, samples: Sequence[Sample]) -> Tensor:
@@ -115,12 +118,13 @@ class SoundModule(nn.Module):
         self.classify = nn.Linear(model.config.audio_dim, categories)
 
     def logits(self, log_mel: Tensor) -> Tensor:
-        return self.classify(self.vggish(log_mel.to(self.device)))
+        return self.classify(self.vggish(to_device(log_mel, self.device)))
 
     def forward(self, log_mel: Tensor, labels: Tensor) -> Tensor:
         """log_mel (clips, T, 1, 96, 64), labels (clips, T, K) -> one loss per clip."""
         logits = self.logits(log_mel.flatten(0, 1)).float()
-        loss = F.binary_cross_entropy_with_logits(logits, labels.flatten(0, 1).to(self.device), reduction="none")
+        labels = to_device(labels.flatten(0, 1), self.device)
+        loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         return loss.sum(1).view(log_mel.shape[:2]).mean(1)
 
 

@@ -17,7 +17,7 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.drawn import DrawnTask
 from avseg_cli.training.losses import KNOWN_LOSSES
 from avseg_cli.training.scenes import Scene, Scenes
-from avseg_cli.training.tasks import TaskSetup
+from avseg_cli.training.tasks import TaskSetup, on_device
 
 CROPS = (14, 16, 18, 20)  # sides, in parts of 32 of the grid
 WHOLE = 0.08  # of the batches see whole pictures
@@ -38,10 +38,8 @@ class SceneModule(nn.Module):
     def logits(self, scenes: Sequence[Scene], window: Window) -> Tensor:
         """(B, T, 4 side, 4 side), in the window of every scene."""
         encoder = self.model.image_encoder
-        features = [
-            torch.stack(each).to(self.device).float() for each in zip(*(s.features for s in scenes), strict=True)
-        ]
-        sound = torch.stack([scene.sound for scene in scenes]).to(self.device)  # (B, T, H)
+        features = [on_device(each, self.device) for each in zip(*(s.features for s in scenes), strict=True)]
+        sound = on_device([scene.sound for scene in scenes], self.device)  # (B, T, H)
         time = sound.shape[1]
         with torch.no_grad():
             tokens, seen = encoder.look(features[2], features[3])
@@ -57,7 +55,7 @@ class SceneModule(nn.Module):
 
     def forward(self, scenes: Sequence[Scene], window: Window) -> Tensor:
         """One loss a scene."""
-        truth = cut(torch.stack([scene.truth for scene in scenes]), window, 4).to(self.device).flatten(0, 1)
+        truth = cut(on_device([scene.truth for scene in scenes], self.device), window, 4).flatten(0, 1)
         logits = self.logits(scenes, window).flatten(0, 1)
         return self.loss(logits, (truth == 1).float(), (truth != UNKNOWN).float()).view(len(scenes), -1).mean(1)
 

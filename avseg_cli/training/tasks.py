@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from avseg_cli.base.device_copies import to_device
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.augment import augment
 from avseg_cli.data.clips import Clip
@@ -22,6 +23,7 @@ from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.transforms import prepare_frames, upsample_logits
 from avseg_cli.scoring.metrics import f_score, mask_iou
+from avseg_cli.training.feed import fed
 from avseg_cli.training.losses import LOSSES
 from avseg_cli.training.options import Recipe
 
@@ -65,10 +67,30 @@ class TaskSetup(Protocol):
 
 def stack_frames(samples: Sequence[Sample], image_size: int, device: torch.device) -> Tensor:
     """The frames of all samples, prepared: (clips * T, 3, S, S). Clips may differ in size (crops do)."""
-    frames = [sample.frames for sample in samples]
+    frames = [to_device(sample.frames, device) for sample in samples]
     if len({f.shape for f in frames}) == 1:
-        return prepare_frames(torch.cat(frames).to(device), image_size)
-    return torch.cat([prepare_frames(f.to(device), image_size) for f in frames])
+        return prepare_frames(torch.cat(frames), image_size)
+    return torch.cat([prepare_frames(f, image_size) for f in frames])
+
+
+def on_device(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
+    """(B, ...) on ``device``, float32 if it was float16, which autocast in bf16 does not take."""
+    there = [to_device(tensor, device) for tensor in tensors]
+    if there[0].dtype == torch.float16:
+        there = [tensor.float() for tensor in there]
+    return there[0][None] if len(there) == 1 else torch.stack(there)
+
+
+def with_embeddings(
+    batches: Iterable[list[Sample]], cache: EmbeddingCache | None, device: torch.device
+) -> Iterator[list[Sample]]:
+    """The batches, with embeddings where they are kept: as they are for a GPU, which converts them, else float32."""
+    for batch in batches:
+        if cache is not None:
+            for sample in batch:
+                row = cache.row(sample.index)
+                sample.embeddings = row if device.type == "cuda" else row.float()
+        yield batch
 
 
 class SegmentationModule(nn.Module):
@@ -77,14 +99,13 @@ class SegmentationModule(nn.Module):
     def __init__(self, model: AvsegModel, loss: str, device: torch.device) -> None:
         super().__init__()
         self.model, self.loss, self.device = model, LOSSES[loss], device
-        self.caches: dict[int, EmbeddingCache] = {}  # by data set: stage 1a's embeddings
 
-    def logits(self, samples: Sequence[Sample], cache: EmbeddingCache | None) -> Tensor:
+    def logits(self, samples: Sequence[Sample]) -> Tensor:
         """Logits at 224x224, float32 (clips, T, 224, 224)."""
-        log_mel = torch.stack([sample.log_mel for sample in samples]).to(self.device)
+        log_mel = on_device([sample.log_mel for sample in samples], self.device)
         sound = self.model.embed_sound(log_mel)  # (B, T, 128)
-        if cache is not None:
-            embeddings = cache.read([sample.index for sample in samples]).to(self.device, torch.float32)
+        if samples[0].embeddings is not None:
+            embeddings = on_device([sample.embeddings for sample in samples], self.device)
         else:
             size = self.model.config.image_size
             frames = stack_frames(samples, size, self.device)
@@ -95,11 +116,11 @@ class SegmentationModule(nn.Module):
             0, low.shape[:2]
         )
 
-    def forward(self, samples: Sequence[Sample], cache: EmbeddingCache | None = None) -> Tensor:
+    def forward(self, samples: Sequence[Sample]) -> Tensor:
         """One loss per clip, the mean over its annotated frames: (clips,)."""
-        truth = torch.stack([sample.masks for sample in samples]).to(self.device, torch.float32)  # (B, A, H, W)
+        truth = on_device([sample.masks for sample in samples], self.device).float()  # (B, A, H, W)
         annotated = truth.shape[1]
-        logits = self.logits(samples, cache)[:, :annotated]
+        logits = self.logits(samples)[:, :annotated]
         return self.loss(logits.flatten(0, 1), truth.flatten(0, 1)).view(-1, annotated).mean(1)
 
 
@@ -129,10 +150,11 @@ class SegmentationTask(Task):
         setup = self.setup
         indices = batch_indices(len(self.train), setup.recipe.batch_size, setup.seed, epoch, setup.sharing)
         transform = augment if setup.recipe.augment and self.train_cache is None else None
-        return load_batches(self.train, indices[first:], setup.workers, transform, setup.seed, epoch)
+        batches = load_batches(self.train, indices[first:], setup.workers, transform, setup.seed, epoch)
+        return with_embeddings(batches, self.train_cache, setup.device)
 
     def loss(self, module: nn.Module, samples: list[Sample]) -> Tensor:
-        return module(samples, self.train_cache)
+        return module(samples)
 
     @torch.inference_mode()
     def validate(self, sharing: Sharing) -> list[tuple[dict[str, float], float]]:
@@ -140,11 +162,12 @@ class SegmentationTask(Task):
         figures = []
         own = list(range(sharing.rank, len(self.val), sharing.world))
         chunks = [own[i : i + 4] for i in range(0, len(own), 4)]
-        for samples in load_batches(self.val, chunks, self.setup.workers):
+        batches = with_embeddings(load_batches(self.val, chunks, self.setup.workers), self.val_cache, self.setup.device)
+        for samples in fed(batches, self.setup.device, ahead=1):
             with self.setup.autocast():
-                probability = self.module.logits(samples, self.val_cache).sigmoid()
+                probability = self.module.logits(samples).sigmoid()
             for sample, p in zip(samples, probability, strict=True):
-                truth = sample.masks.to(p.device)
+                truth = sample.masks
                 p = p[: len(truth)]
                 iou = float(mask_iou(p, truth).mean())
                 figures.append(({"score": iou, "val_miou": iou, "val_f": f_score(p, truth)}, 1.0))

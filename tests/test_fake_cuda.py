@@ -1,0 +1,236 @@
+"""What would run on a GPU, on one that is not there: types, devices, what the host waits for, what attention gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from fake_cuda import CUDA, fake_cuda, faked, takes_flash
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from avseg_cli.base.device_copies import Arriving, to_device
+from avseg_cli.data.dataset import Sample
+from avseg_cli.model import relative_attention
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import preset
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.training.kinds_heard import HeardModule
+from avseg_cli.training.kinds_seen import SeenModule, SeenSample
+from avseg_cli.training.loop import Setup, Trainer
+from avseg_cli.training.options import default_recipe
+from avseg_cli.training.parameters import set_trainable
+from avseg_cli.training.pretraining import ImageModule, SoundModule
+from avseg_cli.training.scene_task import SceneModule
+from avseg_cli.training.scenes import Scene
+from avseg_cli.training.stages import STAGES
+from avseg_cli.training.tasks import SegmentationModule
+
+BF16 = torch.bfloat16
+SIZES = {"vit_b": (270, 480), "vit_h": (270, 480), "tiny": (90, 160), "small": (90, 160)}  # of a video
+
+
+def shape_only(config: ModelConfig) -> AvsegModel:
+    with torch.device("meta"):
+        return AvsegModel(config)
+
+
+def short(backbone: str) -> ModelConfig:
+    """The backbone's configuration, SAM's with three blocks, of which the last is global."""
+    config = preset(backbone)
+    return replace(config, depth=3, global_blocks=(2,), fusion_depth=1) if backbone.startswith("vit") else config
+
+
+# --- inference
+
+
+@pytest.mark.parametrize("backbone", SIZES)
+def test_a_clip_goes_through_in_bf16_and_nothing_waits(backbone: str) -> None:
+    model = shape_only(preset(backbone)).eval().requires_grad_(False).set_precision(BF16)
+    time, config = 5, model.config
+    example = model.front_end(torch.zeros(16_000)).shape[1:]
+    with fake_cuda() as seen, torch.inference_mode():
+        faked(model)
+        pictures = torch.zeros(time, *SIZES[backbone], 3, dtype=torch.uint8, device=CUDA)
+        ready = model.preprocess(pictures)  # makes what is made once
+        seen.waits.clear()
+        ready = model.preprocess(pictures)
+        sound = model.embed_sound(torch.zeros(time, *example, device=CUDA))
+        embeddings = model.embed_frames(ready, sound)
+        logits = model.decode(embeddings[None], sound[None])
+        shown = model.postprocess(logits[0], (1080, 1920))
+    assert ready.dtype == torch.float32 and embeddings.dtype == BF16 and logits.dtype == torch.float32
+    assert logits.shape == (1, time, config.low_res, config.low_res) and shown.shape == (time, 1080, 1920)
+    assert {tensor.device for tensor in (ready, embeddings, logits, shown)} == {CUDA}
+    assert seen.waits == []
+    assert len(seen.attention) >= (config.depth if backbone.startswith("vit") else 0)
+    assert all(takes_flash(*inputs) for inputs in seen.attention)
+
+
+def test_what_a_gpu_waits_for_is_noticed() -> None:
+    with fake_cuda() as seen:
+        values = torch.zeros(3, device=CUDA)
+        for wait in (
+            lambda: values.cpu(),
+            lambda: torch.zeros(3).to(CUDA),
+            lambda: torch.zeros(3).to(CUDA, non_blocking=True),  # from memory that may move
+            lambda: torch.zeros(3).copy_(values),
+        ):
+            seen.waits.clear()
+            wait()
+            assert len(seen.waits) == 1
+        seen.waits.clear()
+        with pytest.raises(DataDependentOutputException):
+            values.sum().item()
+        assert len(seen.waits) == 1
+        seen.waits.clear()
+        to_device(torch.zeros(3), CUDA)
+        Arriving(values)
+        assert seen.waits == []
+
+
+# --- training
+
+
+def of_clips(model: AvsegModel, stage: str, device: torch.device) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
+    """The module of a stage that learns from AVSBench's clips, and its loss on two of them as they come to the step."""
+    config = model.config
+    sample = Sample(
+        0, "clip", log_mel=torch.zeros(5, 1, 96, 64, device=device),
+        masks=torch.zeros(1, 224, 224, dtype=torch.bool, device=device),
+    )  # fmt: skip
+    if stage == "1a":
+        sample.embeddings = torch.zeros(5, 256, config.grid, config.grid, dtype=torch.float16, device=device)
+    else:
+        sample.frames = torch.zeros(5, 224, 224, 3, dtype=torch.uint8, device=device)
+    module = SegmentationModule(model, "bce+iou", device)
+    return module, lambda module: module([sample, sample])
+
+
+def of_pretraining(model: AvsegModel, stage: str, device: torch.device) -> tuple[nn.Module, Callable]:
+    """The same of tiny's pretraining stages."""
+    if stage == "pretrain-sound":  # mixed on the host, as in its task
+        return SoundModule(model, 7, device), lambda module: module(torch.zeros(2, 5, 1, 96, 64), torch.zeros(2, 5, 7))
+    maps = torch.zeros(1, 224, 224, dtype=torch.uint8, device=device)
+    frames = torch.zeros(1, 224, 224, 3, dtype=torch.uint8, device=device)
+    sample = Sample(0, "clip", frames=frames, object_maps=maps)
+    return ImageModule(model, 7, device), lambda module: module([sample, sample])
+
+
+class Features:
+    """Of sounds: as ``SoundFeatures``, on the host."""
+
+    def __init__(self, kinds: int) -> None:
+        self.features, self.kinds = torch.zeros(12, 1025, dtype=torch.float16), torch.zeros(12, kinds)
+        self.folds = torch.arange(12) % 3
+
+
+def of_kinds(model: AvsegModel, stage: str, device: torch.device) -> tuple[nn.Module, Callable]:
+    """The same of the stages of a model that names kinds."""
+    config = model.config
+    side, seen = config.image_size, len(config.seen_kinds)
+    shapes = [(w, side // by) for w, by in zip(model.image_encoder.trunk.widths, (4, 8, 16, 32), strict=True)]
+    features = [torch.zeros(w, s, s, dtype=torch.float16, device=device) for w, s in shapes]
+    if stage == "pretrain-sound":
+        module = HeardModule(model, Features(len(config.kinds)), device)
+        return module, lambda module: module(torch.zeros(4, dtype=torch.long))
+    if stage == "pretrain-image":
+        maps = torch.zeros(seen, config.grid, config.grid, device=device)
+        sample = SeenSample(0, "view", middle=features[2], last=features[3], target=maps, weight=maps)
+        module = SeenModule(model, torch.ones(seen, dtype=torch.bool, device=device), device)
+        return module, lambda module: module([sample, sample])
+    truth = torch.zeros(5, config.low_res, config.low_res, dtype=torch.uint8, device=device)
+    scene = Scene(0, "scene", features=features, sound=torch.zeros(5, len(config.kinds), device=device), truth=truth)
+    return SceneModule(model, "bce+iou", device), lambda module: module([scene, scene], (1, 2, config.grid // 2))
+
+
+CASES = [
+    *(("vit_h", stage, of_clips) for stage in ("1a", "1b", "2")),
+    *(("tiny", stage, of_pretraining) for stage in ("pretrain-sound", "pretrain-image")),
+    *(("small", stage, of_kinds) for stage in ("pretrain-sound", "pretrain-image", "2")),
+]
+
+
+IDLE = (  # the biases of SAM's keys cancel in the softmax
+    "cross_attn_token_to_image.k_proj.bias", "final_attn_token_to_image.k_proj.bias"
+)  # fmt: skip
+
+
+class FakeTask:
+    """As much of a task as a step needs."""
+
+    skips_parameters = False
+
+    def __init__(self, module: nn.Module, compute: Callable[[nn.Module], Tensor]) -> None:
+        self.module, self.compute = module, compute
+
+    def batch_count(self) -> int:
+        return 10
+
+    def loss(self, module: nn.Module, samples: list[Sample]) -> Tensor:
+        return self.compute(module)
+
+
+def trainer(backbone: str, stage: str, made: Callable, device: torch.device) -> Trainer:
+    """On fake tensors; its losses are read as 0."""
+    model = shape_only(STAGES[stage].model(short(backbone)))
+    parameters = set_trainable(model, stage)
+    if hasattr(model.image_encoder, "recompute"):
+        model.image_encoder.recompute = backbone == "vit_h"
+    faked(model, device)
+    module, compute = made(model, stage, device)
+    faked(module, device)
+    parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    setup = Setup(default_recipe(backbone, stage), device=device, dtype=BF16, accumulate=2)
+    return Trainer(FakeTask(module, compute), parameters, setup, None)
+
+
+class Zeros:
+    def mean(self) -> float:
+        return 0.0
+
+
+@pytest.fixture(autouse=True)
+def losses_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step reads its losses, which fake tensors have not."""
+    monkeypatch.setattr("avseg_cli.training.loop.Arriving.read", lambda self: Zeros())
+    monkeypatch.setattr("avseg_cli.training.loop.check_finite", lambda losses, samples: None)
+
+
+@pytest.mark.parametrize(("backbone", "stage", "made"), CASES, ids=[f"{name}-{stage}" for name, stage, _ in CASES])
+def test_a_step_computes_in_bf16_and_nothing_waits(
+    backbone: str, stage: str, made: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a step but the gradients, which torch's engine makes on real devices alone."""
+    with fake_cuda() as seen:
+        run = trainer(backbone, stage, made, CUDA)
+
+        def backward(loss: Tensor) -> None:
+            assert loss.device == CUDA and loss.dtype == torch.float32 and loss.shape == ()
+            for parameter in run.parameters:
+                parameter.grad = torch.zeros_like(parameter)
+
+        monkeypatch.setattr(Tensor, "backward", backward)
+        run.step([[], []])  # makes what is made once: the optimizer's state
+        seen.waits.clear()
+        run.step([[], []])
+    assert seen.waits == []
+    assert all(takes_flash(*inputs) for inputs in seen.attention)
+    encoders = [inputs for inputs in seen.attention if inputs[0].shape[2] > 100]
+    assert len(encoders) == (4 * 3 if backbone == "vit_h" and stage != "1a" else 0) or backbone == "tiny"
+
+
+@pytest.mark.parametrize(("backbone", "stage", "made"), CASES, ids=[f"{name}-{stage}" for name, stage, _ in CASES])
+def test_gradients_reach_all_that_trains(
+    backbone: str, stage: str, made: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fake tensors on the CPU, which torch differentiates, in the form of attention that CUDA takes."""
+    monkeypatch.setattr(relative_attention, "TILE", 0)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        run = trainer(backbone, stage, made, torch.device("cpu"))
+        run.step([[], []])  # raises where the host would have to know a value
+        without = [name for name, p in zip(run.names, run.parameters, strict=True) if p.grad is None]
+        assert all(p.grad.shape == p.shape and p.grad.dtype == p.dtype for p in run.parameters if p.grad is not None)
+    assert all(name.endswith(IDLE) for name in without)
