@@ -15,6 +15,7 @@ from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.checkpoints.checkpoint import choose_device
+from avseg_cli.data.augment import nearest
 from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, load_batches, read_labels
 from avseg_cli.data.subsets import MASK_SIZE, Subset, find_subset
@@ -31,6 +32,7 @@ from avseg_cli.scoring.predictors import (
     load_sam,
 )
 from avseg_cli.scoring.scores import ClipScore, SplitScore, score_clip, summarise
+from avseg_cli.scoring.source_scores import SourceScore, objects_of, score_sources, told_apart
 from avseg_cli.segment.segmenter import Segmenter
 
 AHEAD = 4  # clips read while the model works on one
@@ -60,6 +62,7 @@ class Evaluation:
     negatives: dict[str, NegativeScore] = field(default_factory=dict)
     moved: SplitScore | None = None  # sound of another visible object, against that object
     baselines: dict[str, SplitScore] = field(default_factory=dict)
+    sources: dict[str, SourceScore] = field(default_factory=dict)  # told apart in its own masks, and in the true ones
     best: list[Example] = field(default_factory=list)  # the best first
     worst: list[Example] = field(default_factory=list)  # the worst first
     notes: list[str] = field(default_factory=list)  # sentences without which a figure would mislead
@@ -115,6 +118,9 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         result.moved = _moved(options, subset, clips, predictor)
     if options.baselines:
         result.baselines = _baselines(options, subset, clips)
+    if options.sources:
+        result.sources = _sources(options, subset, clips, predictor)
+        result.notes += [f"sources in the {name} masks: {score}" for name, score in result.sources.items()]
     return result
 
 
@@ -186,6 +192,26 @@ def _baselines(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip]) 
     totals = [summarise(own) for own in scores]
     best = int(np.argmax([total.miou for total in totals[1:]]))
     return {"every object": totals[0], f"best single category ({categories[best]})": totals[1 + best]}
+
+
+def _sources(
+    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: Predictor
+) -> dict[str, SourceScore]:
+    """Sources told apart in what is predicted and, where a model names them, in the truth itself."""
+    categories = read_categories(options.data, subset)
+    data = ClipDataset(clips, {"object_maps", "masks"} | predictor.needs, cache=False, front_end=predictor.front_end)
+    model = isinstance(predictor, ModelPredictor)
+    kinds = predictor.model.config.seen_kinds if model else ()
+    scores = {"predicted": SourceScore(), "true": SourceScore()}
+    for sample in _samples(data):
+        truth = sample.masks.numpy()
+        maps = nearest(sample.object_maps, MASK_SIZE).numpy()[: len(truth)]
+        objects = [objects_of(own, mask, categories) for own, mask in zip(maps, truth, strict=True)]
+        predicted = (predictor.predict([sample])[0][: len(truth)] > 0.5).cpu().numpy()
+        places = predictor.placed(sample) if model else [{}] * len(truth)
+        for name, masks in (("predicted", predicted), ("true", truth)):
+            scores[name] += score_sources(objects, told_apart(masks, places[: len(truth)]), kinds)
+    return scores
 
 
 def _example(score: ClipScore, sample: Sample, probability: Tensor) -> Example:

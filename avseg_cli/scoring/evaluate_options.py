@@ -43,6 +43,7 @@ class EvaluateOptions:
     )
     move_sound: bool = option(False, "Also with another visible object's sound (avseg synth's data).")
     baselines: bool = option(False, "Also what can be reached without sound (avseg synth's data).")
+    sources: bool = option(False, "Also how well sources are told apart, followed and named (avseg synth's data).")
     masks: str | None = option(None, "Write predicted masks here, in the authors' naming.", metavar="PATH")
     limit_clips: int | None = option(None, "Only the first so many clips.", least=1, most=MOST_CLIPS)
     seed: int = option(0, "Of noise, swaps and random points.", least=0, most=MAX_SEED)

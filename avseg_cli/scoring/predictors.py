@@ -24,6 +24,7 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import sam_backbones
 from avseg_cli.model.log_mel import FrontEnd, log_mel_examples
 from avseg_cli.model.transforms import MEAN, STD, upsample_logits
+from avseg_cli.tracks.naming import Placed, placed
 
 FRAMES_AT_ONCE = 10  # through the encoder
 PROMPTS = "prompting SAM with the truth"  # as messages call it
@@ -59,6 +60,13 @@ class ModelPredictor:
         embeddings = self._embeddings(sample, sound)
         low = self.model.decode(embeddings[None], sound[None])[0].float()
         return upsample_logits(low, self.model.config.image_size, (MASK_SIZE, MASK_SIZE)).sigmoid()
+
+    @torch.inference_mode()
+    def placed(self, sample: Sample) -> list[Placed]:
+        """Where in each frame which kinds of things are seen and heard."""
+        sound = self.model.embed_sound(sample.log_mel.to(self.device))
+        _, maps = self.model.embed_and_place(self.model.preprocess(sample.frames), sound)
+        return placed(self.model.config.seen_kinds, maps, len(sound))
 
     def _embeddings(self, sample: Sample, sound: Tensor) -> Tensor:
         adapted = self.model.config.adapters

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from avseg_cli.tracks.naming import Placed
+from avseg_cli.tracks.tracker import Tracker
+
 FOUND = 0.5  # intersection over union from which a source is an object
 LEAST = 0.002  # share of the picture from which an object counts: less is a rim behind another object
 
@@ -27,7 +30,7 @@ class SourceScore:
     found: objects with a source of ``FOUND`` or more. switches: times an object's source has another number than when
     it was found before, of ``again`` times it was found again. merged: sources with half or more of two objects in
     them. split: objects in which two sources or more have most of their pixels. named: objects found whose source has
-    a name, where the model knows their category; right: those with the right one.
+    a name, where the model knows their category by name; right: those with that name.
     """
 
     objects: int = 0
@@ -36,9 +39,15 @@ class SourceScore:
     switches: int = 0
     merged: int = 0
     split: int = 0
-    known: int = 0
     named: int = 0
     right: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.found} of {self.objects} objects found; {self.switches} of {self.again} found again have another "
+            f"number; {self.merged} sources hold two objects, {self.split} objects are in several sources; "
+            f"{self.right} of {self.named} names are right"
+        )
 
     def __iadd__(self, other: SourceScore) -> SourceScore:
         for own in fields(self):
@@ -47,9 +56,11 @@ class SourceScore:
 
 
 def score_sources(
-    truth: Iterable[Mapping[str, np.ndarray]], told: Iterable[Sequence[Named]], kinds: Sequence[str]
+    truth: Iterable[Mapping[str, np.ndarray]], told: Iterable[Sequence[Named]], kinds: Sequence[str] = ()
 ) -> SourceScore:
-    """One clip. truth: frame by frame the objects that sound, category -> pixels bool (H, W); kinds: names known."""
+    """One clip. truth: frame by frame the objects that sound, category -> pixels bool (H, W); kinds: names
+    that can be given.
+    """
     score, before = SourceScore(), {}
     for objects, sources in zip(truth, told, strict=True):
         score.objects += len(objects)
@@ -61,11 +72,17 @@ def score_sources(
                 score.again += 1
                 score.switches += before[category] != source.id
             before[category] = source.id
-            if category in kinds:
-                score.known += 1
-                score.named += bool(source.label)
-                score.right += source.label == category
+            score.named += bool(source.label) and category in kinds
+            score.right += source.label == category
     return score
+
+
+def told_apart(masks: Iterable[np.ndarray], places: Iterable[Placed]) -> Iterator[list[Named]]:
+    """The sources of the frames of a clip, a second apart: masks bool (H, W)."""
+    tracker = Tracker()
+    for second, (mask, there) in enumerate(zip(masks, places, strict=True)):
+        tracked = tracker.step(float(second), mask, there)
+        yield [Named(told.id, told.label, tracked.numbers == told.id) for told in tracked.sources]
 
 
 def objects_of(map_: np.ndarray, mask: np.ndarray, categories: Sequence[str]) -> dict[str, np.ndarray]:
@@ -91,9 +108,10 @@ def _pairs(objects: Mapping[str, np.ndarray], sources: Sequence[Named]) -> Itera
 
 def _covers(mask: np.ndarray, objects: Iterable[np.ndarray]) -> int:
     """How many objects have half or more of their pixels in a source."""
-    return sum((mask & pixels).sum() >= pixels.sum() / 2 for pixels in objects)
+    return len([pixels for pixels in objects if (mask & pixels).sum() >= pixels.sum() / 2])
 
 
 def _halves(sources: Sequence[Named], pixels: np.ndarray) -> int:
     """How many sources have half or more of their pixels in an object."""
-    return sum(source.mask.any() and (source.mask & pixels).sum() >= source.mask.sum() / 2 for source in sources)
+    masks = [source.mask for source in sources if source.mask.any()]
+    return len([mask for mask in masks if (mask & pixels).sum() >= mask.sum() / 2])

@@ -25,6 +25,8 @@ DEFINITIONS = {
     "f_dataset": "maximum over 255 thresholds of the mean curve of all non-empty frames of the split",
     "foreground": "share of pixels predicted",
     "negatives": "foreground predicted under a sound that nothing in the picture makes; right is 0",
+    "sources": "objects found with an IoU of 0.5 or more, a frame each; of those found again, how many have another "
+               "number; sources with two objects in them; objects in several sources; names right of those given",
     "moved": "heard with the sound of another visible object and scored against that object",
 }  # fmt: skip
 
@@ -41,6 +43,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         },
         "moved": asdict(evaluation.moved) if evaluation.moved else None,
         "baselines": {name: asdict(score) for name, score in evaluation.baselines.items()},
+        "sources": {name: asdict(score) for name, score in evaluation.sources.items()},
         "definitions": DEFINITIONS,
         "notes": evaluation.notes,
     }  # fmt: skip

@@ -29,11 +29,10 @@ from avseg_cli.outputs.results import MaskResult
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
-from avseg_cli.tracks.naming import Placed
+from avseg_cli.tracks.naming import Placed, placed
 from avseg_cli.tracks.tracker import Tracker
 
 LOADED_AHEAD = 8  # frames at most, 6 MB each at 1080p
-UNLIKELY = 0.05  # highest probability in the picture below which a kind of thing is not there
 LARGE_INPUT = 512  # pixels; models with larger inputs gain nothing from batches on a CPU
 
 Result = TypeVar("Result")
@@ -237,23 +236,13 @@ class Runner:
             ready = torch.cat([self.model.preprocess(self._upload(f.pixels)[None]) for f in frames])  # (N, 3, S, S)
             log_mel = torch.cat([self.model.front_end(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
             sound = self.model.embed_sound(log_mel)  # (N, 128)
-            embeddings, placed = self.model.embed_and_place(ready, sound)  # (N, C, g, g), (N, S, g, g)
-            heard, places = self._heard(sound), self._placed(placed, len(frames))
+            embeddings, maps = self.model.embed_and_place(ready, sound)  # (N, C, g, g), (N, S, g, g)
+            heard, places = self._heard(sound), placed(self.model.config.seen_kinds, maps, len(frames))
         return [
             Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave), where)
             for frame, wave, embedding, vector, kinds, where in zip(
                 frames, waves, embeddings, sound, heard, places, strict=True
             )
-        ]
-
-    def _placed(self, placed: Tensor | None, count: int) -> list[Placed]:
-        """For each frame the kinds that are likely somewhere; of a device's 56 maps only these few are copied."""
-        if placed is None:
-            return [{}] * count
-        kinds, likely = self.model.config.seen_kinds, placed.amax((2, 3)) >= UNLIKELY
-        return [
-            {kinds[k]: maps[k].float().cpu().numpy() for k in there.nonzero().flatten().tolist()}
-            for maps, there in zip(placed, likely.cpu(), strict=True)
         ]
 
     def _heard(self, sound: Tensor) -> list[Heard]:

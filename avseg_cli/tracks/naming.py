@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
+from torch import Tensor
 
 Placed = Mapping[str, np.ndarray]  # kind of thing -> how probably it is seen at each place (g, g) and heard
 Scores = dict[str, float]
 
+UNLIKELY = 0.05  # highest probability in a picture below which a kind of thing is not there
 NAMED = 0.15  # mean probability under a source from which it is called so
+UNSURE = 0.7  # likeness of what has no name to anything
 
 
-def scores(piece: np.ndarray, placed: Placed) -> Scores:
+def placed(kinds: Sequence[str], maps: Tensor | None, count: int) -> list[Placed]:
+    """For each of so many pictures the few kinds that are likely there, of maps (N, S, g, g); none without maps.
+
+    Only these few leave the device.
+    """
+    if maps is None:
+        return [{}] * count
+    likely = (maps.amax((2, 3)) >= UNLIKELY).cpu()
+    return [
+        {kinds[k]: own[k].float().cpu().numpy() for k in there.nonzero().flatten().tolist()}
+        for own, there in zip(maps, likely, strict=True)
+    ]
+
+
+def scores(piece: np.ndarray, there: Placed) -> Scores:
     """The mean probability of each kind under a piece, bool (h, w)."""
-    if not placed:
+    if not there:
         return {}
-    side = next(iter(placed.values())).shape
+    side = next(iter(there.values())).shape
     weight = cv2.resize(piece.astype(np.float32), side[::-1], interpolation=cv2.INTER_AREA)
     weight /= max(float(weight.sum()), 1e-6)
-    return {kind: float((weight * probability).sum()) for kind, probability in placed.items()}
+    return {kind: float((weight * probability).sum()) for kind, probability in there.items()}
 
 
 def named(totals: Scores, masks: int) -> tuple[str, float]:
@@ -36,6 +53,3 @@ def alike(one: Scores, other: Scores) -> float:
     if min(lengths) < NAMED / 2:
         return UNSURE
     return sum(value * other.get(kind, 0.0) for kind, value in one.items()) / (lengths[0] * lengths[1])
-
-
-UNSURE = 0.7
