@@ -72,7 +72,7 @@ def drawn_planes(tmp_path: Path, logits: np.ndarray, style: Style) -> tuple[list
     frame = upright(next(iter(VideoReader(video))))
     before = [plane_array(frame, index).copy() for index in range(3)]
     planes = [plane_array(frame, index) for index in range(3)]
-    Highlighter(video, 80, 160, 0.5, style).draw(planes, logits)
+    Highlighter(video, 80, 160, 0.5, style).draw(planes, logits, np.ones((80, 80), np.int32))
     return before, planes
 
 

@@ -11,13 +11,17 @@ import pytest
 from PIL import Image
 
 from avseg_cli.media.video import probe
+from avseg_cli.motion.timeline import Instant
+from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.formats.masks import numbered
-from avseg_cli.outputs.palette import PALETTE, colour
+from avseg_cli.outputs.palette import PALETTE, colour, palette
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.rle import decode_rle
+from avseg_cli.outputs.stills import video_of
 from avseg_cli.outputs.style import Style
 from avseg_cli.outputs.writers import Job
+from avseg_cli.segment.render import _numbers
 from avseg_cli.tracks.naming import alike, named, scores
 from avseg_cli.tracks.pieces import CRUMB, pieces, territories
 from avseg_cli.tracks.track_list import TrackList
@@ -165,7 +169,8 @@ def test_the_first_colours_differ_for_every_kind_of_colour_vision() -> None:
     for matrix in blind.values():
         looks = [np.array(matrix) @ (np.array(rgb) / 255) ** 2.2 for rgb in PALETTE[:3]]
         assert min(np.linalg.norm(looks[i] - looks[k]) for i, k in ((0, 1), (0, 2), (1, 2))) > 0.35
-    assert colour(1, (1, 2, 3)) == (1, 2, 3) and colour(2, (1, 2, 3)) == PALETTE[1] == colour(2 + len(PALETTE))
+    assert colour(1, palette((1, 2, 3))) == (1, 2, 3) and colour(2) == PALETTE[1] == colour(2 + len(PALETTE))
+    assert palette((50, 130, 250))[:3] == ((50, 130, 250), PALETTE[0], PALETTE[2]), "no two are alike"
 
 
 @pytest.fixture(scope="module")
@@ -253,3 +258,23 @@ def test_numbers_above_255_take_sixteen_bits() -> None:
     )
     image = numbered(replace(made, tracked=tracked))
     assert image.mode == "I;16" and set(np.unique(np.asarray(image))) == {0, 1, 300}
+
+
+def test_the_overlay_has_a_colour_for_each_source() -> None:
+    made = result(0, TWO, Tracker(), (128, 128))
+    grey = np.full((128, 128, 3), 120, np.uint8)
+    drawn = made.overlay(Style(opacity=1.0), grey).astype(int)
+    for row, column, source in ((40, 28, 1), (88, 92, 2)):
+        u, v = to_yuv(PALETTE[source - 1], video_of(grey))[1:]
+        _, *seen = to_yuv(tuple(drawn[row, column]), video_of(grey))
+        assert np.abs(np.subtract(seen, (u, v))).max() < 12, f"source {source}"
+    merged = result(0, TWO, None, (128, 128)).overlay(Style(opacity=1.0), grey).astype(int)
+    assert (merged[88, 92] == merged[40, 28]).all() and (merged[40, 28] == drawn[40, 28]).all()
+
+
+def test_a_source_keeps_its_colour_while_it_fades_to_silence() -> None:
+    tracker = Tracker()
+    sounding, silent = (result(index, mask, tracker) for index, mask in enumerate((TWO, boxes())))
+    assert not silent.territories.any()
+    numbers = _numbers(Instant(sounding, silent, 0.8))
+    assert (numbers == sounding.territories).all()

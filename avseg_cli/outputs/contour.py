@@ -7,6 +7,7 @@ import numpy as np
 
 from avseg_cli.media.video import Video, even
 from avseg_cli.outputs.colours import lightened, to_yuv
+from avseg_cli.outputs.palette import RGB, spread
 from avseg_cli.outputs.shapes import FAR, resized, signed_distance, square_grid
 
 LIGHT = 0.6  # share of white in the line's colour
@@ -16,17 +17,20 @@ SHADE = 0.7  # how much of the rim is black
 class Contour:
     """Draws outlines into the planes of one video's frames, anti-aliased and outside what sounds."""
 
-    def __init__(self, video: Video, color: tuple[int, int, int]) -> None:
+    def __init__(self, video: Video, colours: tuple[RGB, ...]) -> None:
         self.size, self._grid = (even(video.height), even(video.width)), square_grid(video.size)
         self._pixels = self.size[1] / self._grid[1]  # of a cell of the grid
         self.line = max(2, round(min(video.size) / 300))  # pixels
         self.rim = max(1.5, self.line / 3)
         self.reach = round(self.line + self.rim) + 1  # pixels from the outline to where nothing changes
-        black = 0 if video.full_range else 16, 128, 128
-        self._light, self._dark = to_yuv(lightened(color, LIGHT), video), black
+        self._dark = 0 if video.full_range else 16, 128, 128
+        self._light = np.array([to_yuv(lightened(own, LIGHT), video) for own in colours], np.float32)
 
-    def draw(self, planes: list[np.ndarray], margin: np.ndarray) -> None:
-        """Draw around where ``margin`` (h, w) is above 0: planes are uint8 Y (H, W), U and V (H/2, W/2)."""
+    def draw(self, planes: list[np.ndarray], margin: np.ndarray, places: np.ndarray) -> None:
+        """Draw around where ``margin`` (h, w) is above 0, in the colours at these ``places`` of the palette, (h, w).
+
+        planes: uint8 Y (H, W), U and V (H/2, W/2).
+        """
         cells = resized(margin, self._grid)
         if not (inside := cells > 0).any():
             return
@@ -36,25 +40,30 @@ class Contour:
         distance[part] = signed_distance(cells[part])
         distance *= np.float32(self._pixels)
         rows, columns = (_scaled(side, full, of) for side, full, of in zip(part, self.size, self._grid, strict=True))
-        self._plane(planes[0], resized(distance, self.size), 0, (rows, columns), 1)
+        self._plane(planes[0], resized(distance, self.size), 0, (rows, columns), 1, places)
         half = resized(distance, (self.size[0] // 2, self.size[1] // 2))
         halves = tuple(slice(side.start // 2, -(-side.stop // 2)) for side in (rows, columns))
         for index in (1, 2):
-            self._plane(planes[index], half, index, halves, 2)
+            self._plane(planes[index], half, index, halves, 2, places)
 
     def _plane(
-        self, plane: np.ndarray, distance: np.ndarray, index: int, region: tuple[slice, slice], step: int
-    ) -> None:
+        self, plane: np.ndarray, distance: np.ndarray, index: int, region: tuple[slice, slice], step: int,
+        places: np.ndarray,
+    ) -> None:  # fmt: skip
         """Mix the rim, then the line on it, into one plane; step: pixels of the picture to one of the plane."""
         part, away = plane[region], distance[region]
         wide = self.line / 2 + self.rim + step  # from the middle of the line
         band = cv2.inRange(away, -self.line / 2 - wide, -self.line / 2 + wide)
-        places = np.divmod(np.flatnonzero(band), band.shape[1])
-        away, values = np.abs(away[places] + np.float32(self.line / 2)), part[places].astype(np.float32)
-        for width, colour, most in ((self.line + 2 * self.rim, self._dark, SHADE), (self.line, self._light, 1.0)):
+        pixels = np.divmod(np.flatnonzero(band), band.shape[1])
+        away, values = np.abs(away[pixels] + np.float32(self.line / 2)), part[pixels].astype(np.float32)
+        own = spread(places, plane.shape, region)
+        light = self._light[own[pixels] if own.ndim else own, index]
+        for width, colour, most in (
+            (self.line + 2 * self.rim, self._dark[index], SHADE), (self.line, light, 1.0),
+        ):  # fmt: skip
             share = most * np.clip((width / 2 - away) / step + 0.5, 0, 1)
-            values += share * (colour[index] - values)
-        part[places] = np.rint(values).astype(np.uint8)
+            values += share * (colour - values)
+        part[pixels] = np.rint(values).astype(np.uint8)
 
 
 def _within(wanted: np.ndarray, margin: int) -> slice:

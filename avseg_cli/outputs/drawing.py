@@ -16,6 +16,7 @@ from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED,
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.contour import Contour
 from avseg_cli.outputs.logits import EDGE, logit
+from avseg_cli.outputs.palette import palette, places_in_palette, spread
 from avseg_cli.outputs.shapes import resized
 from avseg_cli.outputs.style import Style
 
@@ -60,11 +61,15 @@ class Highlighter:
         self.height, self.width = even(video.height), even(video.width)
         self.upsampler = Upsampler(low_res, image_size, (self.height, self.width))
         self.black = 0 if video.full_range else 16
-        self.tint = to_yuv(style.color, video)
-        self.contour = Contour(video, style.color) if style.contour else None
+        colours = palette(style.color)
+        self.tints = np.array([to_yuv(own, video) for own in colours], np.int16)
+        self.contour = Contour(video, colours) if style.contour else None
 
-    def draw(self, planes: list[np.ndarray], logits: np.ndarray) -> None:
-        """Highlight in place: planes are writable uint8 Y (H, W), U and V (H/2, W/2)."""
+    def draw(self, planes: list[np.ndarray], logits: np.ndarray, numbers: np.ndarray) -> None:
+        """Highlight in place: planes are writable uint8 Y (H, W), U and V (H/2, W/2).
+
+        numbers: of the nearest source at each place, (h, w), which have the colours of the palette in turn.
+        """
         margin = logits - self.level
         shown = min(1.0, max(0.0, float(margin.max()) * EDGE + 0.5))  # fades the dimming in and out with the mask
         if shown == 0.0:
@@ -73,9 +78,10 @@ class Highlighter:
         region = self.upsampler.region(margin > -0.5 / EDGE, self.contour.reach if self.contour else 0)
         alpha = opacity(self.upsampler.full(margin)[region], 255)
         self._dim(planes, region, alpha, rest)
-        self._colour(planes, region, alpha)
+        places = places_in_palette(numbers)
+        self._colour(planes, region, alpha, places)
         if self.contour:
-            self.contour.draw(planes, margin)
+            self.contour.draw(planes, margin, places)
 
     def _dim(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: int) -> None:
         """Darken what does not sound, colours in step with brightness so that it does not look more vivid."""
@@ -83,15 +89,18 @@ class Highlighter:
         for plane in planes[1:]:
             _fade(plane, _half(region), alpha[::2, ::2], rest, 128)
 
-    def _colour(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray) -> None:
-        """Mix the tint into the colour planes; brightness stays, so that the picture stays readable."""
+    def _colour(
+        self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, places: np.ndarray
+    ) -> None:
+        """Mix the tints into the colour planes; brightness stays, so that the picture stays readable."""
         half = _half(region)
         share = alpha[::2, ::2].astype(np.int16)
         share *= round(self.style.opacity * 128)
         share >>= 8  # 0 to 127, in 1/128
-        for plane, value in zip(planes[1:], self.tint[1:], strict=True):
+        tints = self.tints[spread(places, planes[1].shape, half)]
+        for index, plane in enumerate(planes[1:], start=1):
             part = plane[half]
-            change = np.int16(value) - part.astype(np.int16)  # within +-255, times 127 fits int16
+            change = tints[..., index] - part.astype(np.int16)  # within +-255, times 127 fits int16
             change *= share
             change += 64
             change >>= 7

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
+
 RGB = tuple[int, int, int]
 
 PALETTE: tuple[RGB, ...] = (
@@ -13,9 +16,30 @@ PALETTE: tuple[RGB, ...] = (
     (77, 255, 255),  # cyan
     (120, 90, 200),  # violet
 )
+CLOSE = 90  # distance in RGB up to which two colours are too much alike
 
 
-def colour(source: int, first: RGB = PALETTE[0]) -> RGB:
-    """The colour of the source of this number, from 1 up; ``first`` is that of source 1. After the last they repeat."""
-    place = (source - 1) % len(PALETTE)
-    return PALETTE[place] if place else first
+def palette(first: RGB = PALETTE[0]) -> tuple[RGB, ...]:
+    """The colours with another one first; what is like it gives way to the usual first."""
+    return (first, *(PALETTE[0] if _apart(own, first) < CLOSE else own for own in PALETTE[1:]))
+
+
+def colour(source: int, colours: tuple[RGB, ...] = PALETTE) -> RGB:
+    """The colour of the source of this number, from 1 up; after the last they repeat."""
+    return colours[(source - 1) % len(colours)]
+
+
+def places_in_palette(numbers: np.ndarray) -> np.ndarray:
+    """Numbers of sources (h, w), 0 for none -> the places of their colours, uint8 (h, w)."""
+    return (np.maximum(numbers - 1, 0) % len(PALETTE)).astype(np.uint8)
+
+
+def spread(places: np.ndarray, size: tuple[int, int], region: tuple[slice, slice]) -> np.ndarray:
+    """Places (h, w) at (height, width), the rows and columns asked for; a single one where all are the same."""
+    if places.min() == places.max():
+        return places[0, 0]
+    return cv2.resize(places, size[::-1], interpolation=cv2.INTER_NEAREST)[region]
+
+
+def _apart(one: RGB, other: RGB) -> float:
+    return float(np.linalg.norm(np.subtract(one, other)))

@@ -98,7 +98,7 @@ class MaskResult:
         pixels = self.frame if frame is None else frame
         if pixels is None:
             raise InputError("no frame was kept; ask for it with segment_video(…, keep_frames=True), or give one")
-        return highlighted(pixels, self.cleaned, self.image_size, self.threshold, style or Style())
+        return highlighted(pixels, self.cleaned, self.territories, self.image_size, self.threshold, style or Style())
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:

@@ -30,10 +30,10 @@ class Drawer:
         self.video = video
         self.highlighter = Highlighter(video, job.low_res, job.image_size, job.threshold, job.style)
 
-    def rgb(self, picture: Picture, logits: np.ndarray) -> np.ndarray:
-        """The picture with its overlay, uint8 RGB (H, W, 3)."""
+    def rgb(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """The picture with its overlay, a colour for each source, uint8 RGB (H, W, 3)."""
         frame = upright(replace(picture, video=self.video))
-        self.highlighter.draw([plane_array(frame, index) for index in range(3)], logits)
+        self.highlighter.draw([plane_array(frame, index) for index in range(3)], logits, numbers)
         drawn = replace(picture, frame=frame, video=replace(self.video, rotation=0))
         return drawn.rgb()
 
@@ -64,6 +64,6 @@ class Snapshots:
         found = []
         while self._wanted and picture.time >= self._wanted[0].time - 1e-6:
             result = self._wanted.popleft()
-            pixels = self._drawer.rgb(picture, result.cleaned)
+            pixels = self._drawer.rgb(picture, result.cleaned, result.territories)
             found.append(Snapshot(result, result.area / result.mask.size, pixels))
         return found

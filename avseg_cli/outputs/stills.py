@@ -14,23 +14,26 @@ from avseg_cli.outputs.drawing import Highlighter, plane_array, upright
 from avseg_cli.outputs.style import Style
 
 
-def highlighted(pixels: np.ndarray, logits: np.ndarray, image_size: int, threshold: float, style: Style) -> np.ndarray:
+def highlighted(
+    pixels: np.ndarray, logits: np.ndarray, numbers: np.ndarray, image_size: int, threshold: float, style: Style
+) -> np.ndarray:
     """``pixels``, uint8 RGB (H, W, 3), with the overlay that the model's ``logits`` (h, w) give it; a new array.
 
-    image_size: of the model's input. Raises ``InputError`` for pixels of another type or shape.
+    numbers: of the nearest source at each place, (h, w). image_size: of the model's input. Raises ``InputError`` for
+    pixels of another type or shape.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise InputError(f"{named('frame')} is {pixels.dtype} {pixels.shape}; give uint8 RGB (H, W, 3)")
     height, width = pixels.shape[:2]
     padded = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")  # 4:2:0 needs even sides
-    video = _video_of(padded)
+    video = video_of(padded)
     frame = upright(Picture(VideoFrame.from_ndarray(padded, format="rgb24"), 0, 0.0, video))
     highlighter = Highlighter(video, logits.shape[0], image_size, threshold, style)
-    highlighter.draw([plane_array(frame, index) for index in range(3)], logits)
+    highlighter.draw([plane_array(frame, index) for index in range(3)], logits, numbers)
     return Picture(frame, 0, 0.0, video).rgb()[:height, :width]
 
 
-def _video_of(pixels: np.ndarray) -> Video:
+def video_of(pixels: np.ndarray) -> Video:
     """A video that consists of the picture."""
     height, width = pixels.shape[:2]
     return Video(

@@ -50,8 +50,8 @@ class Writer:
     def take(self, result: MaskResult) -> None:
         """A mask of the grid."""
 
-    def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame | None:
-        """The picture to write, where there is one."""
+    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame | None:
+        """The picture to write, where there is one; numbers: of the nearest source at each place, (h, w)."""
 
     def write(self, frame: VideoFrame | None) -> None:
         """A picture that ``draw`` made."""

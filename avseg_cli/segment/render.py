@@ -20,7 +20,7 @@ from avseg_cli.base.writing import writing
 from avseg_cli.media.encoders import chosen_codecs
 from avseg_cli.media.video import Picture, Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.motion.timeline import Timeline
+from avseg_cli.motion.timeline import Instant, Timeline
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
@@ -198,6 +198,14 @@ def _drawn(
 ) -> Iterator[tuple[float, list[VideoFrame | None]]]:
     timeline, level = Timeline(masks), logit(options.threshold)
     for picture in pictures:
-        logits: np.ndarray = timeline.at(picture.time).between(attrgetter("logits"))
+        instant = timeline.at(picture.time)
+        logits: np.ndarray = instant.between(attrgetter("logits"))
         logits = tidied(logits, level, picture.video.size, options.cleanup)
-        yield picture.time, [writer.draw(picture, logits) for writer in writers]
+        yield picture.time, [writer.draw(picture, logits, _numbers(instant)) for writer in writers]
+
+
+def _numbers(instant: Instant[MaskResult]) -> np.ndarray:
+    """The number of the nearest source at each place, (h, w); what fades out to silence keeps its own."""
+    numbers = instant.chosen(attrgetter("territories"))
+    sounding = [result.territories for result in (instant.before, instant.after) if result.territories.any()]
+    return np.where(numbers == 0, sounding[0], numbers) if sounding and not numbers.all() else numbers

@@ -31,7 +31,7 @@ class CutoutWriter(MovieWriter):
         matrix = PRORES_MATRIX.get(job.video.matrix, job.video.matrix)
         super().__init__(path, replace(job, video=replace(job.video, matrix=matrix, full_range=False)))
 
-    def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
+    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
         frame = upright(picture, "yuva444p10le", full_range=False)
         frame.colorspace = self.job.video.matrix  # the encoder writes what each frame says
         opaque = opacity(self.upsampler.full(logits - self.level), 1023)  # a soft edge, as the overlay's

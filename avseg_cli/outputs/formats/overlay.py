@@ -22,9 +22,9 @@ class OverlayWriter(MovieWriter):
         self.highlighter = Highlighter(job.video, job.low_res, job.image_size, job.threshold, job.style)
         super().__init__(path, job)
 
-    def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
+    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
         frame = upright(picture)
-        self.highlighter.draw([plane_array(frame, index) for index in range(3)], logits)
+        self.highlighter.draw([plane_array(frame, index) for index in range(3)], logits, numbers)
         return frame
 
 

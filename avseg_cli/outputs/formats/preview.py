@@ -51,7 +51,7 @@ class PreviewWriter(Writer):
         if result.index % self._stride == 0:
             self._snapshots.want(result)
 
-    def draw(self, picture: Picture, logits: np.ndarray) -> None:
+    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> None:
         self._kept += [shot for shot in self._snapshots.look(picture) if shot.result.index % self._stride == 0]
         while len(self._kept) > 2 * FRAMES:  # the length may be unknown: thin out as it grows
             self._stride *= 2

@@ -102,10 +102,10 @@ class ReportWriter(Writer):
         if change or result.index == 0:
             self._snapshots.want(result)
 
-    def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
+    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
         for snapshot in self._snapshots.look(picture):
             self._keep(snapshot)
-        return self._movie.draw(picture, logits)
+        return self._movie.draw(picture, logits, numbers)
 
     def _keep(self, snapshot: Snapshot) -> None:
         if self._poster is None or snapshot.fraction > self._poster.fraction:

@@ -28,14 +28,14 @@ class SideBySideWriter(MovieWriter):
         self.highlighter = Highlighter(self.half, job.low_res, job.image_size, job.threshold, job.style)
         super().__init__(path, replace(job, video=replace(self.half, width=2 * self.half.width)))
 
-    def draw(self, picture: Picture, logits: np.ndarray) -> VideoFrame:
+    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
         frame = upright(replace(picture, video=self.half))
         planes = [plane_array(frame, index) for index in range(3)]
         both = blank(self.half, 2 * self.half.width, picture.pts)
         halves = [np.split(plane_array(both, index), 2, axis=1) for index in range(3)]
         for (left, _), plane in zip(halves, planes, strict=True):
             left[...] = plane
-        self.highlighter.draw(planes, logits)
+        self.highlighter.draw(planes, logits, numbers)
         for (_, right), plane in zip(halves, planes, strict=True):
             right[...] = plane
         return both
