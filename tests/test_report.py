@@ -18,6 +18,7 @@ from PIL import Image
 import avseg_cli.outputs.formats.report as segment_page
 from avseg_cli.base.errors import OutputError
 from avseg_cli.media.video import probe
+from avseg_cli.segment.index_page import BESIDE, write_index
 from avseg_cli.segment.inputs import Source, check_outputs
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -167,17 +168,50 @@ def test_an_index_leads_to_every_report(batch, tmp_path: Path) -> None:
     assert "index.avseg.html: would be written" in said and not (tmp_path / "out").exists()
     assert batch()[0] == 2
     index = tmp_path / "out/index.avseg.html"
+    rows = rows_of(index)
+    assert [row[1] for row in rows] == ["a%20b.avseg.html", "", "sub/c.avseg.html"]
+    assert all((index.parent / row[1].replace("%20", " ")).is_file() for row in rows if row[1])
+    assert rows[0][2:] == [6.0, 0.6667, 3, 0, "", ""] and "broken.mp4: not a video" in rows[1][-1]
     text = index.read_text()
-    links = re.findall(r'href="([^"]+)"', text)
-    assert links == ["a%20b.avseg.html", "sub/c.avseg.html"]
-    assert all((index.parent / link.replace("%20", " ")).is_file() for link in links)
-    assert "2 reports, 1 failed" in text and "broken.mp4: not a video" in text and text.count("data:image/jpeg") == 2
+    assert "2 reports, 1 without" in text and text.count("data:image/webp") == 2
     code, said = batch()
     assert code == 5 and "index.avseg.html: exists" in said
     (tmp_path / "out/sub/c.avseg.html").unlink()
     index.unlink()
     assert batch("--skip-existing")[0] == 2
-    assert index.read_text().count("data:image/jpeg") == 2, "the report made earlier is listed with the new one"
+    assert index.read_text().count("data:image/webp") == 2, "the report made earlier is listed with the new one"
+
+
+def rows_of(index: Path) -> list[list]:
+    return json.loads(re.search(r'id="rows">(.*?)</script>', index.read_text()).group(1))
+
+
+@pytest.fixture(scope="module")
+def large_index(report: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two hundred videos: one failed, one's report is damaged, one has a name that looks like code."""
+    folder = tmp_path_factory.mktemp("large")
+    names = [f"clip {number:03}.mp4" for number in range(200)]
+    names[120] = "<img src=x onerror=alert(1)>.mp4"
+    reports = [(Path(name), folder / f"{number}.avseg.html") for number, name in enumerate(names)]
+    for _, page in reports:
+        page.write_bytes(report.read_bytes()[:100_000])
+    reports[7][1].write_text("damaged")
+    reports[9][1].unlink()
+    write_index(folder / "index.avseg.html", reports, {Path(names[9]): "clip 009.mp4: not a video"})
+    return folder / "index.avseg.html"
+
+
+def test_a_large_index_has_its_thumbnails_beside_it(large_index: Path, tmp_path: Path) -> None:
+    rows, beside = rows_of(large_index), large_index.parent / BESIDE
+    assert len(rows) == 200 and rows[7][1] == "7.avseg.html" and rows[7][2] is None
+    assert rows[9][1:] == ["", None, None, None, 0, "", "clip 009.mp4: not a video"]
+    assert sorted(int(path.stem) for path in beside.iterdir()) == list(range(9))
+    shown = [json.loads(path.read_text().partition(",")[2][:-1]) for path in sorted(beside.iterdir())]
+    assert sum(poster.startswith("data:image/webp") for posters in shown for poster in posters) == 198
+    assert "data:image" not in large_index.read_text() and large_index.stat().st_size < 60_000
+    (tmp_path / BESIDE).mkdir()
+    write_index(tmp_path / "index.avseg.html", [(Path("clip.mp4"), large_index.with_name("0.avseg.html"))], {})
+    assert not (tmp_path / BESIDE).exists(), "an index of few leaves no thumbnails of an older one beside it"
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +316,27 @@ def test_a_video_that_is_missing_is_said(tab, tmp_path: Path, monkeypatch: pytes
     (tmp_path / "clip.avseg.video.mp4").unlink()
     tab.open(page)
     tab.until("screen_.textContent.includes('cannot be played')")
+
+
+@with_chromium
+def test_a_large_index_is_searched_and_paged(tab, large_index: Path) -> None:
+    tab.complaints.clear()
+    tab.look(390, 800)
+    tab.open(large_index)
+    tab.until("document.querySelectorAll('#cards img[src]').length === 46")  # of 48, one damaged, one failed
+    assert tab.run("[byId('count').textContent, byId('page').textContent]") == ["200 videos", "page 1 of 5"]
+    tab.click("#after")
+    assert tab.run("document.querySelector('.card b').textContent") == "clip 048.mp4"
+    assert tab.run("document.documentElement.scrollWidth") == 390, "nothing to scroll sideways"
+    tab.run("byId('words').value = 'CLIP 19'; byId('words').dispatchEvent(new Event('input'))")
+    tab.until("byId('count').textContent === '12 videos of 200' && byId('before').parentElement.hidden")
+    tab.until("document.querySelectorAll('#cards img[src]').length === 12")
+    tab.run("go({ words: 'onerror', show: 'all' })")
+    assert tab.run("document.querySelector('.card b').textContent") == "<img src=x onerror=alert(1)>.mp4"
+    tab.run("go({ words: '', show: 'without' })")
+    assert "not a video" in tab.run("byId('cards').textContent") and tab.run("found.length") == 1
+    tab.run("go({ show: 'all', sort: 'length', page: 3 })")
+    tab.open(large_index.with_name("0.avseg.html"))
+    tab.run("history.back()")
+    tab.until("location.hash.includes('page=3') && byId('page').textContent === 'page 3 of 5'")
+    assert tab.complaints == []

@@ -245,11 +245,10 @@ def _read_row(folder: Path) -> object:
 
 
 def _read_card(folder: Path) -> object:
-    from avseg_cli.segment.batch import Outcome
     from avseg_cli.segment.index_page import write_index
 
     page = folder / "clip.avseg.html"
-    write_index(folder / "index.avseg.html", [(Outcome(Path("clip.mp4"), "done", {"report": page}), page)])
+    write_index(folder / "index.avseg.html", [(Path("clip.mp4"), page)], {})
 
 
 READERS = {

@@ -172,16 +172,20 @@ class ReportWriter(Writer):
             "title": self.job.video.path.name, "length": round(sound.end - sound.start, 3),
             "masks": len(self._masks), "changes": len(self._moments), "warnings": summary["warnings"],
             "sounding": round(float(np.mean([mask.fraction > 0 for mask in self._masks])), 4),
-            "poster": picture_uri(poster, quality=75),
+            "heard": ", ".join(name for name, _ in self._heard_most()),
+            "poster": picture_uri(poster, "WEBP", quality=60),  # half of a JPEG; an index copies it
         }  # fmt: skip
+
+    def _heard_most(self) -> list[tuple[str, int]]:
+        """What is heard most, and in how many masks."""
+        return Counter(second.name for second in self._heard if second.name).most_common(NAMED)
 
     def _about(self) -> list[tuple[str, str]]:
         """The facts a person asks for first."""
         video, settings = self.job.video, self.job.about["settings"]
         areas = np.array([mask.fraction for mask in self._masks])
         share, area = float((areas > 0).mean()), float(areas.mean())
-        names = Counter(second.name for second in self._heard if second.name).most_common(NAMED)
-        heard = ", ".join(f"{name} in {count / len(areas):.0%}" for name, count in names)
+        heard = ", ".join(f"{name} in {count / len(areas):.0%}" for name, count in self._heard_most())
         return [
             ("video", f"{video.width} x {video.height}, {float(video.rate):g} frames/s, {video.codec}"),
             ("sound", _sound_facts(video)),
