@@ -210,7 +210,7 @@ def _twins(sources: list[Source]) -> set[Path]:
 def _relatives(sources: list[Source]) -> list[Path]:
     """Paths below the output folder; sources that would collide keep their path from a common folder."""
     count = Counter(source.relative for source in sources)
-    if max(count.values(), default=0) == 1:
+    if max(count.values(), default=0) <= 1:
         return [source.relative for source in sources]
     absolute = [_absolute(source.path) for source in sources]
     common = os.path.commonpath([path.parent for path in absolute])
