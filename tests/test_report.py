@@ -352,12 +352,3 @@ def test_every_source_has_a_line_of_its_colour(report: Path) -> None:
     bars = [re.findall(r"left: ([\d.]+)%; width: ([\d.]+)%", bars) for *_, bars in lines]
     assert [[round(6 * float(part) / 100) for part in own[0]] for own in bars] == [[0, 2], [2, 2]]
     assert len(json.loads(text_of(report, "facts"))["tracks"]) == 2
-
-
-def test_of_many_sources_the_longest_have_lines() -> None:
-    tracks = [{"id": number, "label": None, "times": [(0.0, 1.0 + number % 7)]} for number in range(1, 40)]
-    rows = segment_page.source_rows(tracks, (1, 2, 3))
-    assert len(rows) == segment_page.ROWS and min(row.times[0][1] for row in rows) == 5
-    assert segment_page.source_rows([{"id": 1, "label": "race_car", "times": []}], (1, 2, 3)) == [
-        segment_page.SourceRow("source 1: race car", "#010203", [])
-    ]

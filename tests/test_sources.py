@@ -18,6 +18,7 @@ from avseg_cli.outputs.formats.masks import numbered
 from avseg_cli.outputs.palette import PALETTE, colour, palette
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.rle import decode_rle
+from avseg_cli.outputs.source_rows import ROWS, SourceRow, source_rows
 from avseg_cli.outputs.stills import video_of
 from avseg_cli.outputs.style import Style
 from avseg_cli.outputs.writers import Job
@@ -135,7 +136,7 @@ def test_sources_of_a_result_are_its_mask_told_apart() -> None:
     )
     x, y, width, height = sources[1].bbox
     assert sources[1].mask[y : y + height, x : x + width].sum() == sources[1].area
-    assert [source.id for source in whole.sources] == [1] and whole.sources[0].mask is whole.mask
+    assert [source.id for source in whole.sources] == [1] and (whole.sources[0].mask == whole.mask).all()
     assert result(0, boxes(), Tracker()).sources == () == result(0, boxes(), None).sources
 
 
@@ -278,3 +279,12 @@ def test_a_source_keeps_its_colour_while_it_fades_to_silence() -> None:
     assert not silent.territories.any()
     numbers = _numbers(Instant(sounding, silent, 0.8))
     assert (numbers == sounding.territories).all()
+
+
+def test_of_many_sources_the_longest_have_lines() -> None:
+    tracks = [{"id": number, "label": None, "times": [(0.0, 1.0 + number % 7)]} for number in range(1, 40)]
+    rows = source_rows(tracks, (1, 2, 3))
+    assert len(rows) == ROWS and min(row.times[0][1] for row in rows) == 5
+    assert source_rows([{"id": 1, "label": "race_car", "times": []}], (1, 2, 3)) == [
+        SourceRow("source 1: race car", "#010203", [])
+    ]

@@ -105,7 +105,7 @@ class MaskResult:
         """The things that sound, by their numbers, without crumbs of the mask; number 1 alone if not told apart."""
         if self.tracked is not None:
             return told_apart(self.mask, self.logits, self.tracked, self.cleanup.reach(self.size))
-        return (Source(1, "", self.mask, self.confidence),) if self.mask.any() else ()
+        return (Source(1, "", self.confidence, self.size, (0, 0), self.mask),) if self.mask.any() else ()
 
     @cached_property
     def territories(self) -> np.ndarray:

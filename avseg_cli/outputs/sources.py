@@ -12,35 +12,43 @@ from avseg_cli.tracks.pieces import territories
 from avseg_cli.tracks.tracker import Tracked
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """One of the things that sound at one instant of a video.
 
     id is its number, from 1 up, which it keeps while the video lasts; label the kind of thing, such as "dog", or ""
-    where the model knows none; mask its pixels at the video's resolution, bool (H, W); confidence the mean probability
-    inside it, 0 to 1.
+    where the model knows none; confidence the mean probability inside it, 0 to 1; size the (height, width) of the
+    video. Of the pixels only ``piece`` is kept, bool (h, w), which lies at ``corner`` (row, column).
     """
 
     id: int
     label: str
-    mask: np.ndarray
     confidence: float
+    size: tuple[int, int]
+    corner: tuple[int, int]
+    piece: np.ndarray
 
     def __repr__(self) -> str:
         return f"Source({self.id}, {self.label!r}, area={self.area}, bbox={self.bbox})"
 
+    @property
+    def mask(self) -> np.ndarray:
+        """Its pixels at the video's resolution, bool (H, W); a new array."""
+        (row, column), (height, width) = self.corner, self.piece.shape
+        whole = np.zeros(self.size, bool)
+        whole[row : row + height, column : column + width] = self.piece
+        return whole
+
     @cached_property
     def area(self) -> int:
         """Pixels of the mask."""
-        return int(np.count_nonzero(self.mask))
+        return int(np.count_nonzero(self.piece))
 
     @cached_property
     def bbox(self) -> tuple[int, int, int, int]:
         """(x, y, width, height) in pixels, as COCO has it."""
-        rows, columns = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
-        return (
-            int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)
-        )  # fmt: skip
+        (top, bottom), (left, right) = (np.flatnonzero(self.piece.any(axis))[[0, -1]].tolist() for axis in (1, 0))
+        return self.corner[1] + left, self.corner[0] + top, right - left + 1, bottom - top + 1
 
 
 def told_apart(mask: np.ndarray, logits: np.ndarray, tracked: Tracked, grown: float = 0.0) -> tuple[Source, ...]:
@@ -52,15 +60,17 @@ def told_apart(mask: np.ndarray, logits: np.ndarray, tracked: Tracked, grown: fl
     finer = territories(numbers.repeat(2, 0).repeat(2, 1))  # half of a gap of one cell belongs to either side
     found = []
     for one in tracked.sources:
-        cells, own = numbers == one.id, np.zeros_like(mask)
+        cells = numbers == one.id
         part = _reach(cells, mask.shape, math.ceil(grown))
-        own[part] = mask[part] & (_nearest(finer, mask.shape, part) == one.id)
-        if own[part].any():
-            found.append(Source(one.id, one.label, own, _mean_probability(logits[cells])))
+        piece = mask[part] & (_nearest(finer, mask.shape, part) == one.id)
+        if piece.any():
+            corner = int(part[0].start), int(part[1].start)
+            found.append(Source(one.id, one.label, mean_probability(logits[cells]), mask.shape, corner, piece))
     return tuple(found)
 
 
-def _mean_probability(logits: np.ndarray) -> float:
+def mean_probability(logits: np.ndarray) -> float:
+    """Of logits of any shape."""
     return float((1 / (1 + np.exp(-np.clip(logits, -30, 30)))).mean())
 
 

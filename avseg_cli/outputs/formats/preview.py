@@ -15,9 +15,12 @@ from av.video.frame import VideoFrame
 from avseg_cli.base.text import clock
 from avseg_cli.media.video import Picture
 from avseg_cli.outputs.formats import Format
+from avseg_cli.outputs.heard import in_plain
+from avseg_cli.outputs.palette import PALETTE, RGB
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots
 from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
+from avseg_cli.outputs.source_rows import source_css
 from avseg_cli.outputs.writers import Job, Writer
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ WIDTH = 2056  # pixels, at most
 CELL = (400, 300)  # pixels a frame fits into
 GAP, LINE, SOUND = 8, 18, 170
 LETTER = 7  # pixels of a letter of the model's line, about
+TIME = 120  # pixels of a frame's time and area
 GROUND, TEXT, LOUD, AREA = "#14141c", "#d8d8e0", "#8080a0", "#ff5c94"
 DPI = 100
 
@@ -65,16 +69,17 @@ class PreviewWriter(Writer):
         start = self.job.span[0]
         sound = sound_picture(self.job.video.sound, start, max(end for _, end, _ in self._area))
         told = f"model {self.job.about['model']['told']}"
-        sheet = contact_sheet([self._kept[place] for place in places], sound, self._area, told)
+        sheet = contact_sheet([self._kept[place] for place in places], sound, self._area, told, self.job.style.color)
         sheet.savefig(self.partial, format="png", dpi=DPI)
 
 
 def contact_sheet(
-    snapshots: list[Snapshot], sound: SoundPicture, area: list[tuple[float, float, float]], told: str
+    snapshots: list[Snapshot], sound: SoundPicture, area: list[tuple[float, float, float]], told: str,
+    first: RGB = PALETTE[0],
 ) -> Figure:  # fmt: skip
     """The sheet as a figure of ``DPI`` dots an inch. area: (time, end of its second, fraction) of every mask.
 
-    told: which model was used, below the frames.
+    told: which model was used, below the frames. first: the colour of source 1.
     """
     from matplotlib.figure import Figure
 
@@ -91,6 +96,7 @@ def contact_sheet(
         row, column = divmod(place, across)
         left, top = GAP + column * (width + GAP), GAP + row * (height + caption)
         figure.figimage(snapshot.pixels, left, total[1] - top - height)
+        _draw_sources(figure, total, (left, top + height + 4), width, snapshot.result, first)
         lines = f"{clock(snapshot.result.time)}   {100 * snapshot.fraction:.0f} %", snapshot.result.hears()
         for number, text in enumerate(lines):
             down = top + height + 4 + LINE * number
@@ -99,6 +105,21 @@ def contact_sheet(
         figure.text(GAP / total[0], 1 - (frames + LINE * number) / total[1], line, color=LOUD, size=8, va="top")
     _draw_sound(figure, total, sound, area, [snapshot.result.time for snapshot in snapshots])
     return figure
+
+
+def _draw_sources(
+    figure: Figure, total: tuple[int, int], place: tuple[int, int], width: int, result: MaskResult, first: RGB
+) -> None:
+    """What the colours of a frame are, to the right of its time; as many as there is room for."""
+    if result.tracked is None:
+        return
+    at, end = place[0] + TIME, place[0] + width
+    for source in result.sources:
+        name = f"\u25a0 {in_plain(source.label) or source.id}"
+        if at + LETTER * len(name) > end:
+            return
+        figure.text(at / total[0], 1 - place[1] / total[1], name, color=source_css(source.id, first), size=10, va="top")
+        at += LETTER * (len(name) + 2)
 
 
 def _draw_sound(

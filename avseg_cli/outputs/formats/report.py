@@ -23,11 +23,10 @@ from avseg_cli.media.video import Picture, Video
 from avseg_cli.outputs.changes import Changes
 from avseg_cli.outputs.formats import Format
 from avseg_cli.outputs.formats.side_by_side import SideBySideWriter
-from avseg_cli.outputs.heard import in_plain
-from avseg_cli.outputs.palette import RGB, colour, palette
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots
 from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
+from avseg_cli.outputs.source_rows import ROWS, source_rows
 from avseg_cli.outputs.spans import HeardSecond, spans
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.pages.html import lines_of_json, page, picture_uri, stamp, write
@@ -38,7 +37,6 @@ EMBEDDED = 25_000_000  # bytes of video up to which a page carries it; longer on
 SHOWN = 60  # changes with a picture, at most
 TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # seconds between times written on the axis
 STEPS = 4000  # of the drawn area, at most
-ROWS = 12  # sources with a line of their own on the timeline, at most
 NAMED = 3  # kinds of sounds told of one instant, at most
 
 
@@ -75,14 +73,6 @@ class Mask(NamedTuple):
     fraction: float
     confidence: float
     heard: str
-
-
-class SourceRow(NamedTuple):
-    """A line of the timeline: the stretches in which one source sounds, as (since, end) in seconds."""
-
-    name: str
-    colour: str  # as CSS has it, that of the overlay
-    times: list[tuple[float, float]]
 
 
 class ReportWriter(Writer):
@@ -218,19 +208,6 @@ class ReportWriter(Writer):
     def abort(self) -> None:
         self._movie.abort()
         super().abort()
-
-
-def source_rows(tracks: list[dict[str, Any]], first: RGB) -> list[SourceRow]:
-    """The sources that sound longest, at most ``ROWS``, by their numbers; ``first``: the colour of source 1."""
-    longest = sorted(tracks, key=lambda track: -sum(end - since for since, end in track["times"]))[:ROWS]
-    return [
-        SourceRow(
-            f"source {track['id']}" + (f": {in_plain(track['label'])}" if track["label"] else ""),
-            "#{:02x}{:02x}{:02x}".format(*colour(track["id"], palette(first))),
-            track["times"],
-        )
-        for track in sorted(longest, key=lambda track: track["id"])
-    ]
 
 
 def _strongest(moments: list[Moment]) -> list[Moment]:
