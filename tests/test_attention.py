@@ -14,10 +14,11 @@ from command_line import Ran, run_avseg
 from media_files import Clip, frames_of, rgb_of, sound_payload
 from PIL import Image
 
+from avseg_cli.attention.attention_options import AttentionOptions, Choice
 from avseg_cli.attention.board import Scale, scales, sound_strip
 from avseg_cli.attention.film import Screen
 from avseg_cli.attention.instants import ClipLook, Instant, Row
-from avseg_cli.attention.looks import Choice, Looks
+from avseg_cli.attention.looks import Looks
 from avseg_cli.attention.sheet import draw_sheet
 from avseg_cli.attention.show import show_attention
 from avseg_cli.base.errors import InputError
@@ -133,17 +134,17 @@ def test_a_run_that_fails_half_way_leaves_nothing(
 
 
 def test_each_second_is_looked_at_once_and_the_last_clip_reaches_back(clip: Path, model: AvsegModel) -> None:
-    clips = list(Looks(probe(clip), model, Choice(), width=80))
+    clips = list(Looks(probe(clip), model, width=80))
     assert [(len(look.instants), look.new) for look in clips] == [(5, 5), (5, 2)]
     assert [instant.end for instant in clips[1].instants] == pytest.approx([3, 4, 5, 6, 7])
     assert clips[0].instants[0].picture.shape == (60, 80, 3)
 
 
 def test_a_short_video_repeats_its_last_second_in_the_model_only(clip: Path, model: AvsegModel) -> None:
-    (look,) = Looks(probe(clip), model, Choice(), duration=2.0)
+    (look,) = Looks(probe(clip), model, AttentionOptions(duration=2.0))
     assert len(look.instants) == look.new == 2
     assert look.rows[0].space.shape[0] == 5
-    whole = Looks(probe(clip), model, Choice(), duration=1.0)
+    whole = Looks(probe(clip), model, AttentionOptions(duration=1.0))
     (look,) = whole
     for row in look.rows:  # one second, five times: nothing to choose between
         assert row.time == pytest.approx(1, abs=1e-4) and row.listening == pytest.approx(1, abs=1e-4)
@@ -160,7 +161,7 @@ def test_a_short_video_repeats_its_last_second_in_the_model_only(clip: Path, mod
     ],
 )
 def test_rows_are_those_chosen(clip: Path, model: AvsegModel, choice: Choice, labels: list[str]) -> None:
-    (look,) = Looks(probe(clip), model, choice, duration=1.0)
+    (look,) = Looks(probe(clip), model, AttentionOptions(duration=1.0, choice=choice))
     assert [row.label for row in look.rows] == labels
     for row in look.rows:  # multiples of an even share: their mean over what the softmax runs over is 1
         assert row.space.mean((1, 2)) == pytest.approx(1, abs=1e-4)
@@ -169,7 +170,7 @@ def test_rows_are_those_chosen(clip: Path, model: AvsegModel, choice: Choice, la
 
 
 def test_the_mean_row_is_the_mean_of_the_head_rows(clip: Path, model: AvsegModel) -> None:
-    (look,) = Looks(probe(clip), model, Choice(block=1), duration=1.0)
+    (look,) = Looks(probe(clip), model, AttentionOptions(duration=1.0, choice=Choice(block=1)))
     mean, *heads = look.rows
     assert mean.space == pytest.approx(np.mean([row.space for row in heads], 0), abs=1e-5)
 
@@ -269,4 +270,4 @@ def test_sound_from_another_file_is_written_too(avseg, clip: Path, tmp_path: Pat
 def test_a_span_without_pictures_says_so(clip: Path, model: AvsegModel, tmp_path: Path) -> None:
     video = replace(probe(clip), duration=None)  # as of a file that does not say
     with pytest.raises(InputError, match="give an earlier one"):
-        show_attention(video, model, {"picture": tmp_path / "a.png"}, start=100.0)
+        show_attention(video, model, {"picture": tmp_path / "a.png"}, AttentionOptions(start=100.0))

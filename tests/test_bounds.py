@@ -15,7 +15,8 @@ from avseg_cli.base.option_fields import MOST_WORKERS
 from avseg_cli.bench.run import BenchOptions
 from avseg_cli.scoring.evaluate import EvaluateOptions
 from avseg_cli.segment.segment_options import SegmentOptions
-from avseg_cli.synth.write import SynthOptions, synthesise
+from avseg_cli.synth.synth_options import SynthOptions
+from avseg_cli.synth.write import synthesise
 from avseg_cli.training.options import TrainOptions
 
 DIGITS = 10**22  # 23 of them

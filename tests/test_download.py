@@ -22,7 +22,9 @@ from weights_helpers import manifest_entry, sha256, use_weights
 
 from avseg_cli.base.errors import DownloadError, OutputError
 from avseg_cli.checkpoints import manifest as weights
-from avseg_cli.checkpoints.download import DownloadOptions, download
+from avseg_cli.checkpoints.download import download
+from avseg_cli.checkpoints.download_options import DownloadOptions
+from avseg_cli.cli.options import said
 
 CONTENT = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)
@@ -223,7 +225,7 @@ def test_redirects_on_the_same_scheme_are_followed(server: FileServer, cache: Pa
 def refuses(server: FileServer, cache: Path, *words: str, error: type = DownloadError, **options: object) -> None:
     with pytest.raises(error) as refusal:
         fetch(server, **options)
-    message = str(refusal.value)
+    message = said(refusal.value)
     assert all(word in message for word in words), message
     assert "\n" not in message
     assert_nothing_visible(cache)

@@ -84,7 +84,7 @@ def test_the_room_of_all_is_taken_before_anything_is_computed(
 
     monkeypatch.setattr("os.posix_fallocate", full)
     monkeypatch.setattr(AvsegModel, "embed_frames", lambda *_: pytest.fail("computed before there was room"))
-    with pytest.raises(OutputError, match=r"needs 0\.00 GB and the disk has .* GB left .*--cache"):
+    with pytest.raises(OutputError, match=r"needs 0\.00 GB and the disk has .* GB left .*cache"):
         EmbeddingCache.prepared(tmp_path, model, [clips[:8], clips[8:]], Setup())
     assert not list(tmp_path.rglob(VALUES)), "what was begun is gone"
 

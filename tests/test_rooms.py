@@ -4,6 +4,7 @@ other. Imports inside functions count too."""
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -96,3 +97,19 @@ def test_files_of_one_name_are_about_one_thing() -> None:
         if MODULES[module].name != "__init__.py" and room(module) != "cli":
             places[MODULES[module].stem].append(module)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def flags_in_errors(module: str) -> list[str]:
+    """Flags of the command line in the messages of errors, outside of whole commands in backticks."""
+    calls = [node for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Call)]
+    errors = [call for call in calls if ast.unparse(call.func).endswith("Error")]
+    texts = [node.value for call in errors for node in ast.walk(call) if isinstance(node, ast.Constant)]
+    said = " ".join(text for text in texts if isinstance(text, str))
+    return re.findall(r"(?<![\w-])(?:--[a-z][a-z-]*|-o)(?![\w-])", re.sub(r"`[^`]*`", "", said))
+
+
+def test_errors_of_the_library_name_fields_and_the_command_line_flags() -> None:
+    """``named("out")`` in a message is ``out`` to callers and ``--out`` on the command line."""
+    found = {module: flags_in_errors(module) for module in INSIDE if room(module) != "cli"}
+    assert {module: flags for module, flags in found.items() if flags} == {}
+    assert flags_in_errors("avseg_cli.cli.train"), "a command's own may"

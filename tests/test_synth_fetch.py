@@ -293,7 +293,7 @@ def test_fetch_does_not_overwrite(tmp_path: Path) -> None:
 
 def test_missing_tools_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DownloadError, match="--debs"):
+    with pytest.raises(DownloadError, match="debs"):
         fetch.fetch_media(tmp_path / "media")
     assert issubclass(DownloadError, AvsegError)
 

@@ -153,7 +153,7 @@ def test_photographs_and_sounds_come_together_and_for_models_of_kinds(media: Pat
 
 
 def test_stage_two_says_that_it_needs_what_pretraining_kept(media: Path, tmp_path: Path, run: Path) -> None:
-    with pytest.raises(DataError, match="run that stage first, or name its run with --pretrained"):
+    with pytest.raises(DataError, match="run that stage first, or name its run with pretrained"):
         train(options(media, tmp_path / "run", stages=("2",)))
 
 

@@ -11,15 +11,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from avseg_cli.base.errors import DataError, InputError, OutputError
+from avseg_cli.base.errors import DataError, InputError, OutputError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.progress import console
 from avseg_cli.base.whole_files import write_json, write_whole
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.backbones import BACKBONES
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import FUSIONS, Fusion
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
-from avseg_cli.scoring.published import ABLATIONS, FUSIONS, Published
+from avseg_cli.scoring.published import ABLATIONS, Published
+from avseg_cli.scoring.published import FUSIONS as FUSION_ROWS
 from avseg_cli.training.material import Material
 from avseg_cli.training.options import TrainOptions, fits
 from avseg_cli.training.run_folder import StageFolder, unfinished
@@ -47,7 +50,11 @@ VARIANTS: dict[str, Variant] = {
         Variant("no-bidirectional", "6.3", {"bidirectional": False}, ABLATIONS["no-bidirectional"]),
         Variant("no-adapters", "6.3", {"adapters": False}, ABLATIONS["no-adapters"]),
         Variant("full", "6.3", {}, ABLATIONS["full"]),
-        *(Variant(f"fusion-{name}", "6.2", {"fusion": name}, row) for name, row in FUSIONS.items() if name != "stbava"),
+        *(
+            Variant(f"fusion-{name}", "6.2", {"fusion": name}, row)
+            for name, row in FUSION_ROWS.items()
+            if name != ModelConfig.fusion
+        ),
         *(Variant(f"depth-{depth}", "depth", {"depth": depth}) for depth in range(1, DEEPEST + 1)),
     )
 }
@@ -112,11 +119,17 @@ def ablate(base: TrainOptions, variants: list[Variant], split: str = "test", fro
     return rows
 
 
+def _fusion(variant: Variant) -> Fusion:
+    return FUSIONS[variant.changes.get("fusion", ModelConfig.fusion)]
+
+
 def _fitting(variants: list[Variant], frozen: bool) -> list[Variant]:
-    """Without SAMA-AVS where adapters are left out: it would be deaf. Raises ``InputError`` when it is all there is."""
-    kept = [variant for variant in variants if not (frozen and variant.changes.get("fusion") == "sama")]
+    """Without those that hear by adapters alone, where these are left out. Raises ``InputError`` if nothing is left."""
+    kept = [variant for variant in variants if not (frozen and not _fusion(variant).prompts)]
     if not kept:
-        raise InputError("fusion-sama hears with its adapters alone, which --frozen leaves out; leave out --frozen")
+        raise InputError(
+            f"what was chosen hears with its adapters alone: leave out {named('frozen')}, which leaves them out"
+        )
     return kept
 
 
@@ -159,11 +172,11 @@ def _with_pretraining(base: TrainOptions, out: Path) -> TrainOptions:
 
 def _train_variant(base: TrainOptions, variant: Variant, out: Path, adapters: Path | None, frozen: bool) -> Path:
     """Its best checkpoint. Without fusion there is nothing to join: stage 1b is the whole model."""
-    fusion = variant.changes.get("fusion")
-    if fusion == "none" and not frozen:
-        return adapters
-    if fusion == "sama":
+    fusion = _fusion(variant)
+    if not fusion.prompts:
         return _trained(replace(base, **variant.changes, out=str(out / variant.name), stages=("1b",)))
+    if fusion.build is None and not frozen:
+        return adapters
     options = replace(base, **variant.changes, out=str(out / variant.name), stages=("1a",))
     if frozen:
         return _trained(replace(options, adapters=False))
@@ -196,7 +209,8 @@ def _refuse_others(folder: StageFolder, options: TrainOptions) -> None:
     differing = [f"{name} {was[name]!r}, not {now[name]!r}" for name in now if was[name] != now[name]]
     if differing:
         raise OutputError(
-            f"{folder.path}: trained with {', '.join(differing)}; give the same options to use it, or another --out"
+            f"{folder.path}: trained with {', '.join(differing)}; give the same options to use it, "
+            f"or another {named('out')}"
         )
 
 

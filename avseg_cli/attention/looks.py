@@ -11,52 +11,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from avseg_cli.attention.attention_options import AttentionOptions
 from avseg_cli.attention.instants import ClipLook, Instant, Row
-from avseg_cli.attention.maps import FusionMaps, Maps, fusion_maps
-from avseg_cli.base.errors import InputError, named
+from avseg_cli.attention.maps import Maps, fusion_maps
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Video, VideoReader
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.config import ModelConfig
 from avseg_cli.segment.grid import Grid
 from avseg_cli.segment.runner import Encoded, Runner, check_span, inference
 from avseg_cli.segment.sampling import ClipSequence, sample
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which maps to show: all blocks or the heads of one, the mean of the heads or one of them (from 1)."""
-
-    block: int | None = None
-    head: int | None = None
-    average: bool = False  # of a block, the mean of its heads alone
-
-    def check(self, config: ModelConfig) -> None:
-        """Raises ``InputError`` for a block or head that the model does not have."""
-        there = (("block", self.block, config.fusion_depth), ("head", self.head, config.fusion_heads))
-        for name, value, count in there:
-            if value is not None and not 1 <= value <= count:
-                raise InputError(
-                    f"{named(name)} {value} is not there; this model has {count} {name}s: give 1 to {count}"
-                )
-        if self.head is not None and self.average:
-            raise InputError(f"{named('head')} and {named('average')} contradict each other; give one of them")
-
-    def of(self, maps: FusionMaps) -> Iterator[tuple[str, Maps, int | None]]:
-        """(label, maps, head or None for the mean) of each row, from what enters ST-BAVA to what leaves it."""
-        if self.block is None:
-            blocks = [(f"block {number}", block) for number, block in enumerate(maps.blocks, 1)]
-            for label, stage in (("before ST-BAVA", maps.before), *blocks, ("after ST-BAVA", maps.after)):
-                yield label, stage, None if self.head is None else self.head - 1
-            return
-        block = maps.blocks[self.block - 1]
-        if self.head is not None:
-            yield f"block {self.block}, head {self.head}", block, self.head - 1
-            return
-        yield f"block {self.block}, mean", block, None
-        if not self.average:
-            for head in range(block.space.shape[2]):
-                yield f"head {head + 1}", block, head
 
 
 @dataclass(frozen=True)
@@ -74,15 +37,15 @@ class Looks(Iterator[ClipLook]):
     """
 
     def __init__(
-        self, video: Video, model: AvsegModel, choice: Choice, start: float = 0.0, duration: float | None = None,
-        width: int = 480, batch_size: int = 1,
-    ) -> None:  # fmt: skip
-        choice.check(model.config)
-        self.video, self.choice, self.width = video, choice, width
-        self._runner = Runner(model, batch_size)
-        check_span(video, start)
-        self._reader = VideoReader(video, start, None if duration is None else start + duration)
-        self._sound = SoundReader(video.sound, start)
+        self, video: Video, model: AvsegModel, options: AttentionOptions | None = None, width: int = 480
+    ) -> None:
+        options = options or AttentionOptions()
+        options.choice.check(model.config)
+        self.video, self.choice, self.width = video, options.choice, width
+        self._runner = Runner(model, options.batch_size)
+        check_span(video, options.start)
+        self._reader = VideoReader(video, *options.span)
+        self._sound = SoundReader(video.sound, options.start)
         self._count = 0  # instants seen
         self._clips = self._clip_looks(model.config.clip_frames)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avseg_cli.base.errors import CheckpointError
+from avseg_cli.base.errors import CheckpointError, named
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.fusion.stbava import STBAVA, STBAVABlock
 
@@ -58,7 +58,7 @@ def fusion_maps(model: AvsegModel, embeddings: Tensor, sound: Tensor) -> FusionM
     if not isinstance(fusion, STBAVA):
         raise CheckpointError(
             f"attention maps are those of ST-BAVA, and this checkpoint's fusion is {model.config.fusion!r}; "
-            "give one trained with --fusion stbava"
+            f"give one trained with {named('fusion')} stbava"
         )
     if not fusion.blocks:
         raise CheckpointError(

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avseg_cli.attention.attention_options import AttentionOptions, Choice
 from avseg_cli.attention.film import AttentionMovie, Screen
 from avseg_cli.attention.instants import ClipLook
-from avseg_cli.attention.looks import Choice, Looks
+from avseg_cli.attention.looks import Looks
 from avseg_cli.attention.sheet import draw_sheet, save_sheet
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.prefetch import Prefetch
@@ -48,35 +49,34 @@ def show_attention(
     video: Video,
     model: AvsegModel,
     outputs: dict[str, Path],
-    choice: Choice | None = None,
-    start: float = 0.0,
-    duration: float | None = None,
-    batch_size: int = 1,
+    options: AttentionOptions | None = None,
     progress: Progress = lambda seconds: None,
 ) -> Shown:
     """Write ``outputs``, all of them whole or none: "picture" (PNG, of the first clip) and "video" (of all clips).
 
-    start, duration: the part to look at, in seconds. Raises ``InputError``, ``CheckpointError`` (for a fusion that
+    Raises ``InputError``, ``CheckpointError`` (for a fusion that
     is not ST-BAVA), ``OutputError`` or ``DeviceError``; whatever is raised, nothing partial is left.
     """
-    choice = choice or Choice()
-    looks = Looks(video, model, choice, start, duration, batch_size=batch_size)
+    options = options or AttentionOptions()
+    looks = Looks(video, model, options)
     shown = Shown(dict(outputs))
     partials = {name: partial_name(path) for name, path in outputs.items()}
     try:
         clips = _noted(looks, shown)
         first = next(clips, None)
         if first is None:
-            raise InputError(f"{video.path}: has no picture from {named('start')} {start:g} on; give an earlier one")
+            raise InputError(
+                f"{video.path}: has no picture from {named('start')} {options.start:g} on; give an earlier one"
+            )
         for path in outputs.values():
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
         if "picture" in outputs:
             with writing(outputs["picture"]):
-                save_sheet(draw_sheet(first, title(first, choice, model)), partials["picture"])
+                save_sheet(draw_sheet(first, title(first, options.choice, model)), partials["picture"])
         if "video" in outputs:
-            span = (start, None if duration is None else start + duration)
-            _write_video(_chained(first, clips), video, span, (partials["video"], outputs["video"]), shown, progress)
+            paths = partials["video"], outputs["video"]
+            _write_video(_chained(first, clips), video, options.span, paths, shown, progress)
         shown.warnings = looks.warnings
         for name, path in outputs.items():
             with writing(path):

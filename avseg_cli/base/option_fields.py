@@ -15,6 +15,7 @@ from avseg_cli.base.threads import cores
 
 MAX_SEED = 2**32 - 1  # what numpy's and torch's generators both take, with numbers of clips and epochs mixed in
 MANY = 65_536  # more than anyone puts into one batch
+MOST_TRACKS = 1000  # of sound, in one file
 MOST_SECONDS = 10**9  # of a video: thirty years, which its clock can still count
 MOST_CLIPS = 10**9
 MOST_ROUNDS = 1_000_000  # epochs, and what is counted in them
@@ -35,6 +36,7 @@ class Option:
     only: bool = False  # whether other words than those are refused
     flags: tuple[str, ...] = ()  # on the command line, where they are not the field's name with hyphens
     metavar: str | None = None
+    variable: str | None = None  # of the environment, besides the one that every option has
     panel: str | None = None  # of the command's help
 
     def problem(self, value: Any) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from av.error import FFmpegError
 
-from avseg_cli.base.errors import OutputError
+from avseg_cli.base.errors import OutputError, named
 
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
@@ -21,12 +21,14 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in DISK_FULL:
-            raise OutputError(f"{path}: the disk is full, so nothing was kept; free some, or use -o") from error
+            raise OutputError(
+                f"{path}: the disk is full, so nothing was kept; free some, or use {named('output')}"
+            ) from error
         why = error.strerror or error
-        raise OutputError(f"{path}: cannot be written ({why}); use -o to write elsewhere") from error
+        raise OutputError(f"{path}: cannot be written ({why}); use {named('output')} to write elsewhere") from error
     except FFmpegError as error:
         why = error.strerror or error
         raise OutputError(
             f"{path}: FFmpeg cannot write it ({why}): the input's times or sound do not go into this kind of file; "
-            "try -o with .mkv"
+            f"try {named('output')} with .mkv"
         ) from error

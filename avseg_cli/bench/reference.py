@@ -22,6 +22,8 @@ from torchvggish.vggish_input import waveform_to_examples
 from avseg_cli.checkpoints.names import rename
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import FUSIONS
+from avseg_cli.model.fusion.stbava import STBAVA
 from avseg_cli.model.log_mel import SAMPLE_RATE
 
 MASK_SIZE = 224  # pixels; AVSBench's masks
@@ -119,7 +121,7 @@ class ReferenceModel(nn.Module):
         self.mask_decoder = sam_decoder(config)
         self.pe_layer = PositionEmbeddingRandom(dim // 2)
         self.audio_embed_layer = nn.Linear(config.audio_dim, dim)
-        blocks = config.fusion_depth if config.fusion == "stbava" else 0
+        blocks = config.fusion_depth if FUSIONS[config.fusion].build is STBAVA else 0
         self.layers = nn.ModuleList(ReferenceBlock(dim) for _ in range(blocks))
 
     @property

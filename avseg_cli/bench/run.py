@@ -28,6 +28,7 @@ from avseg_cli.checkpoints.precision import choose_precision, has_bf16
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion.stbava import STBAVA
 from avseg_cli.model.inference import prepare_for_inference
 
 Report = dict[str, Any]
@@ -127,7 +128,7 @@ def _plain_model(options: BenchOptions) -> AvsegModel:
     if options.blocks:
         raise AvsegError(f"{named('blocks')} is for random weights; leave it out with {named('checkpoint')}")
     model, _ = load_checkpoint(find_checkpoint(options.checkpoint))
-    if model.config.fusion != "stbava" or not (model.config.temporal and model.config.bidirectional):
+    if not (isinstance(model.fusion, STBAVA) and model.config.temporal and model.config.bidirectional):
         raise AvsegError(f"{options.checkpoint}: the reference is the full ST-BAVA; this checkpoint has another fusion")
     return model
 

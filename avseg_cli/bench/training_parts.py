@@ -25,6 +25,7 @@ from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.training.parameters import set_trainable, transfer
+from avseg_cli.training.stages import STAGES
 
 LEARNING_RATE = 1e-4  # the paper's
 
@@ -82,7 +83,7 @@ class TrainingParts:
             name, f"{what}, {clips} clip(s)",
             self._epoch(reference, theirs, lambda i: self._reference_logits(reference, stage, i), self.dtypes[0]),
             self._epoch(model, ours, lambda i: self._our_logits(model, cache, i), self.dtypes[1]),
-            (0, 0), encoded=(clips * time, 0) if stage == "1a" else None,
+            (0, 0), encoded=(clips * time, 0) if STAGES[stage].caches else None,
         )  # fmt: skip
 
     def _weights(self) -> AvsegModel:
@@ -127,7 +128,7 @@ class TrainingParts:
         with torch.no_grad():
             sound = reference.vggish(self.log_mel[index])
         frames = self.frames[index]
-        if stage == "1a":
+        if STAGES[stage].caches:
             with torch.no_grad():  # SAM's own encoder, frame after frame
                 embeddings = torch.cat([reference.image_encoder(frame) for frame in frames.split(1)])
         else:

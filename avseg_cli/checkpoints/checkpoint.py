@@ -123,8 +123,8 @@ def _check_header(path: Path) -> None:
     """Refuse what cannot be a checkpoint before a library reads it."""
     if not path.is_file() and str(path) in manifest():
         raise CheckpointError(
-            f"{path}: public weights that models are built on, not a model that segments; leave --checkpoint out, "
-            "or give a checkpoint that was trained"
+            f"{path}: public weights that models are built on, not a model that segments; leave "
+            f"{named('checkpoint')} out, or give a checkpoint that was trained"
         )
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file; `avseg weights list` shows the named ones")

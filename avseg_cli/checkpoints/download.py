@@ -24,9 +24,10 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_o
 
 from filelock import FileLock, Timeout
 
-from avseg_cli.base.errors import DownloadError, OutputError
+from avseg_cli.base.errors import DownloadError, OutputError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.version import __version__
+from avseg_cli.checkpoints.download_options import DownloadOptions
 from avseg_cli.checkpoints.manifest import PublicFile, check, hash_file, record, size_text
 
 CHUNK = 1 << 20  # bytes per read
@@ -37,19 +38,6 @@ OVERLOADED = (408, 425, 429)  # HTTP answers that mean "later"; so do those from
 
 OnProgress = Callable[[int, int], None]  # bytes there, bytes in all
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class DownloadOptions:
-    """Where files come from and how patiently."""
-
-    mirror: str | None = None  # https://…, holds the files under their own names
-    folder: Path | None = None  # files the user already has; no network is used
-    offline: bool = False
-    insecure: bool = False  # allow plain http; the SHA-256 still pins the content
-    timeout: float = 30.0  # seconds without a byte
-    tries: int = 6  # attempts in a row that bring nothing
-    first_wait: float = 1.0  # seconds, doubled after each failure
 
 
 class _Broken(Exception):
@@ -100,16 +88,18 @@ def address(entry: PublicFile, options: DownloadOptions) -> str:
     if options.offline:
         raise DownloadError(
             f"{entry.name} is not in the cache and avseg is offline; "
-            "give a folder that has the file with --from, or allow the network"
+            f"give a folder that has the file ({named('folder')}), or allow the network"
         )
     url = entry.url if options.mirror is None else f"{options.mirror.rstrip('/')}/{entry.file}"
     scheme = urlsplit(url).scheme
     if scheme not in ("https", "http"):
-        raise DownloadError(f"{url}: not an https address; for a folder of files use --from")
+        raise DownloadError(f"{url}: not an https address; for a folder of files use {named('folder')}")
     if scheme == "http" and not options.insecure:
-        raise DownloadError(f"{url}: not https; use an https mirror, or allow it with --insecure")
+        raise DownloadError(f"{url}: not https; use an https mirror, or allow it with {named('insecure')}")
     if scheme == "http" and not entry.fully_pinned:
-        raise DownloadError(f"{url}: {entry.name} has no full checksum to check plain http by; use https or --from")
+        raise DownloadError(
+            f"{url}: {entry.name} has no full checksum to check plain http by; use https or {named('folder')}"
+        )
     return url
 
 
@@ -220,7 +210,7 @@ def _fetch(job: _Job) -> None:
                 part.discard()
                 raise DownloadError(
                     f"{job.url}: came whole, but its SHA-256 is {part.digest()} and the manifest pins "
-                    f"{entry.sha256}: not the right file, not kept; try another --mirror or --from"
+                    f"{entry.sha256}: not the right file, not kept; try another {named('mirror')} or {named('folder')}"
                 )
             part.finish()
     except OSError as error:  # the network's own OSErrors have become _Broken by then
@@ -280,7 +270,7 @@ def _ask(job: _Job, part: _Part) -> HTTPResponse:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             raise DownloadError(
                 f"{job.url}: the server's certificate is not valid ({error.reason.verify_message}); "
-                "check the clock and SSL_CERT_FILE, or use --mirror or --from"
+                f"check the clock and SSL_CERT_FILE, or use {named('mirror')} or {named('folder')}"
             ) from error
         raise _Broken(f"no connection ({error.reason})") from error
     except (OSError, HTTPException) as error:
@@ -299,14 +289,16 @@ def _refusal(url: str, error: HTTPError, part: _Part) -> Exception:
         asked = error.headers.get("Retry-After", "")
         wait = float(asked) if asked.isdigit() else 0.0
         return _Broken(f"the server says {said}", wait)
-    return DownloadError(f"{url}: the server says {said}; try --mirror or --from")
+    return DownloadError(f"{url}: the server says {said}; try {named('mirror')} or {named('folder')}")
 
 
 def _agree(job: _Job, response: HTTPResponse, part: _Part) -> int:
     """Line ``part`` up with what the server is about to send; returns the size of the whole file."""
     entry, url, headers = job.entry, job.url, response.headers
     if headers.get("Content-Encoding", "identity") != "identity":
-        raise DownloadError(f"{url}: the server sends the file in another encoding; try --mirror or --from")
+        raise DownloadError(
+            f"{url}: the server sends the file in another encoding; try {named('mirror')} or {named('folder')}"
+        )
     if response.status == 206 and part.size:
         span = re.fullmatch(r"bytes (\d{1,15})-\d{1,15}/(\d{1,15}|\*)", headers.get("Content-Range", ""))
         if span is None or int(span[1]) != part.size:
@@ -319,15 +311,19 @@ def _agree(job: _Job, response: HTTPResponse, part: _Part) -> int:
         part.restart(etag if etag.startswith('"') else headers.get("Last-Modified"))  # If-Range: no weak tags
         said = headers.get("Content-Length", "")
     else:
-        raise DownloadError(f"{url}: an unexpected answer ({response.status}); try --mirror or --from")
+        raise DownloadError(
+            f"{url}: an unexpected answer ({response.status}); try {named('mirror')} or {named('folder')}"
+        )
     total = int(said) if said.isdigit() and len(said) < 16 else entry.size
     if total is None:
-        raise DownloadError(f"{url}: the server does not say how large the file is; try --mirror or --from")
+        raise DownloadError(
+            f"{url}: the server does not say how large the file is; try {named('mirror')} or {named('folder')}"
+        )
     if entry.size is not None and total != entry.size:
         part.restart(None)
         raise DownloadError(
             f"{url}: the server offers {total} bytes, the manifest says {entry.size}: not the right file; "
-            "try --mirror or --from"
+            f"try {named('mirror')} or {named('folder')}"
         )
     return total
 

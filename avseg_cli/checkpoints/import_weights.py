@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from avseg_cli.base.errors import CheckpointError, OutputError
+from avseg_cli.base.errors import CheckpointError, OutputError, named
 from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.checkpoints.manifest import checksum, hash_file, public_file, status
 from avseg_cli.checkpoints.names import rename
@@ -22,6 +22,7 @@ from avseg_cli.checkpoints.state_files import checked, read_state, some
 from avseg_cli.model.backbones import preset, sam_backbones
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.empty import empty_model
+from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.image_size import at_image_size
 
 # Not in the files and not readable off the tensors: as the authors set them.
@@ -53,7 +54,7 @@ def import_checkpoint(path: str | Path, image_size: int | None = None) -> Import
     expected = {name: tensor.shape for name, tensor in empty_model(config).state_dict().items()}
     if not any(name.startswith("vggish.") for name in state):  # only SAMA-AVS saves it too
         expected = {name: shape for name, shape in expected.items() if not name.startswith("vggish.")}
-    kind = "SAMA-AVS" if config.fusion == "sama" else "SAM_STBAVA"
+    kind = "SAM_STBAVA" if FUSIONS[config.fusion].prompts else "SAMA-AVS"
     state = fit(state, expected, path)
     if image_size is not None:
         config = replace(config, image_size=image_size)
@@ -83,7 +84,9 @@ def convert(path: str | Path, out: str | Path, overwrite: bool = False, image_si
 def check_output(path: Path, out: Path, overwrite: bool) -> None:
     """Refuse an output that exists, unless ``overwrite``, or is the input itself; raises ``OutputError``."""
     if out.exists() and (not overwrite or (path.exists() and out.samefile(path))):
-        raise OutputError(f"{out} already exists; name another file with -o, or use --overwrite")
+        raise OutputError(
+            f"{out} already exists; name another file with {named('output')}, or use {named('overwrite')}"
+        )
 
 
 def fit(state: dict[str, Tensor], expected: dict[str, torch.Size], path: str | Path) -> dict[str, Tensor]:

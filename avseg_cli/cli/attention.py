@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avseg_cli.base.option_fields import MANY, MOST_SECONDS
+from avseg_cli.attention.attention_options import HOW, WHAT, AttentionOptions, Choice
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
-from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option, start_option
+from avseg_cli.cli.options import made_of
+from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option
 
 if TYPE_CHECKING:
     from avseg_cli.attention.show import Shown
-
-WHAT = "What to look at"
-WHICH = "Which maps"
-HOW = "How the model runs"
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +21,9 @@ def register(app: typer.Typer) -> None:
     app.command("attention")(attention)
 
 
+@made_of(choice=Choice, given=AttentionOptions)
 def attention(
+    *,
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, or - for one on stdin.")],
     output: Annotated[
         str | None,
@@ -39,34 +38,13 @@ def attention(
             ),
         ),
     ] = None,
-    block: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=MANY, metavar="N", rich_help_panel=WHICH, help="The heads of block N, rather than all blocks."
-        ),
-    ] = None,
-    head: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=MANY, metavar="N", rich_help_panel=WHICH, help="Head N, rather than the mean of the heads."
-        ),
-    ] = None,
-    average: Annotated[
-        bool, typer.Option("--average", rich_help_panel=WHICH, help="Of --block, only the mean of its heads.")
-    ] = False,
-    start: Annotated[float, start_option(WHAT)] = 0.0,
-    duration: Annotated[
-        float | None,
-        typer.Option(min=1e-3, max=MOST_SECONDS, rich_help_panel=WHAT, help="Look at this many seconds only."),
-    ] = None,
+    choice: dict[str, Any],
+    given: dict[str, Any],
     audio: Annotated[Path | None, audio_option(WHAT)] = None,
     audio_track: Annotated[int | None, audio_track_option(WHAT)] = None,
     checkpoint: Annotated[str, checkpoint_option(HOW)] = "default",
     device: Annotated[str, device_option(HOW)] = "auto",
     precision: Annotated[str, precision_option(HOW)] = "auto",
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=MANY, rich_help_panel=HOW, help="Frames encoded together; more need more memory.")
-    ] = 1,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", rich_help_panel=OUT, help="Look at the input and say what would be written.")
@@ -85,7 +63,6 @@ def attention(
     Three of a block's attentions can be seen. The fourth, pixels looking at the one sound of their own frame, is
     1 by construction. In a video of one second the two over time are even: there is only one second to choose.
     """
-    from avseg_cli.attention.looks import Choice
     from avseg_cli.attention.show import KINDS, show_attention
     from avseg_cli.cli.listener import progress_of
     from avseg_cli.media.container import spooled
@@ -94,19 +71,18 @@ def attention(
     from avseg_cli.segment.runner import check_span
     from avseg_cli.segment.segmenter import Segmenter
 
+    options = AttentionOptions(**given, choice=Choice(**choice))
     source = find_source(video)
     outputs = plan_outputs([source], output, _formats(output), KINDS)[0]
     check_outputs(source, outputs, overwrite, "use --overwrite to replace it, or -o to write elsewhere", KINDS)
     with spooled(source.path) as path:
         facts = probe(path, audio, audio_track)
-        check_span(facts, start)
+        check_span(facts, options.start)
         shown = None
         model = Segmenter.load(checkpoint, device, precision).model
         if not dry_run:
             with progress_of(source.path, facts, quiet) as progress:
-                shown = show_attention(
-                    facts, model, outputs, Choice(block, head, average), start, duration, batch_size, progress
-                )  # fmt: skip
+                shown = show_attention(facts, model, outputs, options, progress)
     _tell(source.path, outputs, shown, as_json, quiet)
 
 

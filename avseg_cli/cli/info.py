@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from avseg_cli.base.text import printable
-from avseg_cli.cli.options import said
-from avseg_cli.cli.video_options import MOST_TRACKS
+from avseg_cli.cli.options import made_of, said
+from avseg_cli.segment.info_options import InfoOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +20,9 @@ def register(app: typer.Typer) -> None:
     app.command("info")(info)
 
 
+@made_of(given=InfoOptions)
 def info(
+    *,
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="INPUTS…", help="Videos, folders of videos, patterns, or - for a video on stdin."),
@@ -29,16 +30,7 @@ def info(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="PATH", help="Where segment would be told to write.")
     ] = None,
-    fps: Annotated[float, typer.Option(help="Masks a second that segment would make.")] = 1.0,
-    consecutive: Annotated[
-        bool, typer.Option("--consecutive", help="As segment's: clips of neighbouring frames; --fps need not be whole.")
-    ] = False,
-    audio: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The file segment would take the sound from.")
-    ] = None,
-    audio_track: Annotated[
-        int | None, typer.Option(min=1, max=MOST_TRACKS, metavar="N", help="The sound track it would use, from 1.")
-    ] = None,
+    given: dict[str, Any],
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into subfolders too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each input on stdout.")] = False,
 ) -> None:
@@ -51,11 +43,10 @@ def info(
     from avseg_cli.base.errors import AvsegError
     from avseg_cli.media.container import spooled
     from avseg_cli.outputs.formats import FORMATS
-    from avseg_cli.segment.info import Question, describe_video
+    from avseg_cli.segment.info import describe_video
     from avseg_cli.segment.inputs import find_sources, plan_outputs
-    from avseg_cli.segment.segment_options import SegmentOptions
 
-    SegmentOptions(fps=fps, consecutive=consecutive)  # raises for what no video can be asked for
+    options = InfoOptions(**given)
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, list(FORMATS))
     console = Console(stderr=True, highlight=False)
@@ -65,13 +56,13 @@ def info(
             with spooled(source.path) as path:
                 told = {
                     "input": str(source.path),
-                    **describe_video(path, planned, Question(fps, consecutive, audio, audio_track, said)),
+                    **describe_video(path, planned, options, said),
                 }
         except AvsegError as error:
             failed.append(error)
-            told = {"input": str(source.path), "error": str(error), "exit_code": error.exit_code}
+            told = {"input": str(source.path), "error": said(error), "exit_code": error.exit_code}
             if len(sources) > 1:
-                console.print(f"avseg: {error}", markup=False, soft_wrap=True)
+                console.print(f"avseg: {said(error)}", markup=False, soft_wrap=True)
         if as_json:
             print(json.dumps(told), flush=True)
         elif "error" not in told:

@@ -14,12 +14,15 @@ from avseg_cli.base.option_fields import Option, options_of
 from avseg_cli.base.text import either
 from avseg_cli.cli.completion import checkpoints, list_of, one_of
 
+# Where a flag is not the field's name with hyphens; those that fields declare are added as commands are made of them.
 FLAGS = {
     "output": "-o",
-    "learning_rate": "--lr",
-    "compiled": "--compile",
+    "formats": "--format",
+    "stages": "--stage",
+    "shares": "--splits",
+    "video": "--mp4-size",
     "recipes": "--recipe",
-}  # where a flag is not the field's name with hyphens
+}
 COMPLETIONS = {"checkpoint": checkpoints}  # of fields whose words are not known beforehand
 
 
@@ -64,7 +67,12 @@ def _parameters(job: Job) -> list[inspect.Parameter]:
     kind, names = job if isinstance(job, tuple) else (job, ())
     types, known = get_type_hints(kind), options_of(kind)
     defaults = inspect.signature(kind).parameters
-    return [_parameter(name, types[name], defaults[name].default, known[name]) for name in names or known]
+    return [_parameter(name, types[name], _default(defaults[name]), known[name]) for name in names or known]
+
+
+def _default(field: inspect.Parameter) -> Any:
+    """None where the dataclass has none: whether it was given is for the command to see."""
+    return None if field.default is inspect.Parameter.empty else field.default
 
 
 def _parameter(name: str, kind: Any, default: Any, facts: Option) -> inspect.Parameter:
@@ -79,8 +87,10 @@ def _parameter(name: str, kind: Any, default: Any, facts: Option) -> inspect.Par
     switch = (f"--{name.replace('_', '-')}",) if default is False else ()  # without its --no-
     option = typer.Option(
         *(facts.flags or switch), min=facts.least, max=facts.most, metavar=facts.metavar, rich_help_panel=facts.panel,
-        help=words, autocompletion=complete, show_default=shown,
+        help=words, autocompletion=complete, show_default=shown, envvar=facts.variable,
     )  # fmt: skip
+    if facts.flags:
+        FLAGS[name] = facts.flags[0]
     annotation = Annotated[str if many else kind, option, kind]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from avseg_cli.cli.completion import one_of
 from avseg_cli.cli.dry_run import DryRun, say_plan
-from avseg_cli.data.subsets import made_subsets
+from avseg_cli.cli.options import made_of
+from avseg_cli.synth.synth_options import SynthOptions
+
+SPARED = ("distractors", "ambience")  # folders that clips can do without
+FOLDERS = ("objects", "sounds", "backgrounds", *SPARED)
 
 synth_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
 
@@ -20,29 +23,18 @@ def register(app: typer.Typer) -> None:
 
 
 @synth_app.callback()
+@made_of(folders=(SynthOptions, FOLDERS), given=(SynthOptions, ("out", "clips", "seed", "layout", "size")))
 def synth(
+    *,
     context: typer.Context,
     media: Annotated[
         Path | None, typer.Option(help="A folder filled by avseg synth fetch; stands for the five below.")
     ] = None,
-    objects: Annotated[Path | None, typer.Option(help="Cut-outs with alpha, a subfolder per category.")] = None,
-    sounds: Annotated[Path | None, typer.Option(help="Recordings, a subfolder per category.")] = None,
-    backgrounds: Annotated[Path | None, typer.Option(help="Photographs to put the cut-outs on.")] = None,
-    distractors: Annotated[Path | None, typer.Option(help="Cut-outs of things that never sound.")] = None,
-    ambience: Annotated[Path | None, typer.Option(help="Background sounds that are nobody's.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to make; it must not exist.")] = None,
-    clips: Annotated[int, typer.Option(help="How many clips in all.")] = 100,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same bytes.")] = 0,
-    layout: Annotated[
-        str,
-        typer.Option(
-            help="ms3: sources come and go; s4: one source all along.", autocompletion=one_of(*made_subsets())
-        ),
-    ] = "ms3",
+    folders: dict[str, Path | None],
+    given: dict[str, Any],
     splits: Annotated[
         str, typer.Option(help="Shares of train/val/test/test_unseen (cut-outs never used in training).")
     ] = "80/10/10",
-    size: Annotated[int, typer.Option(help="Side of the frames in pixels.")] = 224,
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
     mp4: Annotated[bool, typer.Option("--mp4", help="Also make real videos, and take the frames from them.")] = False,
     mp4_size: Annotated[str, typer.Option(help="Width and height of those videos in pixels.")] = "480x360",
@@ -58,22 +50,16 @@ def synth(
     from avseg_cli.base.threads import cores
 
     with extra("synth", "composing clips"):
-        from avseg_cli.synth.write import SynthOptions, plan, synthesise
+        from avseg_cli.synth.write import plan, synthesise
 
-    folders = _folders(media, objects, sounds, backgrounds, distractors, ambience)
+    found = _folders(media, folders)
+    out = given["out"]
     if out is None:
         raise typer.BadParameter("name the folder to make", param_hint="--out")
     options = SynthOptions(
-        **folders,
-        out=out,
-        clips=clips,
-        seed=seed,
-        layout=layout,
-        shares=_shares(splits),
-        size=size,
-        workers=workers or cores(),
+        **found, **given, shares=_shares(splits), workers=workers or cores(),
         video=_sides(mp4_size) if mp4 else None,
-    )
+    )  # fmt: skip
     if dry_run:
         say_plan([f"make {', '.join(f'{n} {split}' for split, n in plan(options).items())} clips in {out}"])
         return
@@ -85,29 +71,16 @@ def synth(
     console.print(f"{out}: {made} clips; look at {out / 'contact_sheet.png'}")
 
 
-def _folders(
-    media: Path | None,
-    objects: Path | None,
-    sounds: Path | None,
-    backgrounds: Path | None,
-    distractors: Path | None,
-    ambience: Path | None,
-) -> dict[str, Path | None]:
+def _folders(media: Path | None, named: dict[str, Path | None]) -> dict[str, Path | None]:
     """Each folder as named, or else its place under ``media``."""
-    named = {
-        "objects": objects,
-        "sounds": sounds,
-        "backgrounds": backgrounds,
-        "distractors": distractors,
-        "ambience": ambience,
-    }
+    found = dict(named)
     for name, folder in named.items():
-        is_needed = name in ("objects", "sounds", "backgrounds")
+        is_needed = name not in SPARED
         if folder is None and media is not None and (is_needed or (media / name).is_dir()):
-            named[name] = media / name
+            found[name] = media / name
         elif folder is None and is_needed:
             raise typer.BadParameter("name this folder, or a whole one by --media", param_hint=f"--{name}")
-    return named
+    return found
 
 
 def _sides(text: str) -> tuple[int, int]:

@@ -6,18 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from avseg_cli.base.option_fields import MOST_SECONDS
+from avseg_cli.base.option_fields import MOST_TRACKS
 
-MOST_TRACKS = 1000
 OUT = "What is written"  # the panel of these
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=OUT, help="Replace outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=OUT, help="Say nothing but errors.")]
-
-
-def start_option(panel: str) -> Any:
-    """--start."""
-    return typer.Option(min=0, max=MOST_SECONDS, rich_help_panel=panel, help="Begin at this second.")
 
 
 def audio_option(panel: str) -> Any:

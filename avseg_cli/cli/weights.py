@@ -12,13 +12,14 @@ import typer
 
 from avseg_cli.base.errors import CheckpointError
 from avseg_cli.base.text import printable
+from avseg_cli.checkpoints.download_options import DownloadOptions
 from avseg_cli.cli.completion import checkpoints, public_weights
 from avseg_cli.cli.dry_run import DryRun, say_plan
+from avseg_cli.cli.options import made_of, said
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from avseg_cli.checkpoints.download import DownloadOptions
     from avseg_cli.checkpoints.manifest import PublicFile
 
 weights = typer.Typer(
@@ -46,32 +47,16 @@ def list_weights(as_json: AsJson = False) -> None:
 
 
 @weights.command()
+@made_of(given=DownloadOptions)
 def download(
+    *,
     names: Annotated[
         list[str],
         typer.Argument(
             metavar="NAME…", autocompletion=public_weights, help='Names from "avseg weights list", or "all".'
         ),
     ],
-    mirror: Annotated[
-        str | None,
-        typer.Option(envvar="AVSEG_MIRROR", metavar="URL", help="Ask this address for the files instead."),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="FOLDER", help="Take the files from a folder; no network is used."),
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", envvar="AVSEG_OFFLINE", help="Never use the network.")] = False,
-    insecure: Annotated[
-        bool,
-        typer.Option("--insecure", help="Allow a mirror on plain http; checksums still pin what comes."),
-    ] = False,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, max=86_400, metavar="SECONDS", help="Try again after so long without a byte.")
-    ] = 30.0,
-    tries: Annotated[
-        int, typer.Option(min=1, max=1000, help="Give up after so many attempts in a row that bring nothing.")
-    ] = 6,
+    given: dict[str, Any],
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -79,11 +64,10 @@ def download(
 
     A download that was stopped goes on where it was. The folder is AVSEG_CACHE, or the system's usual one.
     """
-    from avseg_cli.checkpoints.download import DownloadOptions
     from avseg_cli.checkpoints.download import download as fetch
     from avseg_cli.checkpoints.manifest import manifest, public_file, status
 
-    options = DownloadOptions(mirror, folder, offline, insecure, timeout, tries)
+    options = DownloadOptions(**given)
     entries = list(manifest().values()) if names == ["all"] else [public_file(name) for name in names]
     if dry_run:
         say_plan(_download_plan(entry, status(entry), options) for entry in entries)
@@ -179,6 +163,7 @@ def import_weights(
     """
     from avseg_cli.checkpoints.import_weights import check_output, convert, import_checkpoint
     from avseg_cli.checkpoints.manifest import size_text
+    from avseg_cli.model.fusion import FUSIONS
 
     out = output or file.with_suffix(".safetensors")
     if dry_run:
@@ -192,7 +177,7 @@ def import_weights(
         about = {"file": str(out), "bytes": size, "code": imported.kind}
         typer.echo(json.dumps(about | {"base": imported.base, "config": config.to_dict()}, indent=2))
         return
-    fusion = f"fusion depth {config.fusion_depth}" if config.fusion == "stbava" else "no fusion"
+    fusion = "no fusion" if FUSIONS[config.fusion].build is None else f"fusion depth {config.fusion_depth}"
     adapters = "adapters" if config.adapters else "no adapters"
     parts = f"{imported.kind}, {config.backbone}, {adapters}, {fusion}, {size_text(size)}"
     _say(_stderr(), f"{out}: {parts}; stands on {', '.join(imported.base)}")
@@ -250,7 +235,7 @@ def _loaded_state(path: Path) -> str:
     try:
         load_checkpoint(path)
     except CheckpointError as error:
-        _say(_stderr(), str(error))
+        _say(_stderr(), said(error))
         return "damaged"
     return "verified"
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from avseg_cli.base.errors import OutputError
+from avseg_cli.base.errors import OutputError, named
 from avseg_cli.base.sharing import Sharing
 
 CHUNK = 4  # items computed together; fixed, so that a value never depends on where a run was interrupted
@@ -105,7 +105,7 @@ class DiskRows:
         if not self._done.all():
             raise OutputError(
                 f"{self.folder}: some {title} were not written; all processes must see the same folder, so give "
-                "one that they share with --cache"
+                f"one that they share with {named('cache')}"
             )
 
 
@@ -136,7 +136,7 @@ def _take_room(places: Sequence[Place], title: str) -> None:
         free = shutil.disk_usage(root).free / 1e9
         raise OutputError(
             f"{root}: keeping {title} needs {needed:.2f} GB and the disk has {free:.2f} GB left "
-            f"({error.strerror or error}); give another folder with --cache"
+            f"({error.strerror or error}); give another folder with {named('cache')}"
         ) from error
     if needed:
         print(f"{title}: {needed:.2f} GB in {root}", file=sys.stderr)

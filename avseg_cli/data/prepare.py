@@ -18,7 +18,7 @@ import soxr
 import torch
 from PIL import Image
 
-from avseg_cli.base.errors import AvsegError, DataError
+from avseg_cli.base.errors import AvsegError, DataError, named
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.data.clips import Clip, all_clips
 from avseg_cli.data.subsets import MASK_SIZE, Subset
@@ -71,7 +71,9 @@ def plan(data_root: str | Path, subset: Subset, overwrite: bool = False, log_mel
 def _jobs(data_root: str | Path, subset: Subset, overwrite: bool, log_mel: bool) -> list[Job]:
     clips = all_clips(data_root, subset)
     if any(clip.video is None for clip in clips):
-        raise DataError(f"{subset.name} is published as frames and sound, there are no raw videos; use --check")
+        raise DataError(
+            f"{subset.name} is published as frames and sound, there are no raw videos; use {named('check')}"
+        )
     return [(clip, raw_video(clip), overwrite, log_mel) for clip in clips]
 
 

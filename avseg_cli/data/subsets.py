@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from avseg_cli.base.errors import DataError
+from avseg_cli.base.errors import DataError, named
 from avseg_cli.data.layouts import LAYOUTS
 
 SPLITS = ("train", "val", "test")
@@ -64,7 +64,9 @@ def subset_folder(data_root: str | Path, subset: Subset) -> Path:
             return folder
     expected = "/".join(part for part in (subset.folder, subset.metadata) if part)
     if not root.is_dir():
-        raise DataError(f"{root}: no such data folder; --data (or AVSEG_DATA) is the folder that holds {expected}")
+        raise DataError(
+            f"{root}: no such data folder; {named('data')} (or AVSEG_DATA) is the folder that holds {expected}"
+        )
     found = sorted(path.name for path in root.iterdir())[:8]
     raise DataError(
         f"{root}: not a data root for {subset.name}: expected {expected} there ({LAYOUTS[subset.layout].told}), "

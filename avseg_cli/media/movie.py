@@ -17,7 +17,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from avseg_cli.base.errors import OutputError
+from avseg_cli.base.errors import OutputError, named
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.audio import GAP, SoundPackets, changes_form
 from avseg_cli.media.codecs import Codec, available
@@ -79,7 +79,7 @@ class Movie:
             except (ValueError, FFmpegError) as error:
                 raise OutputError(
                     f"{self.path}: this kind of file does not take pictures of {self.codec.name}; "
-                    "give -o FILE.mkv, or another --encoder"
+                    f"give {named('output')} FILE.mkv, or another {named('encoder')}"
                 ) from error
 
     def _open_with(self, made: Stream | None, copy: bool) -> None:

@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from avseg_cli.base.errors import OutputError
+from avseg_cli.base.errors import OutputError, named
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.base.whole_files import discard, partial_name
 from avseg_cli.media.codecs import Codec
@@ -103,7 +103,7 @@ class ProgramEncoder:
         said = first_line(self._messages.read().decode(errors="replace")) or f"exit code {code}"
         return OutputError(
             f"{self.path}: {self.codec.program} could not encode it with {self.codec.name} ({said}); "
-            "try another --encoder, or none"
+            f"try another {named('encoder')}, or none"
         )
 
 

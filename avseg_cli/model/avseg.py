@@ -11,7 +11,7 @@ from avseg_cli.model.backbones import build_image_encoder, build_sound_network
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.edge import ModelEdge
 from avseg_cli.model.float32 import in_float32
-from avseg_cli.model.fusion import build_fusion
+from avseg_cli.model.fusion import FUSIONS, build_fusion
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.positional import RandomFourierPositions
 
@@ -24,9 +24,9 @@ class AvsegModel(ModelEdge, nn.Module):
         self.config = config
         self.vggish = build_sound_network(config)
         self.image_encoder = build_image_encoder(config)
-        sama = config.fusion == "sama"
-        self.audio_embed = None if sama else nn.Linear(config.audio_dim, config.out_chans)
-        self.no_mask_embed = nn.Embedding(1, config.out_chans) if sama else None
+        prompted = FUSIONS[config.fusion].prompts
+        self.audio_embed = nn.Linear(config.audio_dim, config.out_chans) if prompted else None
+        self.no_mask_embed = None if prompted else nn.Embedding(1, config.out_chans)
         self.positions = RandomFourierPositions(config.out_chans)
         self.fusion = build_fusion(config)
         self.mask_decoder = MaskDecoder(config)

@@ -98,8 +98,8 @@ class ModelConfig:
             return "the conv stem makes tokens of 8 pixels; patch_size must be 8"
         if self.fusion not in FUSIONS:
             return f"fusion is {self.fusion!r}, not one of {', '.join(FUSIONS)}"
-        if self.fusion == "sama" and not self.adapters:
-            return "fusion sama hears with its adapters alone, and this model has none"
+        if not (FUSIONS[self.fusion].prompts or self.adapters):
+            return f"fusion {self.fusion} hears with its adapters alone, and this model has none"
         return None
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, named
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.dataset import ClipDataset
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel
@@ -37,7 +37,7 @@ class NegativeSounds:
         seed: int = 0,
     ) -> None:
         if kind not in NEGATIVES:
-            raise InputError(f"--negatives knows {', '.join(NEGATIVES)}, not {kind!r}")
+            raise InputError(f"{named('negatives')} knows {', '.join(NEGATIVES)}, not {kind!r}")
         self.data, self.kind, self.seed = data, kind, seed
         self.donors = _donors(len(data), heard, seen, seed) if kind == "swap" else []
 
@@ -63,7 +63,7 @@ def _donors(count: int, heard: list[set[str]] | None, seen: list[set[str]] | Non
         fitting = [j for j in random.permutation(count).tolist() if heard[j] and not heard[j] & seen[i]]
         if not fitting:
             raise InputError(
-                "--negatives swap: no clip of this split sounds of something that clip "
+                f"{named('negatives')} swap: no clip of this split sounds of something that clip "
                 f"{i} does not show; use more clips"
             )
         donors.append(fitting[0])

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avseg_cli.base.errors import DataError, InputError
+from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.base.extras import extra
 from avseg_cli.data.augment import nearest
 from avseg_cli.data.clips import Clip
@@ -233,7 +233,7 @@ def load_sam(backbone: str, device: torch.device) -> torch.nn.Module:
 
     files = sam_backbones()
     if backbone not in files:
-        raise InputError(f"--prompts needs one of SAM's backbones ({', '.join(files)}), not {backbone!r}")
+        raise InputError(f"{named('prompts')} needs one of SAM's backbones ({', '.join(files)}), not {backbone!r}")
     with extra("reference", PROMPTS):
         from segment_anything import sam_model_registry
     state = read_state(find(files[backbone]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from avseg_cli.base.errors import AvsegError, InputError, OutputError
+from avseg_cli.base.errors import AvsegError, InputError, OutputError, named
 from avseg_cli.outputs.output_kind import Kind
 
 STORES = ("s3", "gs")  # can be listed and written to
@@ -127,11 +127,13 @@ def check_writable(outputs: dict[str, Path], kinds: Mapping[str, Kind]) -> None:
     """Refuse what cannot appear whole at an address. Raises ``OutputError``."""
     for name, path in outputs.items():
         if is_url(path) and path.protocol in WEB:
-            raise OutputError(f"{path}: addresses of the web cannot be written to; give -o a folder, s3:// or gs://")
+            raise OutputError(
+                f"{path}: addresses of the web cannot be written to; give {named('output')} a folder, s3:// or gs://"
+            )
         if is_url(path) and kinds[name].several:
             raise OutputError(
                 f"{path}: {name} is several files, which cannot appear whole in an object store; "
-                "use --format json, which holds the masks too, or -o a folder here"
+                f"use {named('formats')} json, which holds the masks too, or {named('output')} a folder here"
             )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avseg_cli.base.errors import DeviceError, InputError
+from avseg_cli.base.errors import DeviceError, InputError, named
 from avseg_cli.base.extras import extra
 from avseg_cli.segment.addresses import is_url, location
 
@@ -42,7 +42,7 @@ def run_ray(
     when no cluster answers, and ``AvsegError`` without the packages of avseg[cluster].
     """
     if any(source.is_stdin for source, _ in work):
-        raise InputError("stdin cannot be read by other machines; write it to a file for --ray")
+        raise InputError(f"stdin cannot be read by other machines; write it to a file for {named('ray')}")
     ray = _connected(address)
     try:
         gpus = _gpus(ray) if gpus is None else gpus
@@ -64,7 +64,7 @@ def run_ray(
 def _connected(address: str) -> Any:
     for name, value in PATIENT.items():
         os.environ.setdefault(name, value)  # Ray looks at them when it is loaded
-    with extra("cluster", "--ray"):
+    with extra("cluster", "a Ray cluster"):
         import ray
         import ray.data
     own = {"include_dashboard": False, "object_store_memory": STORE} if address == "local" else {}
@@ -80,7 +80,8 @@ def _connected(address: str) -> Any:
     except Exception as error:  # connection errors of several kinds, by version
         said = " ".join(str(error).split())[:200]
         raise DeviceError(
-            f"--ray {address}: no cluster answers ({said}); start one with `ray start --head`, or use --ray local"
+            f"{named('ray')} {address}: no cluster answers ({said}); start one with `ray start --head`, "
+            f"or use {named('ray')} local"
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -106,7 +107,8 @@ def _room(ray: Any, cpus: float, gpus: float) -> int:
     if room < 1:
         has = f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs"
         raise DeviceError(
-            f"the cluster has {has}, too few for one worker of {cpus:g} and {gpus:g}; lower --ray-cpus or --ray-gpus"
+            f"the cluster has {has}, too few for one worker of {cpus:g} and {gpus:g}; "
+            f"lower {named('ray_cpus')} or {named('ray_gpus')}"
         )
     return room
 
@@ -178,7 +180,7 @@ def _received(rows: Any, work: list[Work], listener: Listener) -> Iterator[Outco
     for source, outputs in left.values():
         error = DeviceError(
             f"{source.path}: the worker that had it ended before it was done, perhaps for lack of "
-            "memory; run again with --skip-existing"
+            f"memory; run again with {named('skip_existing')}"
         )
         outcome = Outcome(source.path, "failed", outputs, error=error)
         listener.ended(outcome)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +10,22 @@ from avseg_cli.base.errors import AvsegError, InputError
 from avseg_cli.media.inspect import colours, interlaced, timing, tracks
 from avseg_cli.media.video import Video, even, probe
 from avseg_cli.segment.grid import Grid
+from avseg_cli.segment.info_options import InfoOptions
 from avseg_cli.segment.sampling import LEFTOVER
 
 
-@dataclass(frozen=True)
-class Question:
-    """What ``segment`` would be told: see its options of these names."""
-
-    fps: float = 1.0
-    consecutive: bool = False
-    audio: Path | None = None
-    audio_track: int | None = None
-    say: Callable[[AvsegError], str] = str  # how a problem is told
-
-
-def describe_video(path: Path, outputs: dict[str, Path], question: Question) -> dict[str, Any]:
-    """Everything as JSON can hold it. outputs: format -> path, as ``segment`` would name them.
+def describe_video(
+    path: Path, outputs: dict[str, Path], options: InfoOptions, say: Callable[[AvsegError], str] = str
+) -> dict[str, Any]:
+    """Everything as JSON can hold it. outputs: format -> path, as ``segment`` would name them; say: a problem in words.
 
     Raises ``InputError`` for what is not a video; one without sound is described, with the problem named.
     """
     problem = None
     try:
-        video = probe(path, question.audio, question.audio_track)
+        video = probe(path, options.audio, options.audio_track)
     except InputError as error:
-        problem, video = question.say(error), probe(path, pictures_only=True)
+        problem, video = say(error), probe(path, pictures_only=True)
     times, all_tracks = timing(path), tracks(path)
     facts = {
         "container": video.container, "bytes": path.stat().st_size, "duration": video.duration,
@@ -49,7 +40,7 @@ def describe_video(path: Path, outputs: dict[str, Path], question: Question) -> 
     else:
         would |= {
             "sound": {"file": str(video.sound.path), "track": video.sound.track},
-            "masks": _masks(video, Grid(question.fps, question.consecutive)),
+            "masks": _masks(video, Grid(options.fps, options.consecutive)),
             "outputs": {name: {"path": str(out), "exists": out.exists()} for name, out in outputs.items()},
         }
     return facts | {"segment": would}

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.base.errors import InputError, OutputError, named
 from avseg_cli.base.registry import Registry
 from avseg_cli.outputs.formats import FORMATS, Format
 from avseg_cli.outputs.output_kind import Kind
@@ -91,7 +91,7 @@ def _sources_of(name: str, recursive: bool) -> list[Source]:
 def _in_folder(folder: Path, recursive: bool) -> list[Source]:
     videos = videos_in(folder, recursive)
     if not videos:
-        cure = "" if recursive else "; add --recursive to look into its subfolders"
+        cure = "" if recursive else f"; add {named('recursive')} to look into its subfolders"
         raise InputError(f"{folder}: a folder without videos{cure}")
     return videos
 
@@ -146,10 +146,12 @@ def plan_outputs(
 def _plan(sources: list[Source], output: str | None, formats: dict[str, Kind]) -> list[dict[str, Path]]:
     if output is not None and _names_a_file(output, formats):
         if len(sources) != 1 or len(formats) > 1:
-            raise OutputError(f"{output}: one file cannot take several outputs; give -o a folder")
+            raise OutputError(f"{output}: one file cannot take several outputs; give {named('output')} a folder")
         return [{name: location(output) for name in formats}]
     if output is not None and _looks_like_a_file(output):
-        raise OutputError(f"{output}: nothing asked for is such a file ({_kinds(formats)}); give -o a folder")
+        raise OutputError(
+            f"{output}: nothing asked for is such a file ({_kinds(formats)}); give {named('output')} a folder"
+        )
     stems = _stems(sources, None if output is None else location(output))
     return [{name: stem.with_name(stem.name + kind.suffix) for name, kind in formats.items()} for stem in stems]
 
@@ -232,7 +234,7 @@ def is_there(name: str, path: Path) -> bool:
     return FORMATS[name].is_whole(path)
 
 
-KEEP_OR_REPLACE = "use --overwrite to replace it, or --skip-existing to keep it"
+KEEP_OR_REPLACE = f"use {named('overwrite')} to replace it, or {named('skip_existing')} to keep it"
 
 
 def check_outputs(
@@ -242,7 +244,7 @@ def check_outputs(
     beside = [other for name, path in outputs.items() for other in kinds[name].beside(path)]
     for path in (*outputs.values(), *beside):
         if _same(path, source.path):
-            raise OutputError(f"{path}: is the input itself; give -o another name")
+            raise OutputError(f"{path}: is the input itself; give {named('output')} another name")
         if exists(path) and not overwrite:
             raise OutputError(f"{path}: exists; {cure}")
 

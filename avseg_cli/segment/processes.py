@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from avseg_cli.base.errors import AvsegError, DeviceError, InputError
+from avseg_cli.base.errors import AvsegError, DeviceError, InputError, named
 from avseg_cli.base.threads import cores, take_share
 from avseg_cli.segment.addresses import is_url
 
@@ -204,7 +204,8 @@ class _Worker:
 def _why_it_died(path: Path, code: int | None) -> AvsegError:
     if code == -9:  # SIGKILL, a name that Windows lacks
         return DeviceError(
-            f"{path}: the system killed the process at work on it, as it does when memory runs out; use fewer --jobs"
+            f"{path}: the system killed the process at work on it, as it does when memory runs out; "
+            f"use fewer {named('jobs')}"
         )
     return InputError(
         f"{path}: the process at work on it crashed (exit code {code}); the file is damaged in a way "

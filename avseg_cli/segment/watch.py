@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_json
 from avseg_cli.segment.addresses import is_url
@@ -45,7 +45,7 @@ class Watch:
     ) -> None:  # fmt: skip
         for name in folders:
             if is_url(name) or not os.path.isdir(name):
-                raise InputError(f"{name}: not a folder of this machine; --watch looks at folders")
+                raise InputError(f"{name}: not a folder of this machine; {named('watch')} looks at folders")
         plan_outputs([], output, formats)
         self.folders, self.recursive, self.every, self.pause = [Path(f) for f in folders], recursive, every, every
         self.output, self.formats, self._now = output, formats, now

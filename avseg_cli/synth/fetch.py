@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from scipy.signal import butter, sosfiltfilt
 
-from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.errors import DataError, OutputError, named
 from avseg_cli.synth import media_table as table
 from avseg_cli.synth.licences import Licence
 from avseg_cli.synth.midi import render_instrument
@@ -86,7 +86,7 @@ def _cutout(content: bytes, source: str) -> bytes:
         picture = opened.convert("RGBA")
     box = picture.getchannel("A").point(lambda alpha: 255 * (alpha > 25)).getbbox()
     if box is None:
-        raise DataError(f"{source} is wholly transparent; use the package of Debian 12 by --debs")
+        raise DataError(f"{source} is wholly transparent; use the package of Debian 12 by {named('debs')}")
     picture = picture.crop(box)
     picture.thumbnail((_CUTOUT_SIDE, _CUTOUT_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -161,7 +161,7 @@ def _least_large_enough(folder: Path) -> str:
     """Of one wallpaper in many sizes (``1280x1024.jpg`` …), the first from 1280 pixels up."""
     sizes = sorted(folder.glob("[0-9]*x[0-9]*.*"), key=lambda path: int(path.stem.split("x")[0]))
     if not sizes:
-        raise DataError(f"{folder} has no picture; use the package of Debian 12 by --debs")
+        raise DataError(f"{folder} has no picture; use the package of Debian 12 by {named('debs')}")
     return next((path for path in sizes if int(path.stem.split("x")[0]) >= 1280), sizes[-1]).name
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.synth.sound_files import SAMPLE_RATE, read_wav
+from avseg_cli.synth.synth_options import SPLITS
 
-SPLITS = ("train", "val", "test", "test_unseen")
 CUTOUT_SIDE = 256  # pixels; larger cut-outs are shrunk once, on loading
 BACKGROUND_SIDE = 512
 _PICTURES = (".png", ".webp", ".jpg", ".jpeg")
@@ -192,13 +192,13 @@ def _shuffled(files: Sequence[Path], seed: int) -> list[Path]:
 
 def _subfolders(folder: Path) -> set[str]:
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; avseg synth fetch --out DIR makes one")
+        raise DataError(f"{folder} is not a folder; `avseg synth fetch --out DIR` makes one")
     return {path.name for path in folder.iterdir() if path.is_dir()}
 
 
 def _files(folder: Path, endings: Sequence[str]) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; avseg synth fetch --out DIR makes one")
+        raise DataError(f"{folder} is not a folder; `avseg synth fetch --out DIR` makes one")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
     if not files:
         raise DataError(f"{folder} has no {' or '.join(endings)} file; add one or remove the folder")

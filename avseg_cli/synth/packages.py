@@ -6,7 +6,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from avseg_cli.base.errors import DataError, DownloadError
+from avseg_cli.base.errors import DataError, DownloadError, named
 from avseg_cli.synth.licences import Licence, folder_licence, package_licence, readme_licence, wallpaper_licence
 from avseg_cli.synth.rcc import read_rcc
 
@@ -38,7 +38,7 @@ class Packages:
         try:
             return self.archive(package, archive)[inside] if colon else self.path(package, source).read_bytes()
         except (KeyError, FileNotFoundError) as error:
-            raise DataError(f"{package} has no {source}; use the package of Debian 12 by --debs") from error
+            raise DataError(f"{package} has no {source}; use the package of Debian 12 by {named('debs')}") from error
 
     def licence(self, package: str, source: str) -> Licence:
         """The most particular notice about a source."""
@@ -63,7 +63,7 @@ class Packages:
 def _found(package: str, debs: Path) -> Path:
     found = sorted(debs.glob(f"{package}_*.deb"))
     if not found:
-        raise DataError(f"{debs} has no {package}_*.deb; put it there or leave --debs out to download it")
+        raise DataError(f"{debs} has no {package}_*.deb; put it there or leave {named('debs')} out to download it")
     return found[-1]
 
 
@@ -72,7 +72,7 @@ def _downloaded(package: str, scratch: Path) -> Path:
     try:
         subprocess.run(command, cwd=scratch, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise DownloadError("apt-get is not here; name a folder with the .deb files by --debs") from error
+        raise DownloadError(f"apt-get is not here; name a folder with the .deb files by {named('debs')}") from error
     except subprocess.CalledProcessError as error:
         cause = (error.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise DownloadError(f"apt-get download {package} failed ({cause}); run apt-get update first") from error

@@ -9,68 +9,25 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from avseg_cli.base.errors import DataError, OutputError
-from avseg_cli.base.option_fields import MAX_SEED, MOST_WORKERS, check, option
 from avseg_cli.base.whole_files import discard, discard_abandoned, partial_name
 from avseg_cli.data.layouts import LAYOUTS, Places
-from avseg_cli.data.subsets import SUBSETS, made_subsets
+from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.synth.compose import SynthClip, compose_clip
 from avseg_cli.synth.contact_sheet import contact_sheet
-from avseg_cli.synth.library import SPLITS, Library
+from avseg_cli.synth.library import Library
 from avseg_cli.synth.sound_files import wav_bytes
+from avseg_cli.synth.synth_options import SPLITS, SynthOptions
 
 _SHEET_CLIPS = 12
 
 Report = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class SynthOptions:
-    """What to make from which media.
-
-    shares: weights of train, val, test and test_unseen; ``clips`` is divided by them. size: side of the
-    frames in pixels. layout: "ms3" or "s4". video: also make real mp4 files and take the frames from them.
-    """
-
-    objects: Path
-    sounds: Path
-    backgrounds: Path
-    out: Path
-    clips: int = option(100, least=1, most=10_000_000)
-    seed: int = option(0, least=0, most=MAX_SEED)
-    distractors: Path | None = None
-    ambience: Path | None = None
-    layout: str = "ms3"
-    shares: tuple[float, ...] = (80, 10, 10, 0)
-    size: int = option(224, least=32, most=2048, unit="pixels")
-    workers: int = option(1, least=1, most=MOST_WORKERS)
-    video: tuple[int, int] | None = None
-
-    def __post_init__(self) -> None:
-        check(self)
-        if self.layout not in made_subsets():
-            raise DataError(f"--layout {self.layout} is unknown; choose one of {', '.join(made_subsets())}")
-        if not 1 <= len(self.shares) <= len(SPLITS) or min(self.shares) < 0 or sum(self.shares) <= 0:
-            raise DataError("--splits needs one to four numbers from 0 up: train/val/test/test_unseen")
-        if self.video and (min(self.video) < 64 or max(self.video) > 4096 or any(side % 2 for side in self.video)):
-            raise DataError("--mp4-size needs even sides of 64 to 4096 pixels, as in 480x360")
-
-    def load(self, splits: tuple[str, ...]) -> Library:
-        return Library.load(
-            self.objects, self.sounds, self.backgrounds, self.distractors, self.ambience, self.seed, splits
-        )
-
-    def tasks(self) -> list[tuple[str, int]]:
-        """(split, index within the split) of every clip."""
-        bounds = np.rint(np.cumsum((0, *self.shares)) / sum(self.shares) * self.clips).astype(int)
-        counts = np.diff(bounds)
-        return [(split, index) for split, count in zip(SPLITS, counts, strict=False) for index in range(count)]
 
 
 def synthesise(options: SynthOptions, report: Report = lambda done, total: None) -> dict[str, int]:
@@ -107,10 +64,22 @@ def _ready(options: SynthOptions) -> tuple[list[tuple[str, int]], Library]:
     if options.out.exists():
         raise OutputError(f"{options.out} already exists; name a new folder or remove it")
     _refuse_full_disk(options)
-    tasks = options.tasks()
-    library = options.load(tuple(split for split in SPLITS if any(task[0] == split for task in tasks)))
+    tasks = _tasks(options)
+    library = _load(options, tuple(split for split in SPLITS if any(task[0] == split for task in tasks)))
     _check(library)
     return tasks, library
+
+
+def _tasks(options: SynthOptions) -> list[tuple[str, int]]:
+    """(split, index within the split) of every clip."""
+    bounds = np.rint(np.cumsum((0, *options.shares)) / sum(options.shares) * options.clips).astype(int)
+    counts = np.diff(bounds)
+    return [(split, index) for split, count in zip(SPLITS, counts, strict=False) for index in range(count)]
+
+
+def _load(options: SynthOptions, splits: tuple[str, ...]) -> Library:
+    folders = (options.objects, options.sounds, options.backgrounds, options.distractors, options.ambience)
+    return Library.load(*folders, options.seed, splits)
 
 
 def _refuse_full_disk(options: SynthOptions) -> None:
@@ -143,7 +112,7 @@ _worker: tuple[SynthOptions, Library, Path]
 
 def _start_worker(options: SynthOptions, splits: tuple[str, ...], root: Path) -> None:
     global _worker
-    _worker = (options, options.load(splits), root)
+    _worker = (options, _load(options, splits), root)
 
 
 def _work(task: tuple[str, int]) -> dict[str, object]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.base.device_copies import to_device
-from avseg_cli.base.errors import DataError
+from avseg_cli.base.errors import DataError, named
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.data.dataset import Sample
@@ -159,7 +159,7 @@ def unmet_sounds(folder: Path, sounds: SoundFeatures) -> Tensor:
     if not path.is_file():
         raise DataError(
             f"{path}: missing; stage 2 learns from how pretrain-sound hears what it did not meet: run that stage "
-            "first, or name its run with --pretrained"
+            f"first, or name its run with {named('pretrained')}"
         )
     unmet = load_file(path)["heard"].float()
     if unmet.shape != sounds.kinds.shape:

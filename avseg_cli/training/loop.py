@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from avseg_cli.base.device_copies import Arriving
-from avseg_cli.base.errors import AvsegError, DataError
+from avseg_cli.base.errors import AvsegError, DataError, named
 from avseg_cli.base.progress import console, progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.dataset import Sample
@@ -223,7 +223,8 @@ def check_finite(losses: Tensor, samples: list[Sample]) -> None:
         return
     names = [s.name for s, loss in zip(samples, losses.tolist(), strict=True) if not math.isfinite(loss)]
     raise NonFiniteLoss(
-        f"the loss is not finite on {', '.join(names)}; check that clip's files, lower --lr, or use --precision fp32"
+        f"the loss is not finite on {', '.join(names)}; check that clip's files, "
+        f"lower {named('learning_rate')}, or use {named('precision')} fp32"
     )
 
 

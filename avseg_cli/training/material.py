@@ -59,7 +59,7 @@ class Clips:
         if BACKBONES[options.backbone].packaged and any(STAGES[stage].pretrains for stage in options.stages):
             raise InputError(
                 f"{options.backbone} learns its kinds from photographs and sounds: give {named('photos')} and "
-                f"{named('sounds')}, or {named('init')} with a checkpoint that knows them and --stage 2"
+                f"{named('sounds')}, or {named('init')} with a checkpoint that knows them and {named('stages')} 2"
             )
         subset = find_subset(options.subset)
         splits = [read_clips(options.data, subset, split, options.limit_clips) for split in ("train", "val")]

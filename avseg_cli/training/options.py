@@ -159,10 +159,11 @@ class TrainOptions:
         unknown = set(self.unfreeze) - {"image", "sound"}
         if unknown:
             raise InputError(f"{named('unfreeze')} knows image and sound, not {', '.join(sorted(unknown))}")
-        if self.fusion == "sama" and (not self.adapters or {"1a", "2"} & set(self.stages)):
+        hears_by_adapters = self.fusion is not None and not FUSIONS[self.fusion].prompts
+        if hears_by_adapters and (not self.adapters or any(STAGES[stage].fuses for stage in self.stages)):
             raise InputError(
-                f"{named('fusion')} sama hears with its adapters alone and trains in stage 1b: leave out "
-                "--no-adapters, and --stage or give 1b"
+                f"{named('fusion')} {self.fusion} hears with its adapters alone and trains in stage 1b: keep "
+                f"{named('adapters')}, and leave out {named('stages')} or give 1b"
             )
 
     def recipe(self, stage: str) -> Recipe:
@@ -206,7 +207,7 @@ class TrainOptions:
         if unknown:
             raise DataError(
                 f"the run was started by a newer avseg (options {', '.join(sorted(unknown))}); "
-                "start it anew with --out elsewhere"
+                f"start it anew with {named('out')} elsewhere"
             )
         for name in misfits(values, cls):
             raise DataError(f"{name} is {values[name]!r}, which it cannot be")

@@ -51,7 +51,7 @@ def set_trainable(
 
 def never_read(model: AvsegModel) -> list[str]:
     """What SAM's decoder carries and the model does not use: its quality head, and the masks that are not wanted."""
-    unused = (1, 2, 3) if model.config.fusion == "sama" else (0,)
+    unused = (0,) if model.no_mask_embed is None else (1, 2, 3)
     return ["mask_decoder.iou_prediction_head", *(f"mask_decoder.output_hypernetworks_mlps.{k}" for k in unused)]
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from avseg_cli.base.errors import AvsegError, DataError, OutputError
+from avseg_cli.base.errors import AvsegError, DataError, OutputError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.whole_files import write_json, write_whole
@@ -189,7 +189,9 @@ def _options(config: Path) -> TrainOptions:
             options.recipe(stage)  # raises for figures that no recipe can have
         return options
     except (AvsegError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{config}: damaged or edited ({error}); start the run anew with --out elsewhere") from error
+        raise DataError(
+            f"{config}: damaged or edited ({error}); start the run anew with {named('out')} elsewhere"
+        ) from error
 
 
 def unfinished(run: Path) -> list[TrainOptions]:
@@ -203,5 +205,5 @@ def unfinished(run: Path) -> list[TrainOptions]:
             if left and options not in found:
                 found.append(options)
     if not found and not any((run / stage / "config.json").is_file() for stage in in_order()):
-        raise OutputError(f"{run}: not the folder of a training run; --resume takes the --out of one")
+        raise OutputError(f"{run}: not the folder of a training run; {named('resume')} takes the {named('out')} of one")
     return found

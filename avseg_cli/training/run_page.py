@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from avseg_cli.base.errors import OutputError
+from avseg_cli.base.errors import OutputError, named
 from avseg_cli.pages.html import page, stamp, write_page
 from avseg_cli.pages.plots import curve
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
@@ -22,7 +22,9 @@ def write_run(run: Path) -> Path:
     """Write ``run/report.html`` and return its path; raises ``OutputError`` when there is no run to report."""
     stages = {name: StageFolder(run / name) for name in in_order() if StageFolder(run / name).records()}
     if not stages:
-        raise OutputError(f"{run}: no stage of a run has finished an epoch here; --report comes after training")
+        raise OutputError(
+            f"{run}: no stage of a run has finished an epoch here; {named('report')} comes after training"
+        )
     with_masks = (stages[name] for name in reversed(stages) if not STAGES[name].pretrains)
     last = next((folder for folder in with_masks if folder.best.is_file()), None)
     told = [_stage(name, folder) for name, folder in stages.items()]

@@ -24,6 +24,7 @@ from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.image_size import at_image_size
 from avseg_cli.training.distributed import local_device, process_group
 from avseg_cli.training.loop import Setup, fit
@@ -38,7 +39,7 @@ from avseg_cli.training.parameters import (
     transfer,
 )
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
-from avseg_cli.training.stages import STAGES, pretraining
+from avseg_cli.training.stages import STAGES, in_order
 
 
 def train(options: TrainOptions, resume: bool = False) -> Path:
@@ -120,7 +121,7 @@ def _check_space(options: TrainOptions, needed: int) -> None:
     if needed > free:
         raise OutputError(
             f"{folder}: what frozen networks give takes {needed / 1e9:.1f} GB and there are {free / 1e9:.1f} GB "
-            "left; give another folder with --cache"
+            f"left; give another folder with {named('cache')}"
         )
 
 
@@ -142,9 +143,11 @@ def whole_recipe(options: TrainOptions) -> tuple[str, ...]:
     left_out = {
         name for name in STAGES if (given and STAGES[name].pretrains) or (STAGES[name].adapts and not options.adapters)
     }
-    stages = BACKBONES[options.backbone].stages
-    if options.fusion == "sama":  # nothing to join: its decoder hears nothing
-        stages = (*pretraining(), "1b") if BACKBONES[options.backbone].from_nothing else ("1b",)
+    backbone = BACKBONES[options.backbone]
+    stages = backbone.stages
+    if options.fusion and not FUSIONS[options.fusion].prompts:  # nothing to join: its decoder hears nothing
+        alone = (name for name in in_order() if not STAGES[name].fuses)
+        stages = tuple(name for name in alone if backbone.from_nothing or not STAGES[name].pretrains)
     return tuple(name for name in stages if name not in left_out)
 
 
@@ -153,7 +156,7 @@ def _refuse_started(run: Path, stages: Iterable[str]) -> None:
         if StageFolder(run / stage).started:
             raise OutputError(
                 f"{run / stage}: this stage was already started; continue it with `avseg train --resume {run}`, "
-                "or name another --out"
+                f"or name another {named('out')}"
             )
 
 
@@ -226,10 +229,8 @@ def _starting_point(options: TrainOptions) -> tuple[dict[str, Tensor], ModelConf
             raise InputError(
                 f"{options.init}: a {info.config.backbone} checkpoint; pass {named('backbone')} {info.config.backbone}"
             )
-        config = replace(info.config, adapters=True, fusion="stbava")
-        if info.config.fusion not in ("stbava", "none", "sama"):
-            config = replace(config, fusion=info.config.fusion)
-        return model.state_dict(), config, {"init": options.init}
+        fusion = ModelConfig.fusion if FUSIONS[info.config.fusion].build is None else info.config.fusion
+        return model.state_dict(), replace(info.config, adapters=True, fusion=fusion), {"init": options.init}
     config, backbone = preset(options.backbone), BACKBONES[options.backbone]
     origin: dict[str, Any] = {"init": f"{options.backbone}, public weights or seed {options.seed}"}
     if backbone.packaged:

@@ -1,13 +1,13 @@
 """What may stand between encoder and decoder: ST-BAVA, or one of the modules it was compared with (Table 6.2).
 
-Each file here declares one, under the file's own name: ``FUSION`` builds the module of a configuration. Every module
-maps (pixels (B, T, N, C), sound (B, T, C), positions (N, C)) to the pair of the same shapes: the dense and the sparse
-prompt of SAM's mask decoder.
+Each file here declares one, under the file's own name, in ``FUSION``. Every module maps (pixels (B, T, N, C), sound
+(B, T, C), positions (N, C)) to the pair of the same shapes: the dense and the sparse prompt of SAM's mask decoder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,22 @@ if TYPE_CHECKING:
 
     from avseg_cli.model.config import ModelConfig
 
-Builder = Callable[["ModelConfig"], "nn.Module | None"]
-FUSIONS: Registry[Builder] = Registry(__name__, Path(__file__).parent, "FUSION", "fusion", CheckpointError)
+
+@dataclass(frozen=True)
+class Fusion:
+    """build: the module of a configuration; None where nothing is fused.
+
+    prompts: whether the sound prompts the decoder; if not, the adapters alone hear, and the decoder gives one mask.
+    """
+
+    build: Callable[[ModelConfig], nn.Module] | None = None
+    prompts: bool = True
+
+
+FUSIONS: Registry[Fusion] = Registry(__name__, Path(__file__).parent, "FUSION", "fusion", CheckpointError)
 
 
 def build_fusion(config: ModelConfig) -> nn.Module | None:
     """The module that ``config.fusion`` names; None where nothing is fused."""
-    return FUSIONS[config.fusion](config)
+    build = FUSIONS[config.fusion].build
+    return None if build is None else build(config)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import Fusion
 
 
 class SpatialChannelAttention(nn.Module):
@@ -65,4 +66,4 @@ class CMRAN(nn.Module):
         return self.norm(weighted + seen[:, :, None]), heard
 
 
-FUSION = CMRAN
+FUSION = Fusion(CMRAN)

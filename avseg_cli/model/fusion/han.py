@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import Fusion
 
 
 class HAN(nn.Module):
@@ -38,4 +39,4 @@ class HAN(nn.Module):
         return self.norm2(x + self.lin2(F.relu(self.lin1(x))))
 
 
-FUSION = HAN
+FUSION = Fusion(HAN)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import Fusion
 
 
 class JointAttention(nn.Module):
@@ -50,4 +51,4 @@ class JCA(nn.Module):
         return seen.view(batch, count, time, dim).transpose(1, 2), told
 
 
-FUSION = JCA
+FUSION = Fusion(JCA)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import Fusion
 
-
-def FUSION(config: ModelConfig) -> None:  # noqa: N802  what the other files call their classes
-    """No module."""
+FUSION = Fusion()

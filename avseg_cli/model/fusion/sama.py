@@ -5,8 +5,6 @@ Its adapters alone hear; the decoder gives its single mask.
 
 from __future__ import annotations
 
-from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import Fusion
 
-
-def FUSION(config: ModelConfig) -> None:  # noqa: N802  what the other files call their classes
-    """No module."""
+FUSION = Fusion(prompts=False)

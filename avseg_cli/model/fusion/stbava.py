@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import Fusion
 from avseg_cli.model.linear import GeluLinear, ResidualLinear
 
 # Pixels of every frame that a CPU takes through temporal attention together.
@@ -216,4 +217,4 @@ class STBAVA(nn.Module):
         return pixels, sound + sound_0
 
 
-FUSION = STBAVA
+FUSION = Fusion(STBAVA)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import Fusion
 
 
 class TPAVI(nn.Module):
@@ -32,4 +33,4 @@ class TPAVI(nn.Module):
         return self.norm(pixels + self.out(mixed)), sound
 
 
-FUSION = TPAVI
+FUSION = Fusion(TPAVI)

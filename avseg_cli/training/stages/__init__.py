@@ -59,6 +59,11 @@ class Stage:
     joins: bool = False
     caches: bool = False
 
+    @property
+    def fuses(self) -> bool:
+        """Whether there must be a fusion module, or at least a sound that prompts the decoder."""
+        return "fusion" in self.trains
+
 
 STAGES: Registry[Stage] = Registry(__name__, Path(__file__).parent, "STAGE", "stage", InputError, True, "stage_")
 

@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.stages import ENCODERS, Stage, StageData
 from avseg_cli.training.tasks import SegmentationTask, Task, TaskSetup
 
 
 def without_fusion(config: ModelConfig) -> ModelConfig:
-    """No fusion, unless it is SAMA-AVS's own model."""
-    return replace(config, fusion="sama" if config.fusion == "sama" else "none", adapters=True)
+    """No module of fusion: only the decoder's prompt is the model's own."""
+    return replace(config, fusion=config.fusion if FUSIONS[config.fusion].build is None else "none", adapters=True)
 
 
 def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: StageData) -> Task:

@@ -1,0 +1,45 @@
+"""What `avseg synth` can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from avseg_cli.base.errors import DataError, named
+from avseg_cli.base.option_fields import MAX_SEED, MOST_WORKERS, check, option
+from avseg_cli.data.subsets import made_subsets
+
+SPLITS = ("train", "val", "test", "test_unseen")
+
+
+@dataclass(frozen=True)
+class SynthOptions:
+    """What to make from which media.
+
+    shares: weights of train, val, test and test_unseen; ``clips`` is divided by them. video: also make real mp4
+    files of this width and height, and take the frames from them. Raises ``InputError`` for a field out of its
+    bounds, ``DataError`` for a layout, shares or a video that cannot be.
+    """
+
+    objects: Path = option(help="Cut-outs with alpha, a subfolder per category.")
+    sounds: Path = option(help="Recordings, a subfolder per category.")
+    backgrounds: Path = option(help="Photographs to put the cut-outs on.")
+    out: Path = option(help="Folder to make; it must not exist.")
+    clips: int = option(100, "How many clips in all.", least=1, most=10_000_000)
+    seed: int = option(0, "The same seed makes the same bytes.", least=0, most=MAX_SEED)
+    distractors: Path | None = option(None, "Cut-outs of things that never sound.")
+    ambience: Path | None = option(None, "Background sounds that are nobody's.")
+    layout: str = option("ms3", "ms3: sources come and go; s4: one source all along.", offers=tuple(made_subsets()))
+    shares: tuple[float, ...] = (80, 10, 10, 0)
+    size: int = option(224, "Side of the frames in pixels.", least=32, most=2048, unit="pixels")
+    workers: int = option(1, least=1, most=MOST_WORKERS)
+    video: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.layout not in made_subsets():
+            raise DataError(f"{named('layout')} {self.layout} is unknown; choose one of {', '.join(made_subsets())}")
+        if not 1 <= len(self.shares) <= len(SPLITS) or min(self.shares) < 0 or sum(self.shares) <= 0:
+            raise DataError(f"{named('shares')} needs one to four numbers from 0 up: train/val/test/test_unseen")
+        if self.video and (min(self.video) < 64 or max(self.video) > 4096 or any(side % 2 for side in self.video)):
+            raise DataError(f"{named('video')} needs even sides of 64 to 4096 pixels, as in 480x360")
