@@ -20,7 +20,7 @@ from torch import Tensor
 from avseg_cli.base.errors import CheckpointError, DeviceError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_whole
-from avseg_cli.checkpoints.manifest import default_checkpoint, manifest, weights_dir
+from avseg_cli.checkpoints.manifest import default_checkpoint, hash_file, manifest, weights_dir
 from avseg_cli.checkpoints.precision import choose_precision
 from avseg_cli.checkpoints.public_weights import is_own, load_public_weights, public_files
 from avseg_cli.model.avseg import AvsegModel
@@ -149,7 +149,7 @@ def load_checkpoint(path: str | Path) -> tuple[AvsegModel, CheckpointInfo]:
     state = _read_tensors(info.path, expected)
     state.update(load_public_weights(info.config, info.base))
     model.load_state_dict(state, strict=True, assign=True)
-    model.about = info.about
+    model.about, model.sha256 = info.about, hash_file(info.path)
     return model.eval().requires_grad_(False), info
 
 

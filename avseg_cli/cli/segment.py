@@ -80,16 +80,16 @@ def segment(
         ),
     ] = None,
     formats: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--format",
             metavar="LIST",
             rich_help_panel=OUT,
             autocompletion=list_of(*FORMATS),
             help=f"One or more of: {', '.join(_named(name) for name in FORMATS if name not in FLAGGED)}, and those of "
-            "the flags below. Several, with commas, cost one pass of the model.",
+            "the flags below. Several, with commas, cost one pass of the model. Default: what -o says, or overlay.",
         ),
-    ] = "overlay",
+    ] = None,
     flags: dict[str, bool],
     checkpoint: Annotated[str, checkpoint_option(HOW)] = "default",
     given: dict[str, Any],
@@ -175,7 +175,7 @@ def segment(
         raise InputError(f"{one} and {other} contradict each other; give one of them")
     options = SegmentOptions(**given, cleanup=Cleanup(**clean), style=Style(_colour(color), **look))
     chosen_codecs(options.encoder)
-    wanted = _formats(formats, [name for name in FLAGGED if flags[name.replace("-", "_")]])
+    wanted = _formats(formats or _format_of(output), [name for name in FLAGGED if flags[name.replace("-", "_")]])
     if ray is not None:
         checkpoint = everywhere(checkpoint) if os.path.exists(checkpoint) else checkpoint
         audio = audio and Path(everywhere(audio))
@@ -249,6 +249,13 @@ def _watch(
             watch.note(outcome)
     report.summary()
     report.model()
+
+
+def _format_of(output: str | None) -> str:
+    """The format that ``-o`` names by its end: x.json is json, x.webm a cutout; overlay where it says nothing."""
+    suffix = Path(output or "").suffix.lower()
+    names = ["overlay", suffix[1:], *FORMATS]
+    return next((name for name in names if name in FORMATS and suffix in FORMATS[name].files), "overlay")
 
 
 def _formats(listed: str, flagged: list[str]) -> list[str]:

@@ -34,6 +34,26 @@ PRORES_4444 = (
     Codec("prores_ks", "yuva444p10le", {"profile": "4", "alpha_bits": "16", "vendor": "apl0"}),
 )
 
+# A matte is near to lossless, without tricks for eyes, and with key frames close together so
+# that an editor scrubs through it.
+MATTE_H264 = (
+    Codec("libx264", "yuv420p", {"preset": "veryfast", "crf": "6", "g": "12", "x264-params": "psy=0:aq-mode=0"}),
+    *H264[1:],
+)
+
+PRORES_422 = (
+    Codec("prores", "yuv422p10le", {"profile": "3", "vendor": "apl0"}),
+    Codec("prores_ks", "yuv422p10le", {"profile": "3", "vendor": "apl0"}),
+)
+
+VP9_ALPHA = (
+    # alternative reference frames and alpha exclude each other
+    Codec(
+        "libvpx-vp9", "yuva420p",
+        {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1", "auto-alt-ref": "0"},
+    ),
+)  # fmt: skip
+
 
 def available(codecs: tuple[Codec, ...]) -> Codec:
     """The first of ``codecs`` this build of FFmpeg has; raises ``OutputError`` when it has none."""

@@ -31,22 +31,26 @@ UNPLAYABLE = ("vorbis",)  # FFmpeg writes it into MP4, but players do not hear i
 OVERLAP = 0.1  # seconds by which a packet of sound may come before its time is free
 MP4_PCM_RATE = 65535  # Hz; more does not fit where players look for it
 USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+MATROSKA = (".mkv", ".webm")
+ALPHA = ("yuva420p",)  # pixel formats whose transparency WebM keeps beside the pictures
 
 
 class Movie:
     """One video file being written to ``partial``.
 
     Times: pictures and sound are given relative to the source's clock, and ``start`` seconds of it become 0.
-    The sound is copied packet by packet where the container takes its codec, and made AAC where it does not (or
-    where the codec is none of ``copied_sound``); ``sound_action`` says which.
+    The sound is copied packet by packet where the container takes its codec, and made AAC (Opus in
+    WebM) where it does not, or where the codec is none of ``copied_sound``; ``sound_action`` says which. comment: what
+    the file says of itself.
     """
 
     def __init__(
         self, partial: Path, path: Path, video: Video, codecs: tuple[Codec, ...], span: tuple[float, float | None],
-        copied_sound: frozenset[str] | None = None,
+        copied_sound: frozenset[str] | None = None, comment: str = "",
     ) -> None:  # fmt: skip
         self.partial, self.path, self.video, self.span = partial, path, video, span
+        self._comment, self._matroska = comment, path.suffix.lower() in MATROSKA
         self._copied_sound = copied_sound
         self.codec = available(codecs)
         self.frames = 0
@@ -84,14 +88,16 @@ class Movie:
 
     def _open_with(self, made: Stream | None, copy: bool) -> None:
         container_format = CONTAINERS[self.path.suffix.lower()]
-        options = {"movflags": "+faststart"} if container_format != "matroska" else {}
+        options = {} if self._matroska else {"movflags": "+faststart"}
         self._container = av.open(str(self.partial), "w", format=container_format, options=options)
+        if self._comment:
+            self._container.metadata["comment"] = self._comment
         self._pictures = self._add_pictures() if made is None else self._add_made(made)
         self._heard: Stream | None = None
         if self._sound:
-            self.sound_action = "copied" if copy else "re-encoded to AAC"
+            self.sound_action = "copied" if copy else f"re-encoded to {'Opus' if self._webm else 'AAC'}"
             template = self._sound.stream
-            self._heard = self._add_copy(template) if copy else self._add_aac(template)
+            self._heard = self._add_copy(template) if copy else self._add_encoded(template)
         self._container.start_encoding()
         self._packets = self._sound_packets(copy) if self._sound else iter(())
 
@@ -108,6 +114,8 @@ class Movie:
         context.color_range = FULL_RANGE if video.full_range else LIMITED_RANGE
         context.thread_type, context.thread_count = "AUTO", codec_threads()
         self._tag(stream)
+        if self._webm and self.codec.pixel_format in ALPHA:
+            stream.metadata["alpha_mode"] = "1"
         return stream
 
     def _add_made(self, made: Stream) -> Stream:
@@ -123,7 +131,7 @@ class Movie:
     def _add_copy(self, template: Stream) -> Stream:
         if self._copied_sound is not None and template.codec_context.name not in self._copied_sound:
             raise ValueError(f"{template.codec_context.name} is not to be copied")
-        if template.codec_context.name in UNPLAYABLE and self.path.suffix.lower() != ".mkv":
+        if template.codec_context.name in UNPLAYABLE and not self._matroska:
             raise ValueError(f"few players hear {template.codec_context.name} in this container")
         fast = template.codec_context.name.startswith("pcm_") and template.rate > MP4_PCM_RATE
         if fast and CONTAINERS[self.path.suffix.lower()] == "mp4":
@@ -131,16 +139,22 @@ class Movie:
         if changes_form(self.video.sound):
             raise ValueError("this container tells the form of AAC once")
         usual = USUAL_LAYOUTS.get(template.channels)
-        if usual is None and self.path.suffix.lower() != ".mkv":
+        if usual is None and not self._matroska:
             raise ValueError(f"no name for the layout of {template.channels} channels, which MP4 asks for at its end")
         stream = self._container.add_stream_from_template(template)
         if usual and stream.codec_context.layout.name.endswith("channels"):
             stream.codec_context.layout = usual  # Matroska names no layout for PCM, and MP4 cannot do without
         return stream
 
-    def _add_aac(self, template: Stream) -> Stream:
+    @property
+    def _webm(self) -> bool:
+        return self.path.suffix.lower() == ".webm"
+
+    def _add_encoded(self, template: Stream) -> Stream:
         rate = template.rate if template.rate in AAC_RATES else 48000
         layout = "mono" if template.channels == 1 else "stereo"
+        if self._webm:
+            return self._container.add_stream("libopus", rate=48000, layout=layout, options={"b": "160k"})
         return self._container.add_stream("aac", rate=rate, layout=layout, options={"b": "192k"})
 
     def write(self, frame: VideoFrame) -> None:
@@ -200,7 +214,7 @@ class Movie:
             yield from self._encoded_sound()
             return
         tick = self._heard.time_base
-        least = 0 if CONTAINERS[self.path.suffix.lower()] == "matroska" else 1  # ticks from packet to packet
+        least = 0 if self._matroska else 1  # ticks from packet to packet
         due = None
         for packet in self._sound:
             scale = packet.time_base / tick
@@ -220,7 +234,7 @@ class Movie:
         self.left_out = packets + 1, seconds + float((packet.duration or 0) * packet.time_base)
 
     def _encoded_sound(self) -> Iterator[Packet]:
-        """AAC of the decoded sound, without a break where its times meet but for rounding."""
+        """The decoded sound, encoded anew, without a break where its times meet but for rounding."""
         context, due = self._heard.codec_context, None  # due: the sample after the last
         for ready in self._resampled(context):
             if ready.pts is not None:

@@ -21,6 +21,7 @@ class ModelEdge:
 
     config: ModelConfig
     about: str = ""  # what it is for, in its maker's words
+    sha256: str = ""  # of the checkpoint file that it was read from
 
     @property
     def device(self) -> torch.device:

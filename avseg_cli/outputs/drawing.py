@@ -152,7 +152,7 @@ def upright(picture: Picture, pixel_format: str = "yuv420p", full_range: bool | 
     kept = same_layout(source, pixel_format, stored) and video.full_range == picture.video.full_range
     planar = source if kept else _converted(picture, pixel_format, stored, video)
     out = blank(video, even(video.width), picture.pts, pixel_format)
-    dtype = np.uint8 if pixel_format == "yuv420p" else np.uint16
+    dtype = np.uint16 if "10" in pixel_format else np.uint8
     for index in range(len(out.planes)):
         values = np.rot90(plane_array(planar, index, dtype), video.rotation // 90)
         target = plane_array(out, index, dtype)

@@ -21,22 +21,24 @@ class HeardSecond(NamedTuple):
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch in which the same is heard; words are its name with the mean probability."""
+    """A stretch in which the same is heard, with the mean probability where it is a kind; words are both."""
 
     since: float  # seconds
     end: float  # seconds
     name: str
     words: str
+    probability: float | None = None
 
 
-def spans(seconds: Sequence[HeardSecond]) -> list[Span]:
-    """Neighbours of the same name joined, in order of time; none where nothing has a name."""
+def spans(seconds: Sequence[HeardSecond], most: int | None = MOST) -> list[Span]:
+    """Neighbours of the same name joined, in order of time, the longest ``most``; none where nothing has a name."""
     joined = [_span(list(group)) for name, group in groupby(seconds, key=lambda second: second.name) if name]
-    longest = sorted(joined, key=lambda span: span.since - span.end)[:MOST]
+    longest = sorted(joined, key=lambda span: span.since - span.end)[:most]
     return sorted(longest, key=lambda span: span.since)
 
 
 def _span(group: list[HeardSecond]) -> Span:
     name, sure = group[0].name, [second.probability for second in group if second.probability is not None]
-    words = f"{name} {sum(sure) / len(sure):.2f}" if sure else name
-    return Span(group[0].since, group[-1].end, name, words)
+    mean = sum(sure) / len(sure) if sure else None
+    words = name if mean is None else f"{name} {mean:.2f}"
+    return Span(group[0].since, group[-1].end, name, words, mean)

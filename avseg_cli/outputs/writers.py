@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ class Job:
     sources: str = "auto"  # auto, merge, split or index: how what sounds is told apart
     encoder: tuple[Codec, ...] = H264  # of videos that leave it to the user, the first that is there
 
+    @property
+    def provenance(self) -> str:
+        """What made the masks, in a line for the comment of a video: avseg's version, the model, what decides them."""
+        model = {name: self.about["model"].get(name) for name in ("checkpoint", "sha256")}
+        said = {"avseg": self.about.get("avseg"), "model": model, "settings": self.about["settings"]}
+        return json.dumps(said)
+
 
 class Writer:
     """Takes masks as they are made, and, where ``draws``, every picture with the logits at its time.
@@ -41,7 +49,7 @@ class Writer:
 
     draws = False
     left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
-    sound_action = "none"  # what became of the sound: none, copied, re-encoded to AAC
+    sound_action = "none"  # what became of the sound: none, copied, re-encoded to AAC or Opus
 
     def __init__(self, path: Path, job: Job) -> None:
         self.path, self.job = path, job
@@ -79,7 +87,7 @@ class MovieWriter(Writer):
         super().__init__(path, job)
         try:
             codecs = self.codecs or job.encoder
-            self.movie = Movie(self.partial, path, job.video, codecs, job.span, self.copied_sound)
+            self.movie = Movie(self.partial, path, job.video, codecs, job.span, self.copied_sound, job.provenance)
         except BaseException:
             discard(self.partial)
             raise

@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.text import counted
+from avseg_cli.base.version import __version__
 from avseg_cli.base.writing import writing
 from avseg_cli.media.encoders import chosen_codecs
 from avseg_cli.media.video import Picture, Video, VideoReader, probe
@@ -45,7 +46,7 @@ class Rendered:
     frames: int = 0
     seconds: float = 0.0
     heard: dict[str, int] = field(default_factory=dict)  # kinds of sounds, and in how many masks each is heard
-    sound: str = "none"  # what became of it in a video output: copied, re-encoded to AAC
+    sound: str = "none"  # what became of it in a video output: copied, re-encoded to AAC or Opus
     warnings: list[str] = field(default_factory=list)
     pace: dict[str, float] = field(default_factory=dict)  # seconds each stage worked, while others did
 
@@ -113,9 +114,13 @@ def told(model: AvsegModel, checkpoint: str) -> str:
 def _job(video: Video, model: AvsegModel, options: SegmentOptions, checkpoint: str) -> Job:
     config = model.config
     about = {
-        "model": {"checkpoint": checkpoint, "told": told(model, checkpoint), "config": config.to_dict()},
+        "avseg": __version__,
+        "model": {
+            "checkpoint": checkpoint, "sha256": model.sha256 or None, "told": told(model, checkpoint),
+            "config": config.to_dict(),
+        },
         "settings": options.to_dict(),
-    }
+    }  # fmt: skip
     return Job(
         video,
         options.span,

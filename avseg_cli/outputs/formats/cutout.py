@@ -1,14 +1,15 @@
-"""What sounds, as ProRes 4444 with a transparent ground."""
+"""What sounds on a transparent ground (straight alpha): ProRes 4444, or VP9 with -o FILE.webm."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from avseg_cli.media.codecs import PRORES_4444
+from avseg_cli.media.codecs import PRORES_4444, VP9_ALPHA
 from avseg_cli.media.video import Picture, even
 from avseg_cli.outputs.drawing import Upsampler, opacity, plane_array, upright
 from avseg_cli.outputs.formats import Format
@@ -17,29 +18,36 @@ from avseg_cli.outputs.writers import Job, MovieWriter
 
 SUFFIX = ".avseg.cutout.mov"
 PRORES_MATRIX = {5: 6}  # ProRes knows BT.601 by this number alone, and has none for the full range
+SPILL = 16  # pixels around what is seen that keep their colours: encoders mix what lies in one block
 
 
 class CutoutWriter(MovieWriter):
-    """What sounds on a transparent ground: ProRes 4444, which every editor opens, with the original sound."""
-
-    codecs = PRORES_4444
+    """What sounds on a transparent ground, with the original sound: ProRes 4444, which every editor opens, or VP9 in
+    WebM, which browsers play. The alpha is straight: colours are the picture's own, not multiplied by it.
+    """
 
     def __init__(self, path: Path, job: Job) -> None:
-        size = even(job.video.height), even(job.video.width)
-        self.upsampler = Upsampler(job.low_res, job.image_size, size)
+        web = path.suffix.lower() == ".webm"
+        self.codecs = VP9_ALPHA if web else PRORES_4444
+        self.dtype, self.top, black = (np.uint8, 255, 16) if web else (np.uint16, 1023, 64)
+        self.ground = black, (self.top + 1) // 2, (self.top + 1) // 2
+        self.upsampler = Upsampler(job.low_res, job.image_size, (even(job.video.height), even(job.video.width)))
         self.level = np.float32(logit(job.threshold))
-        matrix = PRORES_MATRIX.get(job.video.matrix, job.video.matrix)
+        matrix = job.video.matrix if web else PRORES_MATRIX.get(job.video.matrix, job.video.matrix)
         super().__init__(path, replace(job, video=replace(job.video, matrix=matrix, full_range=False)))
 
     def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
-        frame = upright(picture, "yuva444p10le", full_range=False)
+        frame = upright(picture, self.codecs[0].pixel_format, full_range=False)
         frame.colorspace = self.job.video.matrix  # the encoder writes what each frame says
-        opaque = opacity(self.upsampler.full(logits - self.level), 1023)  # a soft edge, as the overlay's
-        hidden = opaque == 0
-        for index, ground in enumerate((64, 512, 512)):  # black
-            plane_array(frame, index, np.uint16)[hidden] = ground
-        plane_array(frame, 3, np.uint16)[...] = opaque
+        opaque = opacity(self.upsampler.full(logits - self.level), self.top)  # a soft edge, as the overlay's
+        seen = (opaque > 0).view(np.uint8)
+        hidden = cv2.dilate(seen, np.ones((2 * SPILL + 1, 2 * SPILL + 1), np.uint8)) == 0
+        for index, ground in enumerate(self.ground):
+            plane = plane_array(frame, index, self.dtype)
+            step = len(hidden) // len(plane)
+            plane[hidden[::step, ::step]] = ground
+        plane_array(frame, 3, self.dtype)[...] = opaque
         return frame
 
 
-FORMAT = Format(writer=CutoutWriter, suffix=SUFFIX, files=(".mov", ".mkv"))
+FORMAT = Format(writer=CutoutWriter, suffix=SUFFIX, files=(".mov", ".mkv", ".webm"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -10,6 +11,7 @@ from PIL import Image
 from avseg_cli.outputs.formats import Format
 from avseg_cli.outputs.palette import colour
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.sidecar import Sidecar
 from avseg_cli.outputs.writers import Job, Writer
 
 SUFFIX = ".avseg.masks"
@@ -17,7 +19,7 @@ MOST = 255  # sources that the values of an 8-bit PNG tell apart
 
 
 class MasksWriter(Writer):
-    """A folder of PNGs, 0 and 255, one for each mask, named by number and time.
+    """A folder of PNGs, 0 and 255, one for each mask, named by number and time; masks.json says what made them.
 
     With the job's sources "split" a folder for each source, which has the masks in which it sounds; with "index" the
     values are the sources' numbers, in 16 bits where one is above 255.
@@ -26,9 +28,11 @@ class MasksWriter(Writer):
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         self.partial.mkdir(parents=True)
+        self._sidecar = Sidecar(self.partial / "masks.json", job)
 
     def take(self, result: MaskResult) -> None:
         name = mask_name(result)
+        self._sidecar.add(name, result.time)
         if self.job.sources == "index":
             numbered(result).save(self.partial / name, compress_level=1)
         elif self.job.sources == "split":
@@ -38,6 +42,13 @@ class MasksWriter(Writer):
                 _binary(source.mask).save(folder / name, compress_level=1)
         else:
             _binary(result.mask).save(self.partial / name, compress_level=1)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        self._sidecar.finish(summary)
+
+    def abort(self) -> None:
+        self._sidecar.close()
+        super().abort()
 
 
 def _binary(mask: np.ndarray) -> Image.Image:

@@ -16,7 +16,6 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from avseg_cli.base.text import clock
-from avseg_cli.base.version import __version__
 from avseg_cli.base.whole_files import discard
 from avseg_cli.media.codecs import Codec
 from avseg_cli.media.video import Picture, Video
@@ -145,7 +144,6 @@ class ReportWriter(Writer):
         ]
         facts = {
             "format": "avseg-report-1",
-            "avseg": __version__,
             **self.job.about,
             "video": video.to_dict(),
             **summary,

@@ -1,0 +1,63 @@
+"""An OpenTimelineIO timeline of the video with markers on what is heard and seen to sound (avseg[editors])."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from avseg_cli.base.extras import extra
+from avseg_cli.outputs.formats import Format
+from avseg_cli.outputs.markers import Marker, MarkersWriter
+from avseg_cli.outputs.writers import Job
+
+SUFFIX = ".avseg.otio"
+COLOURS = {"heard": "CYAN", "seen": "MAGENTA"}
+
+
+class OtioWriter(MarkersWriter):
+    """One clip, the video, on a track of pictures and one of sound; its markers say what sounds when."""
+
+    def __init__(self, path: Path, job: Job) -> None:
+        super().__init__(path, job)
+        with extra("editors", "--format otio"):
+            import opentimelineio
+        self._otio = opentimelineio
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        schema, markers = self._otio.schema, self.markers()
+        end = self.job.span[1] or self.job.video.duration or self._since
+        reference = schema.ExternalReference(
+            target_url=self.job.video.path.absolute().as_uri(), available_range=self._range(0.0, end)
+        )
+        timeline = schema.Timeline(name=self.job.video.path.name, metadata={"avseg": self.job.about})
+        for kind in (schema.TrackKind.Video, schema.TrackKind.Audio):
+            clip = schema.Clip(
+                name=self.job.video.path.name,
+                media_reference=reference.clone(),
+                source_range=self._range(self.job.span[0], end),
+            )
+            if kind == schema.TrackKind.Video:
+                clip.markers.extend(self._marker(marker) for marker in markers)
+            track = schema.Track(name=kind, kind=kind)
+            track.append(clip)
+            timeline.tracks.append(track)
+        self._otio.adapters.write_to_file(timeline, str(self.partial), adapter_name="otio_json")
+
+    def _marker(self, marker: Marker) -> Any:
+        facts = {"kind": marker.kind, "source": marker.source, "probability": marker.probability, "area": marker.area}
+        return self._otio.schema.Marker(
+            name=marker.name,
+            marked_range=self._range(marker.start, marker.end),
+            color=COLOURS[marker.kind],
+            metadata={"avseg": {name: value for name, value in facts.items() if value is not None}},
+        )
+
+    def _range(self, start: float, end: float) -> Any:
+        """The frames from ``start`` to ``end`` seconds, at the video's rate."""
+        rate = float(self.job.video.rate)
+        first, last = round(start * rate), round(end * rate)
+        times = (self._otio.opentime.RationalTime(frames, rate) for frames in (first, max(1, last - first)))
+        return self._otio.opentime.TimeRange(*times)
+
+
+FORMAT = Format(writer=OtioWriter, suffix=SUFFIX, files=(".otio",))

@@ -1,0 +1,52 @@
+"""A folder of the matte as PNGs, one a frame, numbered without a gap; their times in a JSON file beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+from PIL import Image
+
+from avseg_cli.media.video import Picture
+from avseg_cli.outputs.drawing import Upsampler, opacity
+from avseg_cli.outputs.formats import Format
+from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.sidecar import Sidecar
+from avseg_cli.outputs.writers import Job, Writer
+
+SUFFIX = ".avseg.sequence"
+
+
+class SequenceWriter(Writer):
+    """A PNG of 0 to 255 for each frame of the video, NAME.000000.png and on, and NAME.json, which has their times."""
+
+    draws = True
+
+    def __init__(self, path: Path, job: Job) -> None:
+        super().__init__(path, job)
+        self.name = path.name.removesuffix(SUFFIX)
+        self.upsampler = Upsampler(job.low_res, job.image_size, job.video.size)
+        self.level = np.float32(logit(job.threshold))
+        self.partial.mkdir(parents=True)
+        self._sidecar = Sidecar(self.partial / f"{self.name}.json", job)
+
+    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> None:
+        soft = opacity(self.upsampler.full(logits - self.level), 255)
+        file = f"{self.name}.{self._sidecar.count:06d}.png"
+        Image.fromarray(soft).save(self.partial / file, compress_level=1)
+        self._sidecar.add(file, picture.time)
+
+    def write(self, frame: VideoFrame | None) -> None:
+        """Nothing: each picture is a file already."""
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        self._sidecar.finish(summary)
+
+    def abort(self) -> None:
+        self._sidecar.close()
+        super().abort()
+
+
+FORMAT = Format(writer=SequenceWriter, suffix=SUFFIX, several=True)
