@@ -6,7 +6,7 @@ import csv
 from typing import Any
 
 from avseg_cli.outputs.formats import Format
-from avseg_cli.outputs.markers import Marker, MarkersWriter
+from avseg_cli.outputs.marked import Marker, MarkersWriter
 
 SUFFIX = ".avseg.markers.csv"
 COLUMNS = ("start", "end", "duration", "timecode", "kind", "name", "source", "probability", "area")

@@ -7,7 +7,7 @@ from typing import Any
 
 from avseg_cli.base.extras import extra
 from avseg_cli.outputs.formats import Format
-from avseg_cli.outputs.markers import Marker, MarkersWriter
+from avseg_cli.outputs.marked import Marker, MarkersWriter
 from avseg_cli.outputs.writers import Job
 
 SUFFIX = ".avseg.otio"
