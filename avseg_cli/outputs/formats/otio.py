@@ -41,7 +41,8 @@ class OtioWriter(MarkersWriter):
             track = schema.Track(name=kind, kind=kind)
             track.append(clip)
             timeline.tracks.append(track)
-        self._otio.adapters.write_to_file(timeline, str(self.partial), adapter_name="otio_json")
+        # through Python: its own way to write a file says nothing of a full disk
+        self.partial.write_text(self._otio.adapters.write_to_string(timeline, "otio_json"), encoding="utf-8")
 
     def _marker(self, marker: Marker) -> Any:
         facts = {"kind": marker.kind, "source": marker.source, "probability": marker.probability, "area": marker.area}

@@ -32,14 +32,16 @@ class SequenceWriter(Writer):
         self.partial.mkdir(parents=True)
         self._sidecar = Sidecar(self.partial / f"{self.name}.json", job)
 
-    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> None:
+    def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
         soft = opacity(self.upsampler.full(logits - self.level), 255)
-        file = f"{self.name}.{self._sidecar.count:06d}.png"
-        Image.fromarray(soft).save(self.partial / file, compress_level=1)
-        self._sidecar.add(file, picture.time)
+        frame = VideoFrame.from_ndarray(soft, format="gray")
+        frame.pts, frame.time_base = picture.pts, picture.video.time_base
+        return frame
 
-    def write(self, frame: VideoFrame | None) -> None:
-        """Nothing: each picture is a file already."""
+    def write(self, frame: VideoFrame) -> None:
+        file = f"{self.name}.{self._sidecar.count:06d}.png"
+        Image.fromarray(frame.to_ndarray()).save(self.partial / file, compress_level=1)
+        self._sidecar.add(file, float(frame.pts * frame.time_base))
 
     def finish(self, summary: dict[str, Any]) -> None:
         self._sidecar.finish(summary)
