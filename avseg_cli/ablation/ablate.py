@@ -241,10 +241,15 @@ def _is_kept(done: Path, asked: dict[str, Any]) -> bool:
 def _evaluate_variant(base: TrainOptions, variant: Variant, best: Path, asked: dict[str, Any], done: Path) -> None:
     result = evaluate(
         EvaluateOptions(
-            data=base.data, subset=base.subset, split=asked["split"], checkpoint=str(best), device=base.device,
-            precision=base.scoring_precision, limit_clips=base.limit_clips,
+            data=base.data,
+            subset=base.subset,
+            split=asked["split"],
+            checkpoint=str(best),
+            device=base.device,
+            precision=base.scoring_precision,
+            limit_clips=base.limit_clips,
         )
-    )  # fmt: skip
+    )
     total = result.total
     done.parent.mkdir(parents=True, exist_ok=True)
     row = Row(variant.name, total.miou, total.f, total.f_dataset, str(best))

@@ -17,8 +17,12 @@ from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_exampl
 GROUND, PALE, FAINT, ACCENT = (20, 20, 28), (236, 236, 244), (150, 150, 166), (255, 45, 120)
 # Heat: how far from the lower end (or, to both sides, from an even share), and the colour there.
 FIRE = (
-    (0.0, (40, 10, 70)), (0.25, (130, 30, 110)), (0.5, (215, 65, 75)), (0.75, (250, 150, 35)), (1.0, (255, 245, 160)),
-)  # fmt: skip
+    (0.0, (40, 10, 70)),
+    (0.25, (130, 30, 110)),
+    (0.5, (215, 65, 75)),
+    (0.75, (250, 150, 35)),
+    (1.0, (255, 245, 160)),
+)
 LESS = ((0.0, (70, 110, 160)), (0.5, (45, 130, 215)), (1.0, (120, 225, 255)))
 MORE = ((0.0, (160, 110, 70)), (0.5, (240, 130, 30)), (1.0, (255, 240, 150)))
 STEPS = 255  # odd: the middle is exactly an even share

@@ -109,9 +109,13 @@ def _row(label: str, maps: Maps, head: int | None) -> Row:
     time, time_pairs = _over_time(maps.time, head)
     listening, listening_pairs = _over_time(maps.listening, head)
     return Row(
-        label, _grid(space * space.shape[-1]), time, listening, time_pairs,
+        label,
+        _grid(space * space.shape[-1]),
+        time,
+        listening,
+        time_pairs,
         None if listening_pairs is None else listening_pairs.T,
-    )  # fmt: skip
+    )
 
 
 def _one(maps: Tensor, head: int | None) -> Tensor:

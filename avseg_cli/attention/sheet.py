@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from avseg_cli.attention.board import (  # fmt: skip
+from avseg_cli.attention.board import (
     FAINT,
     PALE,
     Board,

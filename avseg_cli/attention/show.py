@@ -126,9 +126,13 @@ def _records(clip: ClipLook) -> Iterator[dict[str, Any]]:
 
 
 def _write_video(
-    clips: Iterator[ClipLook], video: Video, span: tuple[float, float | None], paths: tuple[Path, Path], shown: Shown,
+    clips: Iterator[ClipLook],
+    video: Video,
+    span: tuple[float, float | None],
+    paths: tuple[Path, Path],
+    shown: Shown,
     progress: Progress,
-) -> None:  # fmt: skip
+) -> None:
     """Every picture of the video on its screen; the model runs a clip ahead in a thread of its own."""
     partial, path = paths
     ahead = Prefetch(clips, AHEAD)

@@ -66,9 +66,7 @@ class Option:
             return f"{_plain(self.least)} to {_plain(self.most)}{unit}"
         if self.least is not None and self.below is None:
             return f"{self.least:g} or more{unit and ' (' + self.unit + ')'}"
-        parts = (
-            ("at least", self.least), ("more than", self.above), ("at most", self.most), ("less than", self.below)
-        )  # fmt: skip
+        parts = (("at least", self.least), ("more than", self.above), ("at most", self.most), ("less than", self.below))
         said = [f"{words} {value:g}" for words, value in parts if value is not None]
         return (" and ".join(said) or "a finite number") + unit
 

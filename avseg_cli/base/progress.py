@@ -23,7 +23,13 @@ def progress_bar(sharing: Sharing) -> Progress:
     """A bar with what is done, the time taken and the time left; silent in all processes but the first."""
     terminal = console()
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-        console=terminal, transient=True, disable=sharing.rank > 0 or not terminal.is_terminal,
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=terminal,
+        transient=True,
+        disable=sharing.rank > 0 or not terminal.is_terminal,
+    )

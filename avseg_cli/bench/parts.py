@@ -94,27 +94,37 @@ class Parts:
 
         self.reference.log_mel(self.sound_48k[:SOUND_RATE], SOUND_RATE)  # resampy compiles itself when first used
         return Part(
-            "log_mel", f"{SOUND_SECONDS} s of sound at 48 kHz, resampling included",
-            lambda: self.reference.log_mel(self.sound_48k, SOUND_RATE), ours, (0, 0),
-        )  # fmt: skip
+            "log_mel",
+            f"{SOUND_SECONDS} s of sound at 48 kHz, resampling included",
+            lambda: self.reference.log_mel(self.sound_48k, SOUND_RATE),
+            ours,
+            (0, 0),
+        )
 
     def _vggish(self, _: Tensor) -> Part:
         flat = self.log_mel.flatten(0, 1)
         flops = count_flops(lambda: self.empty_reference.vggish(_empty(flat)))
         dtype = self.reference.dtype
         return Part(
-            "vggish", f"{len(flat)} seconds", lambda: self.reference.vggish(flat.to(dtype)),
-            lambda: self.model.embed_sound(flat), (flops, flops),
-        )  # fmt: skip
+            "vggish",
+            f"{len(flat)} seconds",
+            lambda: self.reference.vggish(flat.to(dtype)),
+            lambda: self.model.embed_sound(flat),
+            (flops, flops),
+        )
 
     def _encoder(self, sound: Tensor) -> Part:
         frames, sound = self.frames.flatten(0, 1)[: self.batch], sound[: self.batch]
         flops = count_flops(lambda: self.empty_reference.encode(_empty(frames), _empty(sound)))
         ours = count_flops(lambda: self.empty_model.embed_frames(_empty(frames), _empty(sound)))
         return Part(
-            "encoder", f"{len(frames)} frame(s)", lambda: self.reference.encode(frames, sound),
-            lambda: self.model.embed_frames(frames, sound), (flops, ours), encoded=(len(frames), len(frames)),
-        )  # fmt: skip
+            "encoder",
+            f"{len(frames)} frame(s)",
+            lambda: self.reference.encode(frames, sound),
+            lambda: self.model.embed_frames(frames, sound),
+            (flops, ours),
+            encoded=(len(frames), len(frames)),
+        )
 
     def _fusion(self, sound: Tensor) -> Part:
         embeddings, audio = self._embeddings(), self.reference.embed_audio(sound)
@@ -131,9 +141,12 @@ class Parts:
         flops = count_flops(lambda: [self.empty_reference.fuse(*map(_empty, clip)) for clip in clips])
         ours = count_flops(lambda: self.empty_model.fusion(_empty(pixels), _empty(tokens), _empty(positions)))
         return Part(
-            "fusion", f"ST-BAVA, depth {self.config.fusion_depth}, {len(clips)} clip(s)", reference,
-            lambda: self.model.fusion(pixels, tokens, positions)[0].flatten(0, 1), (flops, ours),
-        )  # fmt: skip
+            "fusion",
+            f"ST-BAVA, depth {self.config.fusion_depth}, {len(clips)} clip(s)",
+            reference,
+            lambda: self.model.fusion(pixels, tokens, positions)[0].flatten(0, 1),
+            (flops, ours),
+        )
 
     def _decoder(self, sound: Tensor) -> Part:
         embeddings, audio = self._embeddings(), self.reference.embed_audio(sound)
@@ -145,11 +158,13 @@ class Parts:
         flops = count_flops(lambda: self.empty_reference.decode(_empty(embeddings), _empty(dense), _empty(audio)))
         ours = count_flops(lambda: self.empty_model.mask_decoder(_empty(pixels), _empty(sparse), _empty(positions)))
         return Part(
-            "decoder", f"{len(embeddings)} frames, upsampling included",
+            "decoder",
+            f"{len(embeddings)} frames, upsampling included",
             lambda: self.reference.decode(embeddings, dense, audio),
             lambda: self._upsample(self.model.mask_decoder(pixels, sparse, positions)),
-            (flops, ours), True,
-        )  # fmt: skip
+            (flops, ours),
+            True,
+        )
 
     def _clip(self, sound: Tensor) -> Part:
         clips, time = self.frames.shape[:2]
@@ -171,9 +186,14 @@ class Parts:
         flops = clips * count_flops(lambda: self.empty_reference.clip(_empty(self.frames[0]), _empty(log_mel)))
         ours_flops = count_flops(lambda: self.empty_model(_empty(self.frames), _empty(self.log_mel)))
         return Part(
-            "clip", f"{clips} whole clip(s) of {time} frames: sound and frames in, masks out", reference, ours,
-            (flops, ours_flops), True, (clips * time, clips * time),
-        )  # fmt: skip
+            "clip",
+            f"{clips} whole clip(s) of {time} frames: sound and frames in, masks out",
+            reference,
+            ours,
+            (flops, ours_flops),
+            True,
+            (clips * time, clips * time),
+        )
 
     def _embed(self, frames: Tensor, sound: Tensor) -> Tensor:
         pairs = zip(frames.split(self.batch), sound.split(self.batch), strict=True)

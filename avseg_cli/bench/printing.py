@@ -86,12 +86,18 @@ def _table(rows: list[Report]) -> Table:
         table.add_column(heading, no_wrap=True, justify="left" if heading == "component" else "right")
     for row in rows:
         cells = [
-            row["part"], _pair(row, "precision", str), _pair(row, "seconds", _time), f"{row['speedup']:.1f}x",
-            f"{row['cpu_speedup']:.1f}x", _pair(row, "peak_bytes", lambda count: f"{count / 1e6:,.0f} MB"),
-            f"{row['memory_ratio']:.1f}x", _pair(row, "flops", lambda flops: f"{flops / 1e12:.3f}"),
+            row["part"],
+            _pair(row, "precision", str),
+            _pair(row, "seconds", _time),
+            f"{row['speedup']:.1f}x",
+            f"{row['cpu_speedup']:.1f}x",
+            _pair(row, "peak_bytes", lambda count: f"{count / 1e6:,.0f} MB"),
+            f"{row['memory_ratio']:.1f}x",
+            _pair(row, "flops", lambda flops: f"{flops / 1e12:.3f}"),
             _pair(row, "share_of_roofline", lambda share: f"{share:.0%}"),
-            f"{row['relative_error']:.0e}", "" if row["mask_iou"] is None else f"{row['mask_iou']:.5f}",
-        ]  # fmt: skip
+            f"{row['relative_error']:.0e}",
+            "" if row["mask_iou"] is None else f"{row['mask_iou']:.5f}",
+        ]
         table.add_row(*cells, *([_whole(row)] if extrapolated else []))
     return table
 

@@ -33,11 +33,17 @@ HEADS = 8
 def sam_encoder(config: ModelConfig) -> ImageEncoderViT:
     """segment_anything's image encoder for a configuration."""
     return ImageEncoderViT(
-        img_size=config.image_size, patch_size=config.patch_size, embed_dim=config.embed_dim,
-        depth=config.depth, num_heads=config.num_heads, out_chans=config.out_chans, use_rel_pos=True,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6), window_size=config.window_size,
+        img_size=config.image_size,
+        patch_size=config.patch_size,
+        embed_dim=config.embed_dim,
+        depth=config.depth,
+        num_heads=config.num_heads,
+        out_chans=config.out_chans,
+        use_rel_pos=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        window_size=config.window_size,
         global_attn_indexes=config.global_blocks,
-    )  # fmt: skip
+    )
 
 
 def sam_decoder(config: ModelConfig) -> MaskDecoder:
@@ -169,9 +175,12 @@ class ReferenceModel(nn.Module):
     def _decode_frame(self, embedding: Tensor, dense: Tensor, sparse: Tensor, size: tuple[int, int]) -> Tensor:
         """Three masks, each upsampled by way of the input size, then summed: (1, *size)."""
         masks, _ = self.mask_decoder(
-            image_embeddings=embedding, image_pe=self.positions(), sparse_prompt_embeddings=sparse.repeat(1, 2, 1),
-            dense_prompt_embeddings=dense, multimask_output=True,
-        )  # fmt: skip
+            image_embeddings=embedding,
+            image_pe=self.positions(),
+            sparse_prompt_embeddings=sparse.repeat(1, 2, 1),
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+        )
         side = (self.config.image_size, self.config.image_size)
         masks = F.interpolate(masks.float(), side, mode="bilinear", align_corners=False)
         return F.interpolate(masks, size, mode="bilinear", align_corners=False).sum(1)

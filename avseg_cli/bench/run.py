@@ -94,9 +94,13 @@ def _pairs(options: BenchOptions, device: torch.device) -> tuple[list[Pair], lis
 
 
 def _rows(
-    options: BenchOptions, device: torch.device, pair: Pair, rooflines: dict[torch.dtype, measure.Roofline],
-    kept: dict[str, Tensor], on_part: Callable[[str], None],
-) -> tuple[ModelConfig, list[Report]]:  # fmt: skip
+    options: BenchOptions,
+    device: torch.device,
+    pair: Pair,
+    rooflines: dict[torch.dtype, measure.Roofline],
+    kept: dict[str, Tensor],
+    on_part: Callable[[str], None],
+) -> tuple[ModelConfig, list[Report]]:
     """Measure every part in one pair of precisions."""
     plain = _plain_model(options)
     config = plain.config
@@ -154,18 +158,26 @@ def _truncated(config: ModelConfig) -> str | None:
 
 
 def _row(
-    part: Part, device: torch.device, options: BenchOptions, pair: Pair,
-    rooflines: dict[torch.dtype, measure.Roofline], kept: dict[str, Tensor],
-) -> Report:  # fmt: skip
+    part: Part,
+    device: torch.device,
+    options: BenchOptions,
+    pair: Pair,
+    rooflines: dict[torch.dtype, measure.Roofline],
+    kept: dict[str, Tensor],
+) -> Report:
     reference, ours = measure.compare(part.reference, part.ours, device, options.repeats)
     sides = {}
     for name, side, flops, dtype in zip(("reference", "ours"), (reference, ours), part.flops, pair, strict=True):
         share = flops / side.seconds / rooflines[dtype].flops if flops else None
         sides[name] = {
-            "precision": _name(dtype), "seconds": side.seconds, "all_seconds": side.times,
-            "cpu_seconds": side.cpu_seconds, "peak_bytes": side.peak_bytes,
-            "flops": flops or None, "share_of_roofline": share,
-        }  # fmt: skip
+            "precision": _name(dtype),
+            "seconds": side.seconds,
+            "all_seconds": side.times,
+            "cpu_seconds": side.cpu_seconds,
+            "peak_bytes": side.peak_bytes,
+            "flops": flops or None,
+            "share_of_roofline": share,
+        }
     row = {
         "part": part.name,
         "what": part.what,
@@ -234,10 +246,14 @@ def mask_iou(reference: Tensor, ours: Tensor) -> float:
 def describe_machine(device: torch.device) -> Report:
     """What the figures belong to."""
     machine = {
-        "device": str(device), "processor": processor_field("model name"), "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(), "torch": torch.__version__, "system": platform.system(),
+        "device": str(device),
+        "processor": processor_field("model name"),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "system": platform.system(),
         "bf16_in_hardware": has_bf16(device),
-    }  # fmt: skip
+    }
     if device.type == "cuda":
         machine["gpu"] = torch.cuda.get_device_name(device)
     return machine

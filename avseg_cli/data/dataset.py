@@ -59,9 +59,13 @@ class MemoryCache:
 
     @classmethod
     def if_it_fits(
-        cls, count: int, shape: tuple[int, ...], dtype: torch.dtype = torch.uint8, shared: bool = False,
+        cls,
+        count: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.uint8,
+        shared: bool = False,
         share: float = 0.2,
-    ) -> MemoryCache | None:  # fmt: skip
+    ) -> MemoryCache | None:
         """A cache, or None when it would take more than ``share`` of the free memory, or does not fit what the system
         has for sharing (64 MB in many containers)."""
         needed = count * int(np.prod(shape)) * dtype.itemsize
@@ -118,8 +122,9 @@ class ClipDataset(Dataset[Sample]):
         }
         self._caches = {
             name: MemoryCache.if_it_fits(len(clips), *shape, shared=workers > 0) if cache else None
-            for name, shape in shapes.items() if name in self.wanted
-        }  # fmt: skip
+            for name, shape in shapes.items()
+            if name in self.wanted
+        }
         self._log_mel: dict[int, Tensor] = {}  # where there is no cache: 120 kB a clip
 
     def __len__(self) -> int:
@@ -178,15 +183,22 @@ def batch_indices(count: int, batch_size: int, seed: int, epoch: int, sharing: S
 
 
 def load_batches(
-    data: Dataset[Sample], batches: list[list[int]], workers: int = 0,
-    transform: Transform | None = None, seed: int = 0, epoch: int = 0,
-) -> Iterator[list[Sample]]:  # fmt: skip
+    data: Dataset[Sample],
+    batches: list[list[int]],
+    workers: int = 0,
+    transform: Transform | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+) -> Iterator[list[Sample]]:
     """The samples of each batch in order; ``workers`` processes read ahead."""
     source = _Augmented(data, transform, seed, epoch) if transform else data
     loader = DataLoader(
-        source, batch_sampler=batches, num_workers=workers, collate_fn=list,
+        source,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=list,
         generator=torch.Generator().manual_seed(0),  # else the loader draws from, and so moves, the global one
-    )  # fmt: skip
+    )
     return iter(loader)
 
 

@@ -40,9 +40,13 @@ class Made:
 
 
 def prepare(
-    data_root: str | Path, subset: Subset, overwrite: bool = False, log_mel: bool = False, workers: int = 1,
+    data_root: str | Path,
+    subset: Subset,
+    overwrite: bool = False,
+    log_mel: bool = False,
+    workers: int = 1,
     track: Callable[[Iterable[Made], int], Iterable[Made]] = lambda made, count: made,
-) -> list[Made]:  # fmt: skip
+) -> list[Made]:
     """Make what the subset's clips lack; a clip that fails does not stop the others.
 
     Raises ``DataError`` when the root is wrong or the layout has no raw videos.

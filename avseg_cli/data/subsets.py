@@ -43,7 +43,7 @@ SUBSETS = {
         Subset("v1m", "multiple sources, later release", "avss", "", "metadata.csv", "v1m", 5, 5, 7, (296, 64, 64)),
         Subset("v2", "ten seconds, later release", "avss", "", "metadata.csv", "v2", 10, 10, 7, (4750, 500, 750)),
     )
-}  # fmt: skip
+}
 
 
 def find_subset(name: str) -> Subset:

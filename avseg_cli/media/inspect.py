@@ -93,10 +93,13 @@ def interlaced(path: Path) -> bool:
 def colours(video: Video) -> dict[str, Any]:
     """The colour tags by name, and whether the picture is HDR."""
     return {
-        "pixel_format": video.pixel_format, "matrix": MATRICES.get(video.matrix, "not tagged"),
-        "primaries": _name(ColorPrimaries, video.primaries), "transfer": _name(ColorTrc, video.transfer),
-        "range": "full" if video.full_range else "limited", "hdr": HDR_TRANSFERS.get(video.transfer),
-    }  # fmt: skip
+        "pixel_format": video.pixel_format,
+        "matrix": MATRICES.get(video.matrix, "not tagged"),
+        "primaries": _name(ColorPrimaries, video.primaries),
+        "transfer": _name(ColorTrc, video.transfer),
+        "range": "full" if video.full_range else "limited",
+        "hdr": HDR_TRANSFERS.get(video.transfer),
+    }
 
 
 def _name(kind: Any, number: int) -> str:

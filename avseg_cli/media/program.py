@@ -41,9 +41,12 @@ class ProgramEncoder:
         self._made: Any = None
         self._first: int | None = None  # ticks; the program counts from 0
         self._process = subprocess.Popen(
-            _command(codec, video, self._scratch), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=self._messages, start_new_session=True,  # Ctrl-C is for us, and we stop it
-        )  # fmt: skip
+            _command(codec, video, self._scratch),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._messages,
+            start_new_session=True,  # Ctrl-C is for us, and we stop it
+        )
         self._pipe = av.open(self._process.stdin, "w", format="nut", buffer_size=PIPE_BUFFER)
         self._pictures = self._pipe.add_stream("rawvideo", rate=video.rate)
         self._pictures.width, self._pictures.height = even(video.width), even(video.height)
@@ -111,14 +114,23 @@ def _command(codec: Codec, video: Video, scratch: Path) -> list[str]:
     """The program's arguments: every picture once, at its own time, colours tagged but never converted."""
     ticks = f"{video.time_base.numerator}/{video.time_base.denominator}"
     pictures = ffmpeg.input("pipe:", format="nut", **source_options(codec.name)).filter(
-        "setparams", colorspace=video.matrix, color_primaries=video.primaries, color_trc=video.transfer,
+        "setparams",
+        colorspace=video.matrix,
+        color_primaries=video.primaries,
+        color_trc=video.transfer,
         range=FULL_RANGE if video.full_range else LIMITED_RANGE,
-    )  # fmt: skip
+    )
     threads = {"threads": codec_threads()} if codec_threads() else {}
     output = upload_to_card(pictures, codec.name).output(
-        f"file:{scratch.absolute()}", format="mp4", vcodec=codec.name, fps_mode="passthrough", enc_time_base=ticks,
-        video_track_timescale=video.time_base.denominator, **threads, **codec.options,
-    )  # fmt: skip
+        f"file:{scratch.absolute()}",
+        format="mp4",
+        vcodec=codec.name,
+        fps_mode="passthrough",
+        enc_time_base=ticks,
+        video_track_timescale=video.time_base.denominator,
+        **threads,
+        **codec.options,
+    )
     quiet = output.global_args("-hide_banner", "-loglevel", "error")
     return ffmpeg.compile(quiet, cmd=codec.program, overwrite_output=True)
 

@@ -152,9 +152,12 @@ class MaskDecoder(nn.Module):
         self.iou_token = nn.Embedding(1, dim)
         self.mask_tokens = nn.Embedding(1 + self.MASKS, dim)
         self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(dim, dim // 4, 2, stride=2), LayerNorm2d(dim // 4), nn.GELU(),
-            nn.ConvTranspose2d(dim // 4, dim // 8, 2, stride=2), nn.GELU(),
-        )  # fmt: skip
+            nn.ConvTranspose2d(dim, dim // 4, 2, stride=2),
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, 2, stride=2),
+            nn.GELU(),
+        )
         self.output_hypernetworks_mlps = nn.ModuleList(HyperMLP(dim, dim, dim // 8) for _ in range(1 + self.MASKS))
         self.iou_prediction_head = HyperMLP(dim, 256, 1 + self.MASKS)
 

@@ -29,10 +29,13 @@ class VGGish(nn.Module):
         hidden = _scaled(4096, width / 4 if width < 1 else 1.0)  # the two wide layers hold most weights
         self.features = nn.Sequential(*layers)
         self.embeddings = nn.Sequential(
-            nn.Linear(channels * 6 * 4, hidden), nn.ReLU(),
-            nn.Linear(hidden, hidden), nn.ReLU(),
-            nn.Linear(hidden, embedding_dim), nn.ReLU(),
-        )  # fmt: skip
+            nn.Linear(channels * 6 * 4, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, embedding_dim),
+            nn.ReLU(),
+        )
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """(B, 1, 96, 64) -> (B, embedding_dim)."""

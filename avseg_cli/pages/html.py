@@ -23,9 +23,12 @@ from avseg_cli.base.writing import writing
 def page(template: str, **values: Any) -> str:
     """The HTML of a template of this package. Text in ``values`` is escaped; a missing value is an error."""
     environment = Environment(
-        loader=PackageLoader("avseg_cli.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("avseg_cli.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters["clock"], environment.filters["address"] = clock, address
     return environment.get_template(template).render(**values)
 

@@ -13,14 +13,17 @@ def places(files: Path, row: Mapping[str, str], frames: int) -> Places:
     name = row.get("uid") or row["name"]
     clip, numbers = files / name, range(frames)
     return Places(
-        name, row.get("a_obj") or "",
+        name,
+        row.get("a_obj") or "",
         frames=tuple(clip / "frames" / f"{k}.jpg" for k in numbers),
         masks=tuple(clip / "labels_rgb" / f"{k}.png" for k in numbers),
         wav=clip / "audio.wav",
-    )  # fmt: skip
+    )
 
 
 LAYOUT = Layout(
-    needed=("split",), places=places, square=False,
+    needed=("split",),
+    places=places,
+    square=False,
     told="with {label}/{uid}/frames/{0..}.jpg, labels_rgb/{0..}.png and audio.wav beside it",
-)  # fmt: skip
+)

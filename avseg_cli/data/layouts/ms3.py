@@ -13,18 +13,21 @@ def places(files: Path, row: Mapping[str, str], frames: int) -> Places:
     split, name = row["split"], row["name"]
     numbers = range(1, frames + 1)
     return Places(
-        name, row.get("category") or "",
+        name,
+        row.get("category") or "",
         frames=tuple(files / "visual_frames" / name / f"{name}.mp4_{k}.png" for k in numbers),
         masks=tuple(files / "gt_masks" / split / name / f"{name}_{k}.png" for k in numbers),
         wav=files / "audio_wav" / split / f"{name}.wav",
         log_mel=files / "audio_log_mel" / split / f"{name}.pkl",
         video=files / "raw_videos" / f"{name}.mp4",
         object_maps=object_maps(split, name, frames),
-    )  # fmt: skip
+    )
 
 
 LAYOUT = Layout(
-    needed=("split",), places=places, columns=("name", "split"),
+    needed=("split",),
+    places=places,
+    columns=("name", "split"),
     told="with ms3_data/visual_frames/{name}/{name}.mp4_{1..5}.png, audio_wav/{split}/{name}.wav and "
-         "gt_masks/{split}/{name}/{name}_{1..5}.png beside it",
-)  # fmt: skip
+    "gt_masks/{split}/{name}/{name}_{1..5}.png beside it",
+)

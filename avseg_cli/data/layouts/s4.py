@@ -13,18 +13,21 @@ def places(files: Path, row: Mapping[str, str], frames: int) -> Places:
     split, name, category = row["split"], row["name"], row["category"]
     inside, numbers = Path(split) / category, range(1, frames + 1)
     return Places(
-        name, category,
+        name,
+        category,
         frames=tuple(files / "visual_frames" / inside / name / f"{name}_{k}.png" for k in numbers),
         masks=tuple(files / "gt_masks" / inside / name / f"{name}_{k}.png" for k in numbers),
         wav=files / "audio_wav" / inside / f"{name}.wav",
         log_mel=files / "audio_log_mel" / inside / f"{name}.pkl",
         video=files / "raw_videos" / inside / f"{name}.mp4",
         object_maps=object_maps(split, name, frames),
-    )  # fmt: skip
+    )
 
 
 LAYOUT = Layout(
-    needed=("split", "category"), places=places, columns=("name", "start", "category", "split"),
+    needed=("split", "category"),
+    places=places,
+    columns=("name", "start", "category", "split"),
     told="with s4_data/visual_frames/{split}/{category}/{name}/{name}_{1..5}.png, audio_wav/{split}/{category}/"
-         "{name}.wav and gt_masks/{split}/{category}/{name}/{name}_{1..5}.png beside it",
-)  # fmt: skip
+    "{name}.wav and gt_masks/{split}/{category}/{name}/{name}_{1..5}.png beside it",
+)

@@ -26,6 +26,12 @@ def sam(name: str, parameters: int | None = None, **dimensions: Any) -> Backbone
     """SAM's backbone of that name, its encoder frozen and read from ``sam_<name>``; the fusion is the paper's."""
     encoder = PublicPart(f"sam_{name}", ("image_encoder.",), own=("image_encoder.adapters.",))
     return Backbone(
-        ModelConfig(backbone=name, **dimensions), ImageEncoder, public=(encoder, VGGISH), stages=tuple(RECIPES),
-        recipes=RECIPES, released=RELEASED, recompute=True, parameters=parameters,
-    )  # fmt: skip
+        ModelConfig(backbone=name, **dimensions),
+        ImageEncoder,
+        public=(encoder, VGGISH),
+        stages=tuple(RECIPES),
+        recipes=RECIPES,
+        released=RELEASED,
+        recompute=True,
+        parameters=parameters,
+    )

@@ -7,9 +7,15 @@ from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.image_encoder import ImageEncoder
 
 _COMMON = {
-    "batch_size": 8, "learning_rate": 5e-4, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine",
-    "warmup": 0.05, "clip_gradient": 1.0, "loss": "bce+iou",
-}  # fmt: skip
+    "batch_size": 8,
+    "learning_rate": 5e-4,
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "schedule": "cosine",
+    "warmup": 0.05,
+    "clip_gradient": 1.0,
+    "loss": "bce+iou",
+}
 
 BACKBONE = Backbone(
     config=ModelConfig(
