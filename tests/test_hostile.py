@@ -50,6 +50,6 @@ def test_mutated_files(watch: Watch, tmp_path: Path) -> None:
 @pytest.mark.campaign
 @pytest.mark.timeout(7200)
 def test_the_whole_campaign() -> None:
-    command = [sys.executable, "-m", "tests.campaign", "--minutes", "10", "--seed", "1"]
+    command = [sys.executable, "-m", "tests.campaign", "--minutes", "60", "--seed", "1"]
     ran = subprocess.run(command, cwd=Path(__file__).parents[1], text=True, capture_output=True)
     assert ran.returncode == 0, ran.stderr + ran.stdout

@@ -23,19 +23,23 @@ from .jobs import JOBS, PATIENCE, WEIGHTS, Job, Process, segment
 from .rights import CannotGiveUp, close_doors, closed_doors
 from .worker import keep_the_model, messages
 
+LATE = "no time was left"
 
-def inject(folder: Path, seed: int, rounds: int, only: str, tell: Callable[[str, list[str], str], None]) -> None:
-    """The faults whose name matches ``only``, in a process of their own.
+
+def inject(
+    folder: Path, seed: int, rounds: int, only: str, until: float, tell: Callable[[str, list[str], str], None]
+) -> None:
+    """The faults whose name matches ``only``, in a process of their own; none begins after ``until``.
 
     ``tell`` gets the name of each, what it broke, and why it could not be injected here ("" where it was).
     """
     died = "the process that injects faults", ["died"], ""
     with serving(FileServer(WEIGHTS, delay=0.01)) as server:
-        for news in messages(died, _run, folder, seed, rounds, only, server.url):
+        for news in messages(died, _run, folder, seed, rounds, only, until, server.url):
             tell(*news)
 
 
-def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, url: str) -> None:
+def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, until: float, url: str) -> None:
     import torch
 
     torch.set_num_threads(1)  # forks have no other threads
@@ -44,7 +48,7 @@ def _run(pipe: Connection, folder: Path, seed: int, rounds: int, only: str, url:
     for name, fault in _faults(folder, seed, rounds, url):
         if re.search(only, name):
             try:
-                pipe.send((name, fault(), ""))
+                pipe.send((name, [], LATE) if time.monotonic() > until else (name, fault(), ""))
             except CannotGiveUp as why:
                 pipe.send((name, [], str(why)))
             except Exception as error:  # the campaign's own fault, and not to be passed over

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from .cases import PATIENCE, Case, Maker
 from .judge import Verdict, judge, lost
-from .worker import Ran, memory, work
+from .worker import Ran, memory, processor_seconds, work
 
 RENEWED = 400  # cases after which a worker is replaced, so that its growth stays comparable
+STILL = 6  # times a case's patience by the clock: it waits for something that does not come
 HARD_LIMIT = 3000  # MB above its case's own bound at which a worker is ended at once
 
 
@@ -59,10 +60,13 @@ class Watch:
         if case.feed:
             threading.Thread(target=_feed, args=case.feed, daemon=True).start()
         self._pipe.send(case)
-        began, most = time.monotonic(), memory("VmRSS", self._process.pid) + case.memory + HARD_LIMIT
+        began, used = time.monotonic(), processor_seconds(self._process.pid)
+        most = memory("VmRSS", self._process.pid) + case.memory + HARD_LIMIT
         while not self._pipe.poll(0.1):
-            if time.monotonic() - began > self.patience:
-                return self._give_up(case, f"still at work after {self.patience:.0f} s")
+            if processor_seconds(self._process.pid) - used > self.patience:
+                return self._give_up(case, f"still at work after {self.patience:.0f} s of the processor")
+            if time.monotonic() - began > STILL * self.patience:
+                return self._give_up(case, f"not at its end after {STILL * self.patience:.0f} s")
             if self._process.is_alive() and memory("VmRSS", self._process.pid) > most:
                 return self._give_up(case, f"took more than {most:.0f} MB")
         try:
