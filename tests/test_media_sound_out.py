@@ -9,6 +9,7 @@ import av
 import pytest
 from media_files import Clip, LoudRed, frames_of, sound_payload
 
+from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import probe
 from avseg_cli.outputs.formats.overlay import OverlayWriter
@@ -132,3 +133,37 @@ def test_pcm_ends_with_the_span(tmp_path: Path, codec: str, name: str) -> None:
     options = SegmentOptions(duration=1.5)
     render(probe(path), LoudRed(), {"overlay": tmp_path / name}, options, "test")
     assert heard(tmp_path / name) == pytest.approx((1.5, 1.5), abs=0.03)
+
+
+@pytest.mark.parametrize(("codec", "rate", "layout"), [
+    ("wavpack", 8_000, "mono"), ("wavpack", 48_000, "stereo"), ("pcm_s16le", 48_000, "stereo"),
+])  # fmt: skip
+@pytest.mark.parametrize(("span", "name"), [
+    ({"duration": 1.3}, "out.mkv"), ({"start": 0.7}, "out.mp4"), ({"start": 0.7, "duration": 1.6}, "out.mkv"),
+    ({"start": 0.7, "duration": 1.6}, "out.webm"),
+])  # fmt: skip
+def test_packets_of_half_a_second_and_more_begin_and_end_with_the_span(
+    tmp_path: Path, codec: str, rate: int, layout: str, span: dict[str, float], name: str
+) -> None:
+    """WavPack's hold 0.5 to 8 s, which sound was off by at either end; PCM is cut, the rest encoded anew."""
+    path = Clip(seconds=3, sound=codec, sound_rate=rate, layout=layout, block=rate).write(tmp_path / "clip.mkv")
+    kind = "cutout" if name.endswith(".webm") else "overlay"
+    done = render(probe(path), LoudRed(), {kind: tmp_path / name}, SegmentOptions(**span), "test")
+    anew = "re-encoded to Opus" if kind == "cutout" else "re-encoded to AAC"
+    assert done.sound == ("copied" if codec.startswith("pcm") and kind == "overlay" else anew)
+    seconds, end = heard(tmp_path / name)
+    wanted = span.get("duration", 3 - span.get("start", 0))
+    assert (seconds, end) == pytest.approx((wanted, wanted), abs=1100 / rate + 0.02), "within a block of AAC"
+
+
+def test_sound_of_long_packets_is_heard_from_the_start_asked_for(tmp_path: Path) -> None:
+    """One packet of WavPack holds all three seconds; the second half of it alone is loud."""
+    loud = Clip(
+        seconds=3, sound="wavpack", sound_rate=8_000, layout="mono", loudness=lambda times: times > 1.5,
+        options={"preset": "ultrafast", "g": "5"},
+    )  # fmt: skip
+    sound = probe(loud.write(tmp_path / "clip.mkv")).sound
+    assert sound is not None
+    reader = SoundReader(sound, 2.0)
+    assert abs(reader.second(3.0)).max() > 0.3
+    reader.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 import soxr
@@ -19,6 +20,7 @@ from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 GAP = 0.05  # seconds between sound frames that count as a hole rather than rounding
 SET_BACK = 1.0  # seconds backwards that mean the file's clock was reset
 PCM = re.compile(r"pcm_[suf](8|16|24|32|64)(?:le|be)?")  # bits of a sample
+LOOKED_AT = 8  # frames of sound
 PREROLL = 0.5  # seconds decoded before the first sound wanted, for decoders to settle
 
 
@@ -81,8 +83,8 @@ class SoundReader:
         """(time in seconds, Hz, mono float32 samples) of each decoded frame; times never run back."""
         with open_input(sound.path) as container:
             stream = container.streams.audio[sound.track - 1]
-            if start > PREROLL:
-                seek(container, Fraction(start - PREROLL) + sound.zero)
+            if start > 0 and start > (before := max(PREROLL, packet_seconds(sound))):
+                seek(container, Fraction(start - before) + sound.zero)
             expected, shift = None, 0.0
             for frame in decode(container, stream, self.damage):
                 if not frame.samples or not frame.sample_rate:
@@ -115,21 +117,38 @@ def mono(frame: AudioFrame) -> np.ndarray:
 class SoundPackets:
     """The undecoded packets of a sound track between ``start`` and ``end`` seconds, timed from ``start``.
 
-    ``stream`` is the template a muxer needs; it lives until ``close``.
+    They end with the span as nearly as packets can, PCM to the sample. ``stream`` is the template a muxer needs; it
+    lives until ``close``. ``length``: seconds of sound, None where the last packet decides.
     """
 
     def __init__(self, sound: Sound, start: float = 0.0, end: float | None = None) -> None:
         self.damage = Damage()
-        self._start, self._end = start, end
         self._container = open_input(sound.path)
         self.stream: Stream = self._container.streams.audio[sound.track - 1]
         self._offset = round((sound.zero + Fraction(start)) / self.stream.time_base)
+        self._from_start = start <= 0
+        self.length = None if end is None else Fraction(end) - Fraction(start)
+        if end is None and self._container.format.name == "gxf" and self.stream.duration:  # blocks reach past that
+            declared = (self.stream.start_time or 0) + self.stream.duration
+            self.length = (declared - self._offset) * self.stream.time_base
+        self.lasting = 0.0 if self._from_start and end is None else packet_seconds(sound)  # a packet, about
         if start > 0:
-            seek(self._container, sound.zero + Fraction(start))
+            seek(self._container, sound.zero + Fraction(start - self.lasting))
 
     def __iter__(self) -> Iterator[Packet]:
+        for packet in self.touched():
+            first, left = -packet.pts * packet.time_base, None
+            if self.length is not None:
+                left = self.length + first
+            if (first > 0 and not self._from_start) or (left is not None and left < packet.duration * packet.time_base):
+                packet = self._cut(packet, max(Fraction(0), first), left)
+            if packet is not None:
+                yield packet
+
+    def touched(self) -> Iterator[Packet]:
+        """Whole, all packets of which some lies in the span; the first may begin before 0."""
         back, shift, due = round(SET_BACK / self.stream.time_base), 0, None  # ticks
-        last = self._last()
+        usual = round(self.lasting / self.stream.time_base)
         for packet in demux(self._container, self.stream, self.damage):
             pts = packet.dts if packet.pts is None else packet.pts
             if pts is None:
@@ -138,39 +157,42 @@ class SoundPackets:
                 shift = due - pts
             pts += shift
             due = pts + (packet.duration or 0)
-            if self._start > 0 and pts < self._offset:
+            if not self._from_start and pts < self._offset and pts + (packet.duration or usual) <= self._offset:
                 continue
-            left = None if last is None else last - (pts - self._offset) * self.stream.time_base  # seconds
-            if left is not None and left <= 0:
+            if self.length is not None and (pts - self._offset) * self.stream.time_base >= self.length:
                 return
             packet.dts = (pts if packet.dts is None else packet.dts + shift) - self._offset
             packet.pts = pts - self._offset
-            yield packet if left is None else self._cut(packet, left)
+            yield packet
 
-    def _last(self) -> Fraction | None:
-        """When the sound ends, in seconds from ``start``; None where the last packet decides."""
-        if self._end is not None:
-            return Fraction(self._end) - Fraction(self._start)
-        if self._container.format.name == "gxf" and self.stream.duration:  # its blocks reach past what it declares
-            return ((self.stream.start_time or 0) + self.stream.duration - self._offset) * self.stream.time_base
-        return None
-
-    def _cut(self, packet: Packet, left: Fraction) -> Packet:
-        """The first ``left`` seconds of a packet of PCM, which may last a second; others are as they are."""
+    def _cut(self, packet: Packet, first: Fraction, left: Fraction | None) -> Packet | None:
+        """PCM from ``first`` to ``left`` seconds of the packet; others are there whole, if they do not begin early."""
         kind = PCM.fullmatch(self.stream.codec_context.name)
         if kind is None:
-            return packet
-        size = int(left * self.stream.rate) * self.stream.channels * int(kind[1]) // 8
-        if not 0 < size < packet.size:
-            return packet
-        cut = Packet(bytes(packet)[:size])
+            return packet if first == 0 else None
+        sample = self.stream.channels * int(kind[1]) // 8  # bytes
+        begin = int(first * self.stream.rate) * sample
+        end = packet.size if left is None else min(packet.size, int(left * self.stream.rate) * sample)
+        if begin >= end or end - begin == packet.size:
+            return packet if begin == 0 else None
+        cut = Packet(bytes(packet)[begin:end])
         cut.stream, cut.time_base = packet.stream, packet.time_base
-        cut.pts, cut.dts, cut.duration = packet.pts, packet.dts, round(left / packet.time_base)
+        moved = round(first / packet.time_base)
+        cut.pts, cut.dts = packet.pts + moved, packet.dts + moved
+        cut.duration = round(Fraction((end - begin) // sample, self.stream.rate) / packet.time_base)
         return cut
 
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+
+def packet_seconds(sound: Sound) -> float:
+    """How much sound a packet holds, by the longest of the first few: milliseconds mostly, of WavPack up to 8 s."""
+    with open_input(sound.path) as container:
+        stream = container.streams.audio[sound.track - 1]
+        frames = islice(decode(container, stream, Damage()), LOOKED_AT)  # packets do not say it of every codec
+        return max((frame.samples / frame.sample_rate for frame in frames if frame.sample_rate), default=0.0)
 
 
 def changes_form(sound: Sound) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 UNPLAYABLE = ("vorbis",)  # FFmpeg writes it into MP4, but players do not hear it there
+LONG = 0.15  # seconds of sound in a packet that cannot be cut, above which it is encoded anew to end with the span
 OVERLAP = 0.1  # seconds by which a packet of sound may come before its time is free
 MP4_PCM_RATE = 65535  # Hz; more does not fit where players look for it
 USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}  # by channels
@@ -136,6 +138,8 @@ class Movie:
         fast = template.codec_context.name.startswith("pcm_") and template.rate > MP4_PCM_RATE
         if fast and CONTAINERS[self.path.suffix.lower()] == "mp4":
             raise ValueError(f"MP4 has no place for a rate of {template.rate} Hz, so that players take another")
+        if self._sound.lasting > LONG and not template.codec_context.name.startswith("pcm_"):
+            raise ValueError("packets of so much sound cannot end with the span")
         if changes_form(self.video.sound):
             raise ValueError("this container tells the form of AAC once")
         usual = USUAL_LAYOUTS.get(template.channels)
@@ -234,8 +238,9 @@ class Movie:
         self.left_out = packets + 1, seconds + float((packet.duration or 0) * packet.time_base)
 
     def _encoded_sound(self) -> Iterator[Packet]:
-        """The decoded sound, encoded anew, without a break where its times meet but for rounding."""
+        """The decoded sound of the span, encoded anew, without a break where its times meet but for rounding."""
         context, due = self._heard.codec_context, None  # due: the sample after the last
+        end = None if self._sound.length is None else round(self._sound.length * context.rate)
         for ready in self._resampled(context):
             if ready.pts is not None:
                 first = round(ready.pts * ready.time_base * context.rate)
@@ -243,13 +248,15 @@ class Movie:
                     first = due
                 ready.pts, ready.time_base = first, Fraction(1, context.rate)
                 due = first + ready.samples
-            yield from self._heard.encode(ready)
+                ready = _within(ready, 0 if self.span[0] > 0 else first, end)
+            if ready is not None:
+                yield from self._heard.encode(ready)
         yield from self._heard.encode(None)
 
     def _resampled(self, context: AudioCodecContext) -> Iterator[AudioFrame]:
         """The sound in the encoder's own form; a change of the source's starts a new resampler."""
         resampler, shape = None, None
-        for packet in self._sound:
+        for packet in self._sound.touched():
             try:
                 frames = packet.decode()
             except (FFmpegError, ValueError):
@@ -273,3 +280,17 @@ class Movie:
             whole = False
         if not whole:
             raise OutputError(f"{self.path}: the file written cannot be read back; nothing was left behind; try again")
+
+
+def _within(frame: AudioFrame, begin: int, end: int | None) -> AudioFrame | None:
+    """What of a frame, whose time counts samples, lies from ``begin`` to ``end``; None where nothing does."""
+    first, last = max(0, begin - frame.pts), frame.samples if end is None else min(frame.samples, end - frame.pts)
+    if first >= last:
+        return None
+    if (first, last) == (0, frame.samples):
+        return frame
+    values = 1 if frame.format.is_planar else len(frame.layout.channels)  # of a sample, side by side
+    samples = np.ascontiguousarray(frame.to_ndarray()[:, first * values : last * values])
+    part = AudioFrame.from_ndarray(samples, format=frame.format.name, layout=frame.layout.name)
+    part.sample_rate, part.time_base, part.pts = frame.sample_rate, frame.time_base, frame.pts + first
+    return part

@@ -59,7 +59,7 @@ def main() -> int:
             ):
                 read += counts
                 left["readers"] += not counts and not broken
-                print(f"{name}: {broken or dict(counts)}", file=sys.stderr, flush=True)
+                print(f"{name}: {broken or dict(counts) or LATE}", file=sys.stderr, flush=True)
                 if broken:
                     verdicts.append(Verdict(None, "lost", [broken]))
         with Watch(base, options.patience) as watch:

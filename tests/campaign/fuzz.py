@@ -24,6 +24,7 @@ from .recipes import Editor, Recipe, cooked, recipes
 from .worker import memory
 
 SECONDS = 20  # for one small file, on a busy machine; each takes milliseconds
+STILL = 6  # times as much by the clock, which a busy machine lets run
 MEGABYTES = 400  # by which all files of one reader may raise the process's peak
 
 
@@ -109,12 +110,15 @@ class _Late(BaseException):
 @contextmanager
 def _limited() -> Iterator[None]:
     def late(number: int, frame: FrameType | None) -> None:
-        raise _Late(f"still reading after {SECONDS} s")
+        raise _Late(f"still reading after {SECONDS} s of the processor, or {STILL * SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
+    before = {number: signal.signal(number, late) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(STILL * SECONDS)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
