@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from avseg_cli.base.errors import AvsegError, InputError, debugging, named
 from avseg_cli.base.limits import about_memory, ensure_limits
+from avseg_cli.base.startup import spare_the_processor
 from avseg_cli.cli.config_file import Config, check_environment, long_name, name_variables, read_config
 from avseg_cli.cli.options import said
 
@@ -166,6 +167,7 @@ def _check_limits_first(command: Any) -> None:
 
 def main() -> None:
     """Run the command line; every expected error ends as one sentence on stderr and its exit code."""
+    spare_the_processor()
     try:
         with _terminated_like_interrupted():
             application()(prog_name="avseg")
