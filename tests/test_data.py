@@ -20,7 +20,7 @@ from avseg_cli.base.errors import DataError
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.augment import augment
 from avseg_cli.data.check import check_root
-from avseg_cli.data.clips import Clip, read_clips
+from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, batch_indices, load_batches
 from avseg_cli.data.files import read_log_mel, read_mask, read_masks
 from avseg_cli.data.pickled_tensor import read_pickled_tensor
@@ -272,3 +272,15 @@ def test_a_model_with_another_front_end_needs_the_wav(tmp_path: Path) -> None:
     clip.log_mel.write_bytes(b"pickled")
     with pytest.raises(DataError, match="VGGish's log-mel.*needs .*a.wav"):
         read_log_mel(clip, power_log_mel_examples)
+
+
+def test_the_label_table_of_the_later_release_is_read(tmp_path: Path) -> None:
+    make(tmp_path, "v2")
+    (tmp_path / "categories.json").unlink()
+    table = tmp_path / "label2idx.json"
+    table.write_text('{"background": 0, "tiger": 2, "accordion": 1}')
+    assert read_categories(tmp_path, find_subset("v2")) == ["accordion", "tiger"]
+    for wrong in ('{"background": 0, "tiger": 2}', "[1, 2]", "{", '{"a": "0", "b": "1"}'):
+        table.write_text(wrong)
+        with pytest.raises(DataError, match="label2idx.json"):
+            read_categories(tmp_path, find_subset("v2"))

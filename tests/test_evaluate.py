@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from miniature import CATEGORIES, make
 from PIL import Image
 from typer.testing import CliRunner
 
-from avseg_cli.base.errors import AvsegError, CheckpointError
+from avseg_cli.base.errors import AvsegError, CheckpointError, InputError
 from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.cli.options import said
@@ -24,11 +26,14 @@ from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.scoring import evaluate as job
+from avseg_cli.scoring import shares
 from avseg_cli.scoring import tables as report
+from avseg_cli.scoring.confidence import intervals
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.other_sounds import NegativeSounds
 from avseg_cli.scoring.predictors import PromptPredictor, largest_regions, region_box, region_point
 from avseg_cli.scoring.published import METHODS
+from avseg_cli.scoring.scores import by_size, score_clip, summarise
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +146,18 @@ def test_wrong_sounds_moved_sound_and_baselines(data: Path, checkpoint: Path) ->
     assert len(figures["baselines"]) == 2
 
 
-def test_sound_moves_to_a_visible_object_that_is_silent(tmp_path: Path, checkpoint: Path) -> None:
+def one_of_two_sounds(root: Path) -> Path:
     """v1s-like content in the MS3 layout: one category sounds all along, the other is visible and silent."""
-    data = make(tmp_path, "ms3", {"test": 6}, seed=1)
+    data = make(root, "ms3", {"test": 6}, seed=1)
     rows = [json.loads(line) for line in (data / "manifest.jsonl").read_text().splitlines()]
     for number, row in enumerate(rows):
         row["sounding"] = [[CATEGORIES[number % 2]]] * 5
     (data / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    figures = scored("--data", data, "--checkpoint", checkpoint, "--move-sound")
+    return data
+
+
+def test_sound_moves_to_a_visible_object_that_is_silent(tmp_path: Path, checkpoint: Path) -> None:
+    figures = scored("--data", one_of_two_sounds(tmp_path), "--checkpoint", checkpoint, "--move-sound")
     assert figures["moved"]["clips"] == 6
 
 
@@ -226,10 +235,88 @@ def test_prompts_without_sams_weights_tell_how_to_get_them(data: Path, tmp_path:
 def test_published_rows_stand_beside_the_real_test_split_only(data: Path, tmp_path: Path) -> None:
     write_truth(data, tmp_path, 0)
     result = evaluate(EvaluateOptions(data=str(data), subset="ms3", predictions=str(tmp_path)))
-    assert report.table(result).row_count == 1
+    before = report.table(result).row_count
     result.clips *= 64  # as many as MS3's test split, give or take the miniature's three
     result.clips = result.clips[:64]
-    assert report.table(result).row_count >= 1 + len(METHODS)
+    del result.intervals  # of other clips
+    assert report.table(result).row_count >= before + len(METHODS)
+
+
+def test_several_processes_find_what_one_finds(checkpoint: Path, tmp_path: Path) -> None:
+    """To the digit: figures, wrong sounds, moved sounds, masks, and the clips that are kept to be looked at."""
+    data = one_of_two_sounds(tmp_path / "data")
+    one, two = (
+        evaluate(
+            EvaluateOptions(
+                data=str(data), subset="ms3", checkpoint=str(checkpoint), negatives=("silence", "noise"),
+                move_sound=True, baselines=True, masks=str(tmp_path / name), examples=1, device="cpu", jobs=jobs,
+                workers=workers,
+            )
+        )
+        for name, jobs, workers in (("one", 1, 0), ("two", 2, 1))
+    )  # fmt: skip
+    assert report.to_dict(one) == report.to_dict(two)
+    assert [clip.name for clip in one.clips] == [clip.name for clip in two.clips]
+    assert all(torch.equal(a.curve_sum, b.curve_sum) for a, b in zip(one.clips, two.clips, strict=True))
+    assert [e.score.name for e in (*one.best, *one.worst)] == [e.score.name for e in (*two.best, *two.worst)]
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.png"))
+    assert len(files) == 30
+    assert all((tmp_path / "one" / f).read_bytes() == (tmp_path / "two" / f).read_bytes() for f in files)
+
+
+def test_what_goes_wrong_in_another_process_is_told_here(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    broken = read_clips(tmp_path / "data", find_subset("ms3"), "test")[1].masks[0]
+    broken.write_bytes(b"not a picture")
+    options = EvaluateOptions(data=str(tmp_path / "data"), subset="ms3", checkpoint=str(checkpoint), device="cpu")
+    with pytest.raises(AvsegError, match=broken.name):
+        evaluate(replace(options, jobs=2))
+    with pytest.raises(InputError, match="only a model is worth several processes"):
+        EvaluateOptions(data="", predictions=".", jobs=2)
+
+
+def test_each_process_takes_the_next_gpu_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shares, "choose_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    options = EvaluateOptions(data="", checkpoint="default", device="cuda")
+    assert [shares.on_own_device(options, rank).device for rank in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert shares.on_own_device(replace(options, device="cuda:1"), 0).device == "cuda:1"
+
+
+def test_frames_are_told_apart_by_the_size_of_their_truth() -> None:
+    truth = torch.zeros(4, 224, 224, dtype=torch.bool)
+    truth[1, :10, :10] = truth[2, :50, :50] = truth[3, :112] = True  # 0.2 %, 5 %, 50 % of the frame
+    sizes = by_size([score_clip("clip", "", truth.float(), truth)])
+    assert list(sizes) == ["empty", "small", "medium", "large"]
+    assert all(size.frames == 1 and size.miou == pytest.approx(1) for size in sizes.values())
+    assert [size.f_dataset for size in sizes.values()] == pytest.approx([0, 1, 1, 1])
+    half = torch.zeros_like(truth, dtype=torch.float32)
+    half[2, :25, :50] = 1
+    sizes = by_size([score_clip("clip", "", half, truth)] * 3)
+    assert sizes["medium"].frames == 3 and sizes["medium"].miou == pytest.approx(0.5)
+    assert sizes["small"].miou == 0 and sizes["empty"].miou == 1
+    edge = torch.zeros(1, 100, 100, dtype=torch.bool)
+    edge[0, :10, :10] = True
+    assert list(by_size([score_clip("edge", "", edge.float(), edge)])) == ["medium"], "1 % is the first of medium"
+
+
+def test_intervals_are_those_of_resampled_clips() -> None:
+    random = np.random.default_rng(1)
+    truth = torch.zeros(1, 224, 224, dtype=torch.bool)
+    truth[:, :100, :100] = True
+    scores = []
+    for share in random.uniform(0.2, 1, 40):
+        found = torch.zeros(1, 224, 224)
+        found[:, : int(100 * share), :100] = 1
+        scores.append(score_clip("clip", "", found, truth))
+    ends, ious = intervals(scores), np.array([score.iou for score in scores])
+    assert ends == intervals(scores), "seeded"
+    spread = 1.96 * ious.std() / np.sqrt(len(ious))
+    assert ends["miou"] == pytest.approx((ious.mean() - spread, ious.mean() + spread), abs=0.01)
+    whole = summarise(scores)
+    assert all(low < getattr(whole, name) < high for name, (low, high) in ends.items())
+    alone = intervals(scores[:1])
+    assert alone["miou"] == pytest.approx((scores[0].iou,) * 2)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ THRESHOLDS = (100_000, 20, 20)  # objects, then collections, between searches fo
 def spare_the_processor() -> None:
     """Fewer searches for garbage, none at the end, and threads that sleep while they wait. Changes no result.
 
-    Importing PyTorch makes a million objects that stay: with Python's own thresholds they are searched hundreds of times,
-    and once more when the process ends. OpenMP's threads spin by themselves, which takes the cores from the decoder
-    and the encoder beside them; ``OMP_WAIT_POLICY`` says otherwise where it is set.
+    Importing PyTorch makes a million objects that stay: with Python's own thresholds they are searched hundreds of
+    times, and once more when the process ends. OpenMP's threads spin by themselves, which takes the cores from decoder
+    and encoder beside them; ``OMP_WAIT_POLICY`` says otherwise where it is set.
     """
     gc.set_threshold(*THRESHOLDS)
     atexit.register(gc.freeze)

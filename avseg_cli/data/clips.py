@@ -11,6 +11,7 @@ from avseg_cli.base.json_text import parse_json
 from avseg_cli.data.layouts import LAYOUTS
 from avseg_cli.data.subsets import SPLITS, Subset, subset_folder
 
+LABEL_TABLE = "label2idx.json"  # of the later release, beside its metadata.csv
 PATH_COLUMNS = ("name", "split", "category", "uid")  # what becomes part of a path
 
 
@@ -70,7 +71,10 @@ def read_metadata(folder: Path, subset: Subset) -> list[dict[str, str]]:
 
 
 def read_categories(data_root: str | Path, subset: Subset) -> list[str]:
-    """The categories that ``avseg synth``'s object maps number, 1-based. Raises ``DataError`` when there are none."""
+    """The categories in the order of their numbers, 1-based: those of ``avseg synth``'s object maps, or of AVSS.
+
+    Raises ``DataError`` when neither is there.
+    """
     folder = subset_folder(data_root, subset)
     for path in (folder / "categories.json", folder.parent / "categories.json"):
         if path.is_file():
@@ -82,7 +86,25 @@ def read_categories(data_root: str | Path, subset: Subset) -> list[str]:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise DataError(f"{path}: not a list of category names")
             return names
+    table = folder / LABEL_TABLE
+    if table.is_file():
+        return read_label_table(table)
     raise DataError(f"{folder}: no categories.json; this needs data made by `avseg synth`, which writes it")
+
+
+def read_label_table(path: Path) -> list[str]:
+    """AVSS's ``label2idx.json``, name -> number with the background as 0: the names in order, without it.
+
+    Raises ``DataError`` where it is not such a table.
+    """
+    try:
+        table = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}); get it again") from error
+    numbers = sorted(table.values()) if isinstance(table, dict) and all(type(n) is int for n in table.values()) else []
+    if numbers != list(range(len(numbers))) or len(numbers) < 2:
+        raise DataError(f"{path}: not a table of names and the numbers 0 (background), 1, 2 …; get it again")
+    return sorted(table, key=table.__getitem__)[1:]
 
 
 def _leads_elsewhere(name: str) -> bool:

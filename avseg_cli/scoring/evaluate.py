@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -19,6 +21,7 @@ from avseg_cli.data.augment import nearest
 from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, load_batches, read_labels
 from avseg_cli.data.subsets import MASK_SIZE, Subset, find_subset
+from avseg_cli.scoring.confidence import intervals
 from avseg_cli.scoring.evaluate_options import EvaluateOptions
 from avseg_cli.scoring.examples import Example, Extremes
 from avseg_cli.scoring.other_sounds import MovedSounds, NegativeSounds, categories_by_manifest, categories_by_name
@@ -32,10 +35,14 @@ from avseg_cli.scoring.predictors import (
     load_sam,
 )
 from avseg_cli.scoring.scores import ClipScore, SplitScore, score_clip, summarise
+from avseg_cli.scoring.shares import in_processes
 from avseg_cli.scoring.source_scores import SourceScore, objects_of, score_sources, told_apart
 from avseg_cli.segment.segmenter import Segmenter
 
 AHEAD = 4  # clips read while the model works on one
+ALONE = Sharing()
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,11 @@ class Evaluation:
     def total(self) -> SplitScore:
         return summarise(self.clips)
 
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """How far each figure may lie from what other clips would give: (low, high)."""
+        return intervals(self.clips)
+
 
 def plan(options: EvaluateOptions) -> str:
     """What ``evaluate`` would do; raises as it would, and has loaded what it names."""
@@ -88,34 +100,37 @@ def _scored(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
     return subset, clips
 
 
+@dataclass
+class Part:
+    """What one process found, by the place of each clip in the split."""
+
+    clips: dict[int, ClipScore] = field(default_factory=dict)
+    foreground: dict[str, dict[int, float]] = field(default_factory=dict)  # under each wrong sound
+    moved: dict[int, ClipScore] = field(default_factory=dict)
+    examples: list[Example] = field(default_factory=list)  # its best and worst
+    notes: list[str] = field(default_factory=list)
+
+
 def evaluate(options: EvaluateOptions) -> Evaluation:
     """Score a split. Raises ``DataError``, ``CheckpointError`` or ``InputError`` with what is wrong."""
     subset, clips = _scored(options)
-    predictor, subject = _predictor(options, clips)
-    looked_at = {"frames"} if options.examples else set()
-    data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False, front_end=predictor.front_end)
+    whole = _joined(in_processes(score_part, options, options.jobs), len(clips))
+    subject = options.checkpoint or options.predictions or options.prompts or ""
+    result = Evaluation(subject, subset, options.split, list(whole.clips.values()), notes=whole.notes)
     extremes = Extremes(options.examples)
-    result = Evaluation(subject, subset, options.split, [])
-    other = _other_sounds(options, subset, clips, data)
-    foreground = {name: 0.0 for name in other}
-    for sample in _samples(data):
-        truth = sample.masks
-        probability = predictor.predict([sample])[0][: len(truth)]
-        result.clips.append(score_clip(sample.name, clips[sample.index].category, probability.cpu(), truth))
-        if options.examples:
-            extremes.show(_example(result.clips[-1], sample, probability))
-        if options.masks:
-            _write_masks(Path(options.masks), clips[sample.index], probability)
-        for name, sounds in other.items():
-            heard = predictor.predict_clip(sample, sounds.log_mel(sample.index))
-            foreground[name] += float((heard > 0.5).double().mean())
+    for example in whole.examples:
+        extremes.show(example)
     result.best, result.worst = extremes.best, extremes.worst
-    if isinstance(predictor, FolderPredictor):
-        result.notes.append(predictor.note)
     matching = result.total.foreground
-    result.negatives = {name: NegativeScore(value / len(clips), matching) for name, value in foreground.items()}
+    result.negatives = {
+        name: NegativeScore(sum(shares.values()) / len(clips), matching) for name, shares in whole.foreground.items()
+    }
     if options.move_sound:
-        result.moved = _moved(options, subset, clips, predictor)
+        if not whole.moved:
+            raise DataError(
+                f"{named('move_sound')}: no clip of this split shows a silent object whose sound the split has"
+            )
+        result.moved = summarise(list(whole.moved.values()))
     if options.baselines:
         result.baselines = _baselines(options, subset, clips)
     if options.sources:
@@ -124,26 +139,70 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     return result
 
 
-def _predictor(options: EvaluateOptions, clips: Sequence[Clip]) -> tuple[Predictor, str]:
+def score_part(options: EvaluateOptions, sharing: Sharing) -> Part:
+    """Score this process's share of the clips: every ``sharing.world``-th, from ``sharing.rank`` on."""
+    subset, clips = _scored(options)
+    predictor = _predictor(options, clips)
+    looked_at = {"frames"} if options.examples else set()
+    data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False, front_end=predictor.front_end)
+    extremes = Extremes(options.examples)
+    other = _other_sounds(options, subset, clips, data)
+    part = Part(foreground={name: {} for name in other})
+    for sample in _samples(data, options.workers, sharing):
+        truth = sample.masks
+        probability = predictor.predict([sample])[0][: len(truth)]
+        score = score_clip(sample.name, clips[sample.index].category, probability.cpu(), truth)
+        part.clips[sample.index] = score
+        if options.examples:
+            extremes.show(_example(score, sample, probability))
+        if options.masks:
+            _write_masks(Path(options.masks), clips[sample.index], probability)
+        for name, sounds in other.items():
+            heard = predictor.predict_clip(sample, sounds.log_mel(sample.index))
+            part.foreground[name][sample.index] = float((heard > 0.5).double().mean())
+    part.examples = [*extremes.best, *extremes.worst]
+    if isinstance(predictor, FolderPredictor):
+        part.notes.append(predictor.note)
+    if options.move_sound:
+        part.moved = _moved(options, subset, clips, predictor, sharing)
+    return part
+
+
+def _joined(parts: Sequence[Part], count: int) -> Part:
+    """All clips in their order in the split, so that sums come out as one process has them."""
+    names = parts[0].foreground
+    return Part(
+        _in_order([part.clips for part in parts], count),
+        {name: _in_order([part.foreground[name] for part in parts], count) for name in names},
+        _in_order([part.moved for part in parts], count),
+        [example for part in parts for example in part.examples],
+        parts[0].notes,
+    )
+
+
+def _in_order(parts: Sequence[dict[int, Value]], count: int) -> dict[int, Value]:
+    return {index: part[index] for index in range(count) for part in parts if index in part}
+
+
+def _predictor(options: EvaluateOptions, clips: Sequence[Clip]) -> Predictor:
     if options.predictions:
-        return FolderPredictor(Path(options.predictions), clips), options.predictions
+        return FolderPredictor(Path(options.predictions), clips)
     device = choose_device(options.device)
     if options.prompts:
         kind, _, count = options.prompts.partition(":")
         if kind not in ("points", "box") or not count.isdigit() or int(count) < 1:
             raise InputError(f"{named('prompts')} takes points:1, points:3, box:1 or box:3, not {options.prompts!r}")
-        return PromptPredictor(load_sam(options.backbone, device), kind, int(count), options.seed), options.prompts
-    return ModelPredictor(
-        Segmenter.load(options.checkpoint, options.device, options.precision).model
-    ), options.checkpoint
+        return PromptPredictor(load_sam(options.backbone, device), kind, int(count), options.seed)
+    return ModelPredictor(Segmenter.load(options.checkpoint, options.device, options.precision).model)
 
 
-def _samples(data: ClipDataset) -> Iterator[Sample]:
-    """The samples in order, read ahead in a thread while the model computes."""
-    ahead = Prefetch(load_batches(data, [[i] for i in range(len(data))]), AHEAD)
+def _samples(data: ClipDataset, workers: int = 0, sharing: Sharing = ALONE) -> Iterator[Sample]:
+    """This process's samples in order, read ahead in a thread, or by ``workers``, while the model computes."""
+    own = [[index] for index in range(sharing.rank, len(data), sharing.world)]
+    ahead = Prefetch(load_batches(data, own, workers), AHEAD)
     try:
-        with progress_bar(Sharing()) as progress:
-            for batch in progress.track(ahead, total=len(data), description="evaluating"):
+        with progress_bar(sharing) as progress:
+            for batch in progress.track(ahead, total=len(own), description="evaluating"):
                 yield batch[0]
     finally:
         ahead.close()
@@ -160,27 +219,29 @@ def _other_sounds(
     return {kind: NegativeSounds(data, kind, heard, seen, options.seed) for kind in options.negatives}
 
 
-def _moved(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: ModelPredictor) -> SplitScore:
+def _moved(
+    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: ModelPredictor, sharing: Sharing
+) -> dict[int, ClipScore]:
     """Whether the mask follows the sound: each clip heard with another visible object's, scored against that object."""
     categories = read_categories(options.data, subset)
     data = ClipDataset(clips, {"frames", "object_maps", "log_mel"}, cache=False, front_end=predictor.front_end)
     sounds = MovedSounds(data, read_labels(options.data, subset, clips, categories), options.seed)
-    scores = []
-    for sample in _samples(data):
+    scores = {}
+    for sample in _samples(data, options.workers, sharing):
         target = sounds.target(sample.index)
         if target is None:
             continue
         probability = predictor.predict_clip(sample, sounds.log_mel(sample.index, target)).cpu()
         truth = CategoryPredictor(target + 1).predict([sample])[0] > 0.5
-        scores.append(score_clip(sample.name, categories[target], probability, truth))
-    if not scores:
-        raise DataError(f"{named('move_sound')}: no clip of this split shows a silent object whose sound the split has")
-    return summarise(scores)
+        scores[sample.index] = score_clip(sample.name, categories[target], probability, truth)
+    return scores
 
 
 def _baselines(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip]) -> dict[str, SplitScore]:
     """What can be reached without listening: all objects that could sound, and the best single category."""
     categories = read_categories(options.data, subset)
+    if not clips[0].object_maps:
+        raise DataError(f"{options.data}: no object maps; {named('baselines')} needs data made by `avseg synth`")
     data = ClipDataset(clips, {"object_maps", "masks"}, cache=False)
     everything = ForegroundPredictor()
     single = [CategoryPredictor(k + 1) for k in range(len(categories))]

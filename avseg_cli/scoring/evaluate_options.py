@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avseg_cli.base.errors import InputError, named
-from avseg_cli.base.option_fields import MAX_SEED, MOST_CLIPS, check, option
+from avseg_cli.base.option_fields import MAX_SEED, MOST_CLIPS, MOST_WORKERS, check, option
 from avseg_cli.model.backbones import BACKBONES
 
 CLIPS = "clips"  # the subset that is a folder of the user's own
@@ -46,6 +46,8 @@ class EvaluateOptions:
     sources: bool = option(False, "Also how well sources are told apart, followed and named (avseg synth's data).")
     masks: str | None = option(None, "Write predicted masks here, in the authors' naming.", metavar="PATH")
     limit_clips: int | None = option(None, "Only the first so many clips.", least=1, most=MOST_CLIPS)
+    jobs: int = option(1, "Processes that share the clips, on GPUs one each.", least=1, most=MOST_WORKERS)
+    workers: int = option(0, "Processes that read ahead, for each of them.", least=0, most=MOST_WORKERS)
     seed: int = option(0, "Of noise, swaps and random points.", least=0, most=MAX_SEED)
     device: str = "auto"
     precision: str = "fp32"
@@ -62,6 +64,8 @@ class EvaluateOptions:
                 f"{named('negatives')} and {named('move_sound')} need {named('checkpoint')}: only a model can hear "
                 "another sound"
             )
+        if not self.checkpoint and self.jobs > 1:
+            raise InputError(f"{named('jobs')} needs {named('checkpoint')}: only a model is worth several processes")
 
 
 @dataclass(frozen=True)

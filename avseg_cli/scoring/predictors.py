@@ -46,7 +46,7 @@ class ModelPredictor:
     needs = frozenset(("frames", "log_mel"))
 
     def __init__(self, model: AvsegModel) -> None:
-        self.model, self.front_end = model, model.front_end
+        self.model, self.front_end = model, model.vggish.front_end  # a function, which processes can be handed
         self.device = model.positions.positional_encoding_gaussian_matrix.device
         self._silent: dict[int, Tensor] = {}  # the last batch's embeddings, for a model without adapters
 

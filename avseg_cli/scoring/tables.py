@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.table import Table
 
+from avseg_cli.base.text import counted
 from avseg_cli.base.whole_files import write_whole
-from avseg_cli.scoring.published import METHODS, PROMPTS
-from avseg_cli.scoring.scores import SplitScore, by_category
+from avseg_cli.scoring.confidence import TOLD
+from avseg_cli.scoring.published import AVSS, METHODS, PROMPTS
+from avseg_cli.scoring.scores import SIZES, SplitScore, by_category, by_size
 
 if TYPE_CHECKING:
     from avseg_cli.scoring.evaluate import Evaluation
@@ -23,6 +25,8 @@ DEFINITIONS = {
     "f": "AVSBench M_F, batch of one video (the authors' setting): beta^2 0.3, maximum over 255 thresholds of the "
          "mean curve of the video's non-empty frames; an all-empty video scores 0",
     "f_dataset": "maximum over 255 thresholds of the mean curve of all non-empty frames of the split",
+    "intervals": TOLD,
+    "sizes": "frames by the size of their truth: mean IoU over frames, and the maximum of their mean curve",
     "foreground": "share of pixels predicted",
     "negatives": "foreground predicted under a sound that nothing in the picture makes; right is 0",
     "sources": "objects found with an IoU of 0.5 or more, a frame each; of those found again, how many have another "
@@ -37,6 +41,8 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "subject": evaluation.subject, "subset": evaluation.subset.name, "split": evaluation.split,
         **asdict(evaluation.total),
         "categories": {name: asdict(score) for name, score in by_category(evaluation.clips).items()},
+        "intervals": {name: list(ends) for name, ends in evaluation.intervals.items()},
+        "sizes": {name: asdict(score) for name, score in by_size(evaluation.clips).items()},
         "negatives": {
             name: {"foreground": score.foreground, "matching_foreground": score.matching_foreground, "drop": score.drop}
             for name, score in evaluation.negatives.items()
@@ -76,6 +82,13 @@ class Row(NamedTuple):
 def rows(evaluation: Evaluation) -> Iterator[Row]:
     """Ours, its categories, what else was measured, and the published rows where the subset is theirs."""
     yield _row(evaluation.subject, evaluation.total, "strong")
+    ends = evaluation.intervals
+    spread = [f"{100 * low:.2f}–{100 * high:.2f}" for low, high in (ends["miou"], ends["foreground"])]
+    spread[1:1] = [f"{low:.3f}–{high:.3f}" for low, high in (ends["f"], ends["f_dataset"])]
+    yield Row((f"  {TOLD}", *spread))
+    for name, score in by_size(evaluation.clips).items():
+        f = "" if name == "empty" else f"{score.f_dataset:.3f}"
+        yield Row((f"  {name}: {SIZES[name]} ({counted(score.frames, 'frame')})", f"{100 * score.miou:.2f}", "", f, ""))
     for name, score in by_category(evaluation.clips).items():
         yield _row(f"  {name} ({score.clips})", score)
     if evaluation.moved:
@@ -115,3 +128,7 @@ def _published(evaluation: Evaluation) -> Iterator[Row]:
         if miou is not None:
             figures = f"{miou:.2f}", "" if f is None else f"{f:.3f}", "", ""
             yield Row((f"published: {row.name}", *figures), "published")
+    if evaluation.subset.name == "v2":
+        for row in AVSS:
+            figures = f"{row.miou:.1f}", "" if row.f is None else f"{row.f:.3f}", "", ""
+            yield Row((f"published on AVSS, means over classes, not of this figure: {row.name}", *figures), "published")
