@@ -249,8 +249,8 @@ def test_several_processes_find_what_one_finds(checkpoint: Path, tmp_path: Path)
         evaluate(
             EvaluateOptions(
                 data=str(data), subset="ms3", checkpoint=str(checkpoint), negatives=("silence", "noise"),
-                move_sound=True, baselines=True, masks=str(tmp_path / name), examples=1, device="cpu", jobs=jobs,
-                workers=workers,
+                move_sound=True, baselines=True, sources=True, masks=str(tmp_path / name), examples=1,
+                device="cpu", jobs=jobs, workers=workers,
             )
         )
         for name, jobs, workers in (("one", 1, 0), ("two", 2, 1))

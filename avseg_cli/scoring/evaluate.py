@@ -107,6 +107,7 @@ class Part:
     clips: dict[int, ClipScore] = field(default_factory=dict)
     foreground: dict[str, dict[int, float]] = field(default_factory=dict)  # under each wrong sound
     moved: dict[int, ClipScore] = field(default_factory=dict)
+    sources: dict[int, dict[str, SourceScore]] = field(default_factory=dict)  # in the predicted and the true masks
     examples: list[Example] = field(default_factory=list)  # its best and worst
     notes: list[str] = field(default_factory=list)
 
@@ -134,7 +135,10 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if options.baselines:
         result.baselines = _baselines(options, subset, clips)
     if options.sources:
-        result.sources = _sources(options, subset, clips, predictor)
+        for name in ("predicted", "true"):
+            result.sources[name] = SourceScore()
+            for scores in whole.sources.values():
+                result.sources[name] += scores[name]
         result.notes += [f"sources in the {name} masks: {score}" for name, score in result.sources.items()]
     return result
 
@@ -165,6 +169,8 @@ def score_part(options: EvaluateOptions, sharing: Sharing) -> Part:
         part.notes.append(predictor.note)
     if options.move_sound:
         part.moved = _moved(options, subset, clips, predictor, sharing)
+    if options.sources:
+        part.sources = _sources(options, subset, clips, predictor, sharing)
     return part
 
 
@@ -175,6 +181,7 @@ def _joined(parts: Sequence[Part], count: int) -> Part:
         _in_order([part.clips for part in parts], count),
         {name: _in_order([part.foreground[name] for part in parts], count) for name in names},
         _in_order([part.moved for part in parts], count),
+        _in_order([part.sources for part in parts], count),
         [example for part in parts for example in part.examples],
         parts[0].notes,
     )
@@ -256,22 +263,24 @@ def _baselines(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip]) 
 
 
 def _sources(
-    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: Predictor
-) -> dict[str, SourceScore]:
+    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: Predictor, sharing: Sharing
+) -> dict[int, dict[str, SourceScore]]:
     """Sources told apart in what is predicted and, where a model names them, in the truth itself."""
     categories = read_categories(options.data, subset)
     data = ClipDataset(clips, {"object_maps", "masks"} | predictor.needs, cache=False, front_end=predictor.front_end)
     model = isinstance(predictor, ModelPredictor)
     kinds = predictor.model.config.seen_kinds if model else ()
-    scores = {"predicted": SourceScore(), "true": SourceScore()}
-    for sample in _samples(data):
+    scores = {}
+    for sample in _samples(data, options.workers, sharing):
         truth = sample.masks.numpy()
         maps = nearest(sample.object_maps, MASK_SIZE).numpy()[: len(truth)]
         objects = [objects_of(own, mask, categories) for own, mask in zip(maps, truth, strict=True)]
         predicted = (predictor.predict([sample])[0][: len(truth)] > 0.5).cpu().numpy()
         places = predictor.placed(sample) if model else [{}] * len(truth)
-        for name, masks in (("predicted", predicted), ("true", truth)):
-            scores[name] += score_sources(objects, told_apart(masks, places[: len(truth)]), kinds)
+        scores[sample.index] = {
+            name: score_sources(objects, told_apart(masks, places[: len(truth)]), kinds)
+            for name, masks in (("predicted", predicted), ("true", truth))
+        }
     return scores
 
 
