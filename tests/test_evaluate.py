@@ -333,3 +333,14 @@ def test_intervals_are_those_of_resampled_clips() -> None:
 def test_wrong_options_are_explained(arguments: list[str], message: str, data: Path) -> None:
     result = CliRunner().invoke(app, ["evaluate", "--data", str(data), *arguments])
     assert isinstance(result.exception, AvsegError) and message in said(result.exception)
+
+
+def test_sources_are_told_apart_in_the_truth_itself(tmp_path: Path) -> None:
+    data = make(tmp_path / "data", "ms3", {"test": 3}, seed=3)
+    write_truth(data, tmp_path / "masks", 0, "ms3")
+    figures = scored("--data", data, "--predictions", tmp_path / "masks", "--sources")
+    true = figures["sources"]["true"]
+    assert figures["sources"]["predicted"] == true, "the truth was given as the prediction"
+    assert true["found"] == true["objects"] > 5 and true["named"] == 0, "masks on disk name nothing"
+    assert true["switches"] == true["merged"] == true["split"] == 0
+    assert any("sources in the true masks" in note for note in figures["notes"])

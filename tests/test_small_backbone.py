@@ -17,6 +17,7 @@ from avseg_cli.model.inference import prepare_for_inference
 from avseg_cli.model.kind_encoder import HeardAndSeen
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.sound_effects import HIGHEST, MEL_BANDS, SoundEffectsNet, power_log_mel_examples
+from avseg_cli.tracks.naming import placed
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,26 @@ def test_a_stray_pixel_is_steadied_away_and_a_region_stays() -> None:
     assert not masks[0, :3, 4:].any()
     assert masks[0, 4:, :3].all()
     assert steadied(logits, 1) is logits
+
+
+@torch.inference_mode()
+def test_where_a_kind_is_seen_and_heard_comes_with_the_embeddings(model: AvsegModel) -> None:
+    model = deepcopy(model)
+    model.image_encoder.adapters.relation.copy_(kinds.relation())
+    model.image_encoder.usual.fill_(12.0)  # every kind is seen everywhere
+    frames, sound = torch.rand(2, 3, 128, 128), torch.zeros(2, len(kinds.HEARD))
+    sound[0, list(kinds.HEARD).index("dog")] = 0.9
+    embeddings, maps = model.embed_and_place(frames, sound)
+    assert torch.equal(embeddings, model.embed_frames(frames, sound))
+    assert maps is not None and maps.shape == (2, len(kinds.SEEN), 8, 8)
+    there = {kind for kind, most in zip(kinds.SEEN, maps[0].amax((1, 2)), strict=True) if most > 1e-3}
+    assert there == {"dog", "wolf"} and maps[1].max() < 1e-3, "what is heard in the first, nothing in the second"
+    places = placed(tuple(kinds.SEEN), maps, 2)
+    assert set(places[0]) <= there and places[1] == {} and placed((), None, 2) == [{}, {}]
+
+
+@torch.inference_mode()
+def test_a_model_without_kinds_places_none() -> None:
+    tiny = AvsegModel(preset("tiny")).eval()
+    side, width = tiny.config.image_size, tiny.config.audio_dim
+    assert tiny.embed_and_place(torch.rand(1, 3, side, side), torch.zeros(1, width))[1] is None

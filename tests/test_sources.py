@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from avseg_cli.base.errors import InputError
 from avseg_cli.media.video import probe
 from avseg_cli.motion.timeline import Instant
 from avseg_cli.outputs.colours import to_yuv
@@ -22,12 +23,14 @@ from avseg_cli.outputs.source_rows import ROWS, SourceRow, source_rows
 from avseg_cli.outputs.stills import video_of
 from avseg_cli.outputs.style import Style
 from avseg_cli.outputs.writers import Job
-from avseg_cli.segment.render import _numbers
+from avseg_cli.scoring.source_scores import Named, score_sources
+from avseg_cli.segment.render import _numbers, render
+from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.tracks.naming import alike, named, scores
 from avseg_cli.tracks.pieces import CRUMB, pieces, territories
 from avseg_cli.tracks.track_list import TrackList
 from avseg_cli.tracks.tracker import MEMORY, Told, Tracked, Tracker
-from tests.media_files import Clip
+from tests.media_files import Clip, LoudRed
 
 SIDE = 64
 
@@ -289,3 +292,33 @@ def test_of_many_sources_the_longest_have_lines() -> None:
     assert source_rows([{"id": 1, "label": "race_car", "times": []}], (1, 2, 3)) == [
         SourceRow("source 1: race car", "#010203", [])
     ]
+
+
+def test_merged_nothing_is_said_of_sources(tmp_path: Path) -> None:
+    path = Clip(seconds=2).write(tmp_path / "clip.mp4")
+    render(path, LoudRed(), {"json": tmp_path / "merged.json"}, SegmentOptions(sources="merge"))
+    render(path, LoudRed(), {"json": tmp_path / "told.json"})
+    merged, told = (json.loads((tmp_path / name).read_text()) for name in ("merged.json", "told.json"))
+    assert "tracks" not in merged and not any("sources" in mask for mask in merged["masks"])
+    assert [track["times"] for track in told["tracks"]] == [[[0.0, 2.0]]]
+    for mask in told["masks"]:
+        assert mask.pop("sources")[0]["rle"] == mask["rle"]
+    assert merged["masks"] == told["masks"]
+
+
+def test_a_way_to_tell_sources_that_is_unknown_is_said() -> None:
+    with pytest.raises(InputError, match="sources is 'both'; give one of auto, merge, split, index"):
+        SegmentOptions(sources="both")
+
+
+def test_scores_count_what_changes_its_number_or_holds_two() -> None:
+    one, two, both = boxes((4, 4, 20, 20)), boxes((34, 34, 20, 20)), boxes((4, 4, 20, 20), (34, 34, 20, 20))
+    truth = [{"dog": one, "cat": two}] * 3
+    told = [
+        [Named(1, "dog", one), Named(2, "", two)],
+        [Named(1, "dog", one), Named(3, "dog", two)],
+        [Named(1, "dog", both)],
+    ]
+    score = score_sources(truth, told, ("dog", "cat"))
+    assert (score.objects, score.found, score.again, score.switches) == (6, 5, 3, 1)
+    assert (score.merged, score.split, score.named, score.right) == (1, 0, 4, 3)
