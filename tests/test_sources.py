@@ -156,7 +156,10 @@ def test_tracks_have_the_times_at_which_they_sound() -> None:
     tracks, tracker = TrackList(), Tracker()
     for index, mask in enumerate((TWO, TWO, boxes((10, 4, 20, 20)), TWO)):
         made = result(index, mask, tracker)
-        tracks.take(made.end, made.sources)
+        assert [one.id for one in made.sketches] == [source.id for source in made.sources]
+        for one, source in zip(made.sketches, made.sources, strict=True):
+            assert one.area == pytest.approx(source.area, rel=0.05), "by the cells of the model's grid"
+        tracks.take(made.end, made.sketches)
     first, second = (track.to_dict() for track in tracks)
     assert (first["id"], first["label"], first["masks"], first["times"]) == (1, "dog", 4, [[0, 4]])
     assert second["times"] == [[0, 2], [3, 4]]

@@ -39,7 +39,7 @@ class MarkersWriter(Writer):
     def take(self, result: MaskResult) -> None:
         sure = result.known[0][1] if result.known else None
         self._heard.append(HeardSecond(self._since, result.end, result.called, sure))
-        self._tracks.take(result.end, result.sources)
+        self._tracks.take(result.end, result.sketches)
         self._since = result.end
 
     def markers(self) -> list[Marker]:

@@ -18,7 +18,7 @@ from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.heard import Heard, called, in_words, known
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.shapes import resized
-from avseg_cli.outputs.sources import Source, told_apart
+from avseg_cli.outputs.sources import Sketch, Source, sketches, told_apart
 from avseg_cli.outputs.stills import highlighted
 from avseg_cli.outputs.style import Style
 from avseg_cli.outputs.tidy import tidied
@@ -106,6 +106,13 @@ class MaskResult:
         if self.tracked is not None:
             return told_apart(self.mask, self.logits, self.tracked, self.cleanup.reach(self.size))
         return (Source(1, "", self.confidence, self.size, (0, 0), self.mask),) if self.mask.any() else ()
+
+    @property
+    def sketches(self) -> tuple[Sketch, ...]:
+        """As ``sources``, without their pixels, which cost time."""
+        if self.tracked is not None:
+            return sketches(self.tracked, self.size)
+        return tuple(Sketch(source.id, source.label, source.area) for source in self.sources)
 
     @cached_property
     def territories(self) -> np.ndarray:

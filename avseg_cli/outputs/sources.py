@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,6 +50,21 @@ class Source:
         """(x, y, width, height) in pixels, as COCO has it."""
         (top, bottom), (left, right) = (np.flatnonzero(self.piece.any(axis))[[0, -1]].tolist() for axis in (1, 0))
         return self.corner[1] + left, self.corner[0] + top, right - left + 1, bottom - top + 1
+
+
+class Sketch(NamedTuple):
+    """What of a source can be told without its pixels; the area is that of the model's grid, in the video's pixels."""
+
+    id: int
+    label: str
+    area: int
+
+
+def sketches(tracked: Tracked, size: tuple[int, int]) -> tuple[Sketch, ...]:
+    """The sources of a video of (height, width) at one instant, for next to no time."""
+    cells = np.bincount(np.maximum(tracked.numbers, 0).ravel())
+    pixels = size[0] * size[1] / tracked.numbers.size  # of a cell
+    return tuple(Sketch(one.id, one.label, round(int(cells[one.id]) * pixels)) for one in tracked.sources)
 
 
 def told_apart(mask: np.ndarray, logits: np.ndarray, tracked: Tracked, grown: float = 0.0) -> tuple[Source, ...]:

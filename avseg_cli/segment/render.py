@@ -168,7 +168,8 @@ def _taken(
             with writing(writer.path):
                 writer.take(result)
         done.masks += 1
-        tracks.take(result.end, result.sources)
+        if result.tracked:
+            tracks.take(result.end, result.sketches)
         for kind, _ in result.known:
             done.heard[kind] = done.heard.get(kind, 0) + 1
         yield result
