@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -203,3 +204,38 @@ def test_a_wrong_weight_shows() -> None:
         sound = model.embed_sound(log_mel)
         theirs, ours = reference.encode(frames, sound), model.embed_frames(frames, sound)
     assert measure.relative_error(theirs, ours) > 1e-3
+
+
+def test_the_reference_is_measured_compiled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler stands in for itself: what is measured is that its function takes the reference's place."""
+    handed = []
+    monkeypatch.setattr(torch, "compile", lambda work: handed.append(work) or work)
+    monkeypatch.setenv("CXX", sys.executable)
+    few = BenchOptions(
+        backbone="tiny", parts=("decoder", "fusion"), repeats=2, threads=1, device="cpu", precision="fp32",
+        compiled_reference=True,
+    )  # fmt: skip
+    rows = run_bench(few)["rows"]
+    assert len(handed) == len(rows) == 2
+    for row in rows:
+        told = row["compiled_reference"]
+        assert len(told["all_seconds"]) == 2 and told["seconds"] == min(told["all_seconds"])
+        assert told["compile_seconds"] > 0 and told["speedup"] > 0
+
+
+def test_without_a_compiler_or_where_it_fails_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = BenchOptions(
+        backbone="tiny", parts=("decoder",), repeats=1, threads=1, device="cpu", precision="fp32",
+        compiled_reference=True,
+    )  # fmt: skip
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    report = run_bench(few)
+    assert "no C++ compiler here (no-such-compiler)" in report["notes"][0]
+    assert "compiled_reference" not in report["rows"][0]
+
+    def fails(work: object) -> None:
+        raise RuntimeError("a reason\nand more")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    monkeypatch.setenv("CXX", sys.executable)
+    assert run_bench(few)["notes"] == ["decoder: the reference could not be compiled (a reason)"]

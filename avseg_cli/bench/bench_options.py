@@ -45,6 +45,9 @@ class BenchOptions:
     repeats: int = option(3, "The best of this many counts; the two take turns.", least=1, most=MANY)
     threads: int | None = option(None, "CPU threads; without it torch's choice.", least=1, most=1024)
     compiled: bool = option(False, "Compile our encoder (for GPUs).", flags=("--compile",))
+    compiled_reference: bool = option(
+        False, "Also the reference under torch.compile, where there is a compiler.", flags=("--compile-reference",)
+    )
     seed: int = option(0, "Of the random weights and inputs.", least=0, most=MAX_SEED)
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from avseg_cli.model import inference
 from avseg_cli.model.config import ModelConfig
 
 Work = Callable[[], Any]
+Times = tuple[list[float], list[float]]  # the reference's, and ours
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,26 @@ class Roofline:
 
 def compare(reference: Work, ours: Work, device: torch.device, repeats: int) -> tuple[Measured, Measured]:
     """Run both, first once to warm up and to see their memory, then ``repeats`` times in turn."""
-    works, times, cpu_times = (reference, ours), ([], []), ([], [])
+    works = (reference, ours)
     first = []
     for side, work in enumerate(works):
         with _allocator(kept=side == 1):
             first.append(peak_memory(work, device))
+    times, cpu_times = in_turn(works, device, repeats)
+    return tuple(Measured(times[side], cpu_times[side], *first[side]) for side in (0, 1))
+
+
+def in_turn(works: tuple[Work, Work], device: torch.device, repeats: int) -> tuple[Times, Times]:
+    """Seconds, and seconds of the processor, of the reference and of ours, ``repeats`` times in turn."""
+    times: Times = ([], [])
+    cpu_times: Times = ([], [])
     for _ in range(repeats):
         for side, work in enumerate(works):
             with _allocator(kept=side == 1):
                 cpu_start = process_time()
                 times[side].append(_time(work, device))
                 cpu_times[side].append(process_time() - cpu_start)
-    return tuple(Measured(times[side], cpu_times[side], *first[side]) for side in (0, 1))
+    return times, cpu_times
 
 
 class _allocator:

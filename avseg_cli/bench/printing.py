@@ -82,7 +82,9 @@ HEADINGS = (
 def _table(rows: list[Report]) -> Table:
     table = Table()
     extrapolated = any("whole_by_arithmetic" in row for row in rows)
-    for heading in HEADINGS + (("all blocks",) if extrapolated else ()):
+    compiled = any("compiled_reference" in row for row in rows)
+    more = (("compiled reference",) if compiled else ()) + (("all blocks",) if extrapolated else ())
+    for heading in HEADINGS + more:
         table.add_column(heading, no_wrap=True, justify="left" if heading == "component" else "right")
     for row in rows:
         cells = [
@@ -98,8 +100,13 @@ def _table(rows: list[Report]) -> Table:
             f"{row['relative_error']:.0e}",
             "" if row["mask_iou"] is None else f"{row['mask_iou']:.5f}",
         ]
-        table.add_row(*cells, *([_whole(row)] if extrapolated else []))
+        table.add_row(*cells, *([_compiled(row)] if compiled else []), *([_whole(row)] if extrapolated else []))
     return table
+
+
+def _compiled(row: Report) -> str:
+    told = row.get("compiled_reference")
+    return f"{_time(told['seconds'])}, ours {told['speedup']:.1f}x faster" if told else ""
 
 
 def _whole(row: Report) -> str:

@@ -19,6 +19,7 @@ from avseg_cli.base.errors import AvsegError, named
 from avseg_cli.base.processor import processor_field
 from avseg_cli.bench import measure
 from avseg_cli.bench.bench_options import TRAINING_PARTS, BenchOptions
+from avseg_cli.bench.compiled import compiled, no_compiler
 from avseg_cli.bench.parts import Part, Parts, build_model, make_clips
 from avseg_cli.bench.reference import Reference
 from avseg_cli.bench.scaling import measure_startup
@@ -59,7 +60,7 @@ def run_bench(options: BenchOptions, on_part: Callable[[str], None] = lambda _: 
     kept: dict[str, Tensor] = {}  # the reference's outputs in fp32
     config = None
     for pair in pairs:
-        config, measured = _rows(options, device, pair, rooflines, kept, on_part)
+        config, measured = _rows(options, device, pair, rooflines, kept, notes, on_part)
         rows += measured
     report = {
         "options": {**asdict(options), "truncated": _truncated(config)},
@@ -99,6 +100,7 @@ def _rows(
     pair: Pair,
     rooflines: dict[torch.dtype, measure.Roofline],
     kept: dict[str, Tensor],
+    notes: list[str],
     on_part: Callable[[str], None],
 ) -> tuple[ModelConfig, list[Report]]:
     """Measure every part in one pair of precisions."""
@@ -106,11 +108,17 @@ def _rows(
     config = plain.config
     frames, sound = make_clips(config, options.clips, options.seed)
     rows: list[Report] = []
+    missing = no_compiler(device)
+    if options.compiled_reference and missing and missing not in notes:
+        notes.append(missing)
 
     def measured(parts: Iterable[Part]) -> None:
         for part in parts:
             on_part(f"{part.name}: {part.what}, {_name(pair[0])} against {_name(pair[1])}")
             rows.append(_row(part, device, options, pair, rooflines, kept))
+            if options.compiled_reference and not missing and part.flops[0]:
+                on_part(f"{part.name}: the reference under torch.compile")
+                _add_compiled(rows[-1], part, device, options.repeats, notes)
 
     with torch.inference_mode():
         reference = Reference(plain).to(device, pair[0])
@@ -196,6 +204,15 @@ def _row(
             for name, side in (("reference", reference), ("ours", ours))
         }
     return row
+
+
+def _add_compiled(row: Report, part: Part, device: torch.device, repeats: int, notes: list[str]) -> None:
+    """The reference once more, compiled; a note where the compiler fails."""
+    try:
+        row["compiled_reference"] = compiled(part, device, repeats)
+    except Exception as error:  # any of the compiler's, and of what it calls
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        notes.append(f"{part.name}: the reference could not be compiled ({reason})")
 
 
 def _agreement(reference: Tensor, ours: Tensor, has_masks: bool) -> Report:
