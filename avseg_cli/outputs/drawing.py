@@ -97,10 +97,10 @@ class Highlighter:
         share = alpha[::2, ::2].astype(np.int16)
         share *= round(self.style.opacity * 128)
         share >>= 8  # 0 to 127, in 1/128
-        tints = self.tints[spread(places, planes[1].shape, half)]
+        own = spread(places, planes[1].shape, half)
         for index, plane in enumerate(planes[1:], start=1):
             part = plane[half]
-            change = tints[..., index] - part.astype(np.int16)  # within +-255, times 127 fits int16
+            change = np.take(self.tints[:, index], own) - part.astype(np.int16)  # within +-255, times 127 fits int16
             change *= share
             change += 64
             change >>= 7
