@@ -14,6 +14,7 @@ from PIL import Image
 
 from avseg_cli.base.errors import InputError
 from avseg_cli.outputs.cleanup import Cleanup
+from avseg_cli.outputs.refine import refined
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.rle import decode_rle
 from avseg_cli.outputs.shapes import signed_distance
@@ -98,6 +99,35 @@ def test_a_feather_is_as_wide_as_said_and_keeps_the_outline(width: int) -> None:
     assert between == pytest.approx(max(width, 1), abs=max(4, 0.15 * width))
     assert np.flatnonzero(soft < 128)[0] == pytest.approx(337, abs=2)
     assert np.abs(mask_of(logits, feather=str(width)).sum() / mask_of(logits).sum() - 1) < 0.003
+
+
+def test_refined_outlines_follow_the_edges_of_the_picture(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:288, :512]
+    truth = np.hypot(rows - 150, columns - 230) < 70
+    noise = np.random.default_rng(0).normal(size=(288, 512, 3))
+    guide = np.clip(np.where(truth[..., None], (200, 120, 60), (90, 110, 130)) + 6 * noise, 0, 255).astype(np.uint8)
+    coarse = cv2.GaussianBlur(np.where(truth, 6.0, -6.0).astype(np.float32), (0, 0), 4)
+    coarse += cv2.GaussianBlur(np.random.default_rng(1).normal(size=(288, 512)).astype(np.float32), (0, 0), 6) * 60
+    found = refined(coarse, guide) > 0
+
+    def iou(mask: np.ndarray) -> float:
+        return (mask & truth).sum() / (mask | truth).sum()
+
+    assert iou(coarse > 0) < 0.92 and iou(found) > 0.97
+    still = refined(np.full((288, 512), -5, np.float32), guide)
+    assert (still < 0).all(), "nothing comes from nothing"
+
+
+def test_masks_and_pictures_are_refined_alike(tmp_path: Path) -> None:
+    clip = Clip(seconds=1, tags=(1, 1, 1, 1), size=(320, 240), rotation=90)
+    path = clip.write(tmp_path / "clip.mp4")
+    outputs = {"masks": tmp_path / "m", "cutout": tmp_path / "c.mov"}
+    render(path, LoudRed(), outputs, SegmentOptions(cleanup=Cleanup(refine=True)), "test")
+    square = is_red(np.rot90(clip.picture(0)))
+    mask = np.asarray(Image.open(next(outputs["masks"].glob("*.png")))) > 0
+    cutout = frames_of(outputs["cutout"])[9].reformat(format="rgba").to_ndarray()[..., 3] > 127
+    for found in (mask, cutout):
+        assert (found & square).sum() / (found | square).sum() > 0.95
 
 
 def test_distances_are_exact_beside_an_outline_and_close_to_it_elsewhere() -> None:

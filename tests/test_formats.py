@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from avseg_cli.base.errors import InputError
-from avseg_cli.cli.segment import FLAGGED
+from avseg_cli.cli.segment import FLAGGED, _lower
 from avseg_cli.outputs.formats import FORMATS
 from avseg_cli.segment.inputs import Source, plan_outputs
 
@@ -19,6 +19,11 @@ def test_a_format_is_told_of_without_being_imported(name: str) -> None:
     assert 10 < len(FORMATS.summary(name)) < 250
     assert not kind.files or Path(kind.suffix).suffix in kind.files
     assert kind.several == (not kind.files or kind.beside(Path("clip.avseg.html")) != ())
+
+
+def test_names_keep_their_capitals_in_the_help() -> None:
+    assert _lower("The video as it is.") == "the video as it is" and _lower("A folder") == "a folder"
+    assert _lower("COCO's instances.") == "COCO's instances" and _lower("YouTube-VIS: x") == "YouTube-VIS: x"
 
 
 def test_names_follow_from_the_formats() -> None:

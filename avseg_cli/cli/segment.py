@@ -37,7 +37,9 @@ def _named(name: str) -> str:
 
 
 def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:].removesuffix(".")
+    """The sentence as part of another: names such as COCO and YouTube-VIS keep their capitals."""
+    first = text.split(maxsplit=1)[0]
+    return (text[:1].lower() if first == first.capitalize() else text[:1]) + text[1:].removesuffix(".")
 
 
 def _flag(name: str) -> inspect.Parameter:
@@ -163,6 +165,7 @@ def segment(
     """
     # drawing multiplies small matrices beside busy encoder threads: more threads of its own only get in their way
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     from avseg_cli.cli.listener import Report
     from avseg_cli.media.encoders import chosen_codecs
     from avseg_cli.segment.batch import Batch

@@ -38,7 +38,8 @@ class MaskResult:
     square in dB of full scale. frame is the picture that the mask belongs to, uint8 RGB (H, W, 3), for
     ``segment_video(…, keep_frames=True)``, else None. placed says where kinds of things are both seen and heard, as
     probabilities (g, g); tracked which source each part of the mask belongs to, None where they are not told apart.
-    cleanup is what is done to the mask, and to all that is drawn of it; the logits stay the model's.
+    cleanup is what is done to the mask, and to all that is drawn of it; the logits stay the model's. guide
+    is the picture that outlines are fitted to, small, where they are.
     """
 
     index: int
@@ -54,6 +55,7 @@ class MaskResult:
     placed: Placed = field(default_factory=dict)
     tracked: Tracked | None = None
     cleanup: Cleanup = Cleanup()
+    guide: np.ndarray | None = None
 
     def __repr__(self) -> str:
         return (
@@ -76,7 +78,7 @@ class MaskResult:
     @cached_property
     def cleaned(self) -> np.ndarray:
         """The logits after clean-up, float32 on a grid of its own; the same array where nothing is cleaned."""
-        return tidied(self.logits, logit(self.threshold), self.size, self.cleanup)
+        return tidied(self.logits, logit(self.threshold), self.size, self.cleanup, self.guide)
 
     def save(self, path: str | Path) -> None:
         """Write the mask as a greyscale picture, 255 where something sounds; the name says which kind, as in .png.

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
+from avseg_cli.media.video import Picture
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.logits import EDGE
+from avseg_cli.outputs.refine import refined
 from avseg_cli.outputs.shapes import resized, signed_distance, square_grid
 
 CERTAIN = np.float32(1.0)  # logits from the threshold at which a soft edge has long ended
 SHARPEST = 1.0  # pixels of an edge, which is still anti-aliased
 
 
-def tidied(logits: np.ndarray, level: float, size: tuple[int, int], cleanup: Cleanup) -> np.ndarray:
+def tidied(
+    logits: np.ndarray, level: float, size: tuple[int, int], cleanup: Cleanup, guide: np.ndarray | None = None
+) -> np.ndarray:
     """Logits (h, w) cleaned, for a video of ``size`` (height, width) whose pixels sound above ``level``.
 
+    guide: the picture as ``guide_of`` gives it, where outlines are to be fitted to it.
     The same array where there is nothing to do; else float32 logits on a grid of square cells.
     """
     if cleanup.idle:
         return logits
     margin = resized(logits - np.float32(level), square_grid(size))
     pixels = size[1] / margin.shape[1]  # of a cell
+    if cleanup.refine and guide is not None:
+        margin = refined(margin, guide)
     if least := cleanup.amount("min_area").of(size[0] * size[1]):
         margin = without_crumbs(margin, least / pixels**2)
     if cleanup.fill_holes:
@@ -32,6 +41,22 @@ def tidied(logits: np.ndarray, level: float, size: tuple[int, int], cleanup: Cle
         distance = signed_distance(margin) * np.float32(pixels) + np.float32(further)
         margin = distance / np.float32(EDGE * max(soft, SHARPEST))
     return margin + np.float32(level)
+
+
+def guide_of(picture: Picture, cleanup: Cleanup) -> np.ndarray | None:
+    """The picture as ``tidied`` takes it, uint8 RGB, small; None where it is not needed."""
+    if not cleanup.refine:
+        return None
+    height, width = square_grid(picture.video.size)
+    return replace(picture, video=replace(picture.video, width=width, height=height)).rgb()
+
+
+def guide_from(pixels: np.ndarray, cleanup: Cleanup) -> np.ndarray | None:
+    """As ``guide_of``, for pixels uint8 RGB (H, W, 3)."""
+    if not cleanup.refine:
+        return None
+    height, width = square_grid((pixels.shape[0], pixels.shape[1]))
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def without_crumbs(margin: np.ndarray, least: float) -> np.ndarray:

@@ -25,7 +25,7 @@ from avseg_cli.motion.timeline import Instant, Timeline
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
-from avseg_cli.outputs.tidy import tidied
+from avseg_cli.outputs.tidy import guide_of, tidied
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.segment.runner import Segmentation, segment_video
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -206,7 +206,7 @@ def _drawn(
     for picture in pictures:
         instant = timeline.at(picture.time)
         logits: np.ndarray = instant.between(attrgetter("logits"))
-        logits = tidied(logits, level, picture.video.size, options.cleanup)
+        logits = tidied(logits, level, picture.video.size, options.cleanup, guide_of(picture, options.cleanup))
         yield picture.time, [writer.draw(picture, logits, _numbers(instant)) for writer in writers]
 
 

@@ -26,6 +26,7 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.outputs.heard import Heard, listed, loudness
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.tidy import guide_from
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
@@ -301,6 +302,7 @@ def _results(
             MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
             threshold=options.threshold, heard=item.heard, loudness=item.loudness, placed=item.placed,
             frame=pixels.numpy() if keep_frames else None, cleanup=options.cleanup,
+            guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
 
     try:

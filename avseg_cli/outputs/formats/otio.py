@@ -1,4 +1,4 @@
-"""An OpenTimelineIO timeline of the video with markers on what is heard and seen to sound (avseg[editors])."""
+"""An OpenTimelineIO timeline of the video with markers on what is heard and seen to sound (extra: editors)."""
 
 from __future__ import annotations
 
