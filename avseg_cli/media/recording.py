@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.media.audio import SoundReader
@@ -62,6 +63,10 @@ class StillPicture:
     def rgb(self) -> np.ndarray:
         """uint8 RGB (H, W, 3)."""
         return np.ascontiguousarray(self.pixels)
+
+    def grey(self, size: tuple[int, int]) -> np.ndarray:
+        """In grey at another (height, width), uint8."""
+        return np.asarray(Image.fromarray(self.pixels).convert("L").resize(size[::-1], Image.Resampling.BOX))
 
 
 class RecordingReader:

@@ -17,6 +17,7 @@ from av.error import FFmpegError
 from av.filter import Graph
 from av.stream import Stream
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.threads import codec_threads
@@ -231,6 +232,12 @@ class Picture:
             width=self._stored_size[0], height=self._stored_size[1], format="rgb24",
             src_colorspace=matrix, src_color_range=source_range,
         )  # fmt: skip
+        return np.ascontiguousarray(np.rot90(frame.to_ndarray(), self.video.rotation // 90))
+
+    def grey(self, size: tuple[int, int]) -> np.ndarray:
+        """The upright picture in grey at another (height, width), uint8."""
+        stored = size if self.video.rotation % 180 == 90 else size[::-1]
+        frame = self.frame.reformat(*stored, format="gray", interpolation=Interpolation.BILINEAR)
         return np.ascontiguousarray(np.rot90(frame.to_ndarray(), self.video.rotation // 90))
 
     @property

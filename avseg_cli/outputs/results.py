@@ -35,11 +35,11 @@ class MaskResult:
     sound it was heard with, both in seconds from the start of the file; logits are the model's (h, w) float32,
     before upsampling; size is the (height, width) of the upright video. heard are the kinds of sounds of that second
     with their probabilities, the strongest first; empty where the model names none. loudness is the second's root mean
-    square in dB of full scale. frame is the picture that the mask belongs to, uint8 RGB (H, W, 3), for
-    ``segment_video(…, keep_frames=True)``, else None. placed says where kinds of things are both seen and heard, as
-    probabilities (g, g); tracked which source each part of the mask belongs to, None where they are not told apart.
-    cleanup is what is done to the mask, and to all that is drawn of it; the logits stay the model's. guide
-    is the picture that outlines are fitted to, small, where they are.
+    square in dB of full scale, spectrum its log-mel in 16 bands each 10 ms, float16 (96, 16). frame is the picture that
+    the mask belongs to, uint8 RGB (H, W, 3), for ``segment_video(…, keep_frames=True)``, else None. placed says where
+    kinds of things are both seen and heard, as probabilities (g, g); tracked which source each part of the mask belongs
+    to, None where they are not told apart. cleanup is what is done to the mask, and to all that is drawn of it; the
+    logits stay the model's. guide is the picture that outlines are fitted to, small, where they are.
     """
 
     index: int
@@ -51,6 +51,7 @@ class MaskResult:
     threshold: float = 0.5
     heard: Heard = ()
     loudness: float = 0.0
+    spectrum: np.ndarray | None = None
     frame: np.ndarray | None = None
     placed: Placed = field(default_factory=dict)
     tracked: Tracked | None = None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from avseg_cli.base.writing import writing
 from avseg_cli.media.encoders import chosen_codecs
 from avseg_cli.media.video import Picture, Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.motion.onset import onset
 from avseg_cli.motion.timeline import Instant, Timeline
-from avseg_cli.outputs.formats import open_writer
+from avseg_cli.outputs.formats import FORMATS, open_writer
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.tidy import guide_of, tidied
@@ -74,7 +76,8 @@ def render(
     video = video if isinstance(video, Video) else probe(video)
     model = model.model if isinstance(model, Segmenter) else model
     outputs = {name: Path(path) for name, path in outputs.items()}
-    masks = segment_video(video, model, options)
+    drawing = any(getattr(FORMATS[name].writer, "draws", False) for name in outputs)
+    masks = segment_video(video, model, options, follow=drawing)
     done, tracks = Rendered(outputs, told(model, checkpoint)), TrackList(options.start)
     writers: list[Writer] = []
     try:
@@ -145,7 +148,8 @@ def _run(
     try:
         taken = _taken(results, writers, done, tracks)
         if drawing:
-            _write_pictures(pictures, taken, drawing, done, options, progress)
+            timeline = partial(Timeline, taken, masks.trail, onset, logit(options.threshold))
+            _write_pictures(pictures, timeline, drawing, done, options, progress)
             done.pace["draw"] -= results.waited  # drawing asks for the masks
         for result in taken:
             progress(result.time)
@@ -176,11 +180,15 @@ def _taken(
 
 
 def _write_pictures(
-    reader: VideoReader, taken: Iterator[MaskResult], writers: list[Writer], done: Rendered, options: SegmentOptions,
+    reader: VideoReader,
+    timeline: Callable[[], Timeline[MaskResult]],
+    writers: list[Writer],
+    done: Rendered,
+    options: SegmentOptions,
     progress: Progress,
-) -> None:  # fmt: skip
+) -> None:
     decoded = Prefetch(reader, PICTURES_AHEAD)
-    drawn = Prefetch(_drawn(decoded, taken, writers, options), PICTURES_AHEAD)
+    drawn = Prefetch(_drawn(decoded, timeline, writers, options), PICTURES_AHEAD)
     began = time.perf_counter()
     try:
         for seconds, frames in drawn:
@@ -200,13 +208,16 @@ def _write_pictures(
 
 
 def _drawn(
-    pictures: Iterator[Picture], masks: Iterator[MaskResult], writers: list[Writer], options: SegmentOptions
+    pictures: Iterator[Picture],
+    timeline: Callable[[], Timeline[MaskResult]],
+    writers: list[Writer],
+    options: SegmentOptions,
 ) -> Iterator[tuple[float, list[VideoFrame | None]]]:
-    timeline, level = Timeline(masks), logit(options.threshold)
+    masks, level = timeline(), logit(options.threshold)  # the first mask takes its time: in the thread that draws
     for picture in pictures:
-        instant = timeline.at(picture.time)
-        logits: np.ndarray = instant.between(attrgetter("logits"))
-        logits = tidied(logits, level, picture.video.size, options.cleanup, guide_of(picture, options.cleanup))
+        instant = masks.at(picture.time)
+        guide = guide_of(picture, options.cleanup)
+        logits = tidied(instant.between(attrgetter("logits")), level, picture.video.size, options.cleanup, guide)
         yield picture.time, [writer.draw(picture, logits, _numbers(instant)) for writer in writers]
 
 

@@ -23,6 +23,8 @@ from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.motion.onset import spectrum
+from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.heard import Heard, listed, loudness
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
@@ -42,16 +44,25 @@ Result = TypeVar("Result")
 class Segmentation(Iterator[MaskResult]):
     """The masks of one video in order of time, made while they are asked for.
 
-    ``video`` holds the facts of the input; ``warnings`` what was found wrong with it, complete at the end.
+    ``video`` holds the facts of the input; ``warnings`` what was found wrong with it, complete at the end. ``trail``
+    is how its pictures move, for those who ``follow`` it from one result to the next; else None.
     """
 
     def __init__(
-        self, video: Video | Recording, model: AvsegModel, options: SegmentOptions, batch_size: int, keep_frames: bool
+        self,
+        video: Video | Recording,
+        model: AvsegModel,
+        options: SegmentOptions,
+        batch_size: int,
+        keep_frames: bool,
+        follow: bool,
     ) -> None:
         self.video = video
         self._reader, self._sound = _readers(video, options)
         self._runner = Runner(model, batch_size)
-        self._frames = self._runner.loaded(sample(self._reader, options.grid))
+        self.trail = Trail(video.size) if follow else None
+        pictures = self._reader if self.trail is None else self.trail.record(self._reader)
+        self._frames = self._runner.loaded(sample(pictures, options.grid))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames)
         self._tracker = None if options.sources == "merge" else Tracker()
         self._busy = 0.0
@@ -95,6 +106,7 @@ def segment_video(
     audio: str | Path | None = None,
     audio_track: int | None = None,
     keep_frames: bool = False,
+    follow: bool = False,
     **changes: Any,
 ) -> Segmentation:
     """Find what sounds in a video: an iterator over its masks, holding a few seconds at a time.
@@ -102,8 +114,9 @@ def segment_video(
     path: a video file (or what ``probe`` said of one), or a ``Recording`` of arrays. model: a plain one, or a
     ``Segmenter``, which is faster. options: how to look; ``changes`` are fields of them, as in
     ``segment_video("clip.mp4", model, fps=4)``. audio: a file whose sound is used; audio_track: which of its tracks,
-    from 1. keep_frames: each result has its picture in ``frame``, 6 MB at 1080p. Raises ``InputError`` for unusable
-    inputs at once, ``DeviceError`` when memory runs out.
+    from 1. keep_frames: each result has its picture in ``frame``, 6 MB at 1080p. follow: keep how the pictures move,
+    for a ``Timeline`` of the results. Raises ``InputError`` for unusable inputs at once, ``DeviceError`` when memory
+    runs out.
     """
     options = replace(options or SegmentOptions(), **changes)
     model = model.model if isinstance(model, Segmenter) else model
@@ -114,7 +127,7 @@ def segment_video(
         )
     video = path if isinstance(path, Video | Recording) else probe(path, audio, audio_track)
     check_span(video, options.start)
-    return Segmentation(video, model, options, options.batch_size or _batch_size(model), keep_frames)
+    return Segmentation(video, model, options, options.batch_size or _batch_size(model), keep_frames, follow)
 
 
 def check_span(video: Video | Recording, start: float) -> None:
@@ -161,6 +174,7 @@ class Encoded:
     heard: Heard  # the kinds of sounds, where the model names them
     loudness: float  # dB of full scale
     placed: Placed  # where kinds of things are seen and heard, (g, g) each
+    spectrum: np.ndarray  # of that second, (rows, bands)
 
 
 class Runner:
@@ -240,7 +254,7 @@ class Runner:
             embeddings, maps = self.model.embed_and_place(ready, sound)  # (N, C, g, g), (N, S, g, g)
             heard, places = self._heard(sound), placed(self.model.config.seen_kinds, maps, len(frames))
         return [
-            Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave), where)
+            Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave), where, spectrum(wave))
             for frame, wave, embedding, vector, kinds, where in zip(
                 frames, waves, embeddings, sound, heard, places, strict=True
             )
@@ -301,7 +315,7 @@ def _results(
         return partial(
             MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
             threshold=options.threshold, heard=item.heard, loudness=item.loudness, placed=item.placed,
-            frame=pixels.numpy() if keep_frames else None, cleanup=options.cleanup,
+            spectrum=item.spectrum, frame=pixels.numpy() if keep_frames else None, cleanup=options.cleanup,
             guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
 

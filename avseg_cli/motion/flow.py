@@ -1,0 +1,142 @@
+"""How the picture moves from one frame to the next, and where each place of one frame lies in another.
+
+Optical flow is OpenCV's DIS on small grey pictures, half a millisecond each way. A *way* says for each cell of a
+coarse grid where it lies in another frame: float32 (h, w, 3), x and y in cells and the trust in them, 0 to 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+SIDE = 256  # pixels of the longer side of the small pictures
+COARSE = 2  # pixels to a cell of a way: the flow's own finest scale
+PATCH, STRIDE = 6, 4  # pixels: patches this small follow thin things
+SLIP = 1.0  # cells by which there and back may miss each other before the trust falls
+SLACK = 0.05  # and more by this share of the distance
+CUT = 0.35  # share of cells that are trusted, below which two neighbours show different scenes
+
+
+@cache
+def opencv() -> Any:
+    """OpenCV, imported when the first picture needs it; our threads share the cores, so it takes one each."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return cv2
+
+
+def small_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the small picture for one of ``size``; both sides hold whole cells."""
+    scale = SIDE / max(size)
+    height, width = (max(32, COARSE * round(side * scale / COARSE)) for side in size)
+    return height, width
+
+
+@dataclass(frozen=True)
+class Step:
+    """From one picture to the next, at ``time`` seconds: float16 (h, w, 2), x and y in cells.
+
+    back: for each cell of the next how far away it was before; forth: for each cell of the one before how far it went.
+    cut: the two show different scenes.
+    """
+
+    time: float
+    back: np.ndarray
+    forth: np.ndarray
+    cut: bool = False
+
+    def ways(self) -> tuple[np.ndarray, np.ndarray]:
+        """The way from the next picture to the one before, and that from the one before to the next."""
+        return _way(self.back, not self.cut), _way(self.forth, not self.cut)
+
+
+class Flow:
+    """Finds the step between small grey pictures, uint8 (H, W)."""
+
+    def __init__(self) -> None:
+        cv2 = opencv()
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis.setFinestScale(1)
+        self._dis.setPatchSize(PATCH)
+        self._dis.setPatchStride(STRIDE)
+
+    def step(self, before: np.ndarray, after: np.ndarray, time: float) -> Step:
+        """How ``before`` became ``after``."""
+        if np.array_equal(before, after):
+            still = np.zeros((before.shape[0] // COARSE, before.shape[1] // COARSE, 2), np.float16)
+            return Step(time, still, still)
+        back, forth = self._coarse(after, before), self._coarse(before, after)
+        ways = _way(back, True), _way(forth, True)
+        sure = [float(trusted(way, other)[..., 2].mean()) for way, other in (ways, ways[::-1])]
+        return Step(time, back.astype(np.float16), forth.astype(np.float16), min(sure) < CUT)
+
+    def _coarse(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Where each cell of ``here`` lies in ``there``, relative to itself: float32 (h, w, 2) in cells."""
+        cv2 = opencv()
+        flow = self._dis.calc(here, there, None)
+        size = here.shape[1] // COARSE, here.shape[0] // COARSE
+        return cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / np.float32(COARSE)
+
+
+def trusted(way: np.ndarray, returning: np.ndarray) -> np.ndarray:
+    """The way trusted where who goes there and comes back by ``returning`` arrives at home."""
+    home = unmoved(*way.shape[:2])
+    miss = np.square(_sampled(returning, way)[..., :2] - home[..., :2]).sum(-1)
+    far = np.square(way[..., :2] - home[..., :2]).sum(-1)
+    sure = way.copy()
+    sure[..., 2] *= np.exp(-miss / (SLIP**2 + SLACK**2 * far))
+    return sure
+
+
+def _sampled(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The values at the places, x and y in cells (h, w, 2 or more)."""
+    cv2 = opencv()
+    x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+    return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+@cache
+def unmoved(height: int, width: int) -> np.ndarray:
+    """The way from a picture to itself."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    return np.dstack([x, y, np.ones_like(x)])
+
+
+def _way(flow: np.ndarray, trusted: bool) -> np.ndarray:
+    way = unmoved(*flow.shape[:2]).copy()
+    way[..., :2] += flow
+    way[..., 2] = trusted
+    return way
+
+
+def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The way that goes the first one and from its end the second one."""
+    way = _sampled(second, first)
+    way[..., 2] *= first[..., 2]
+    return way
+
+
+def carried(values: np.ndarray, way: np.ndarray, whole: bool = False) -> np.ndarray:
+    """What lies at the end of a way: the values (h, w) of one picture, drawn where its things are in another.
+
+    whole: values are names, not amounts: none in between is made.
+    """
+    cv2 = opencv()
+    size = values.shape[1], values.shape[0]
+    x, y = cv2.split(resized(way[..., :2], values.shape))
+    for places, cells, wide in ((x, size[0], way.shape[1]), (y, size[1], way.shape[0])):
+        places += 0.5
+        places *= cells / wide
+        places -= 0.5
+    between = cv2.INTER_NEAREST if whole else cv2.INTER_LINEAR
+    there = cv2.remap(values.astype(np.float32, copy=False), x, y, between, borderMode=cv2.BORDER_REPLICATE)
+    return there.astype(values.dtype, copy=False)
+
+
+def resized(way: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A way, or a part of it, on a grid of another (height, width)."""
+    return opencv().resize(way, (size[1], size[0]), interpolation=opencv().INTER_LINEAR)

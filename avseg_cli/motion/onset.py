@@ -1,0 +1,63 @@
+"""When within an interval the sound changes: what sounds switches there, and not half a second later."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from avseg_cli.model.log_mel import HOP, MEL_BANDS, SAMPLE_RATE, log_mel_spectrogram
+
+RATE = SAMPLE_RATE // HOP  # rows of a spectrum a second
+BANDS = 16
+SPAN = 60  # rows on either side that are compared: shorter ones take each bark for a change
+LEAST = 5  # rows that must be known on either side
+
+
+class Second(Protocol):
+    """A result at ``time`` with the ``spectrum`` of the second of sound that ends at ``end``, all in seconds."""
+
+    @property
+    def time(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+    @property
+    def spectrum(self) -> np.ndarray | None: ...
+
+
+def spectrum(wave: np.ndarray) -> np.ndarray:
+    """The log-mel of some sound in 16 bands, each 10 ms: float16 (rows, 16)."""
+    mel = log_mel_spectrogram(wave)
+    return mel.reshape(len(mel), BANDS, MEL_BANDS // BANDS).mean(-1).numpy().astype(np.float16)
+
+
+def onset(before: Second, after: Second) -> float:
+    """The time in seconds, from that of ``before`` to that of ``after``, at which the sound changes most.
+
+    That is where the mean spectra of what comes before and of what follows differ most.
+    """
+    heard, start = _together(before, after)
+    if heard is None:
+        return (before.time + after.time) / 2
+    first, last = (round((time - start) * RATE) for time in (before.time, after.time))
+    splits = np.arange(max(first, LEAST), min(last, len(heard) - LEAST) + 1)
+    if not len(splits):
+        return (before.time + after.time) / 2
+    sums = np.concatenate([np.zeros((1, BANDS)), np.cumsum(heard, 0, dtype=np.float64)])
+    left, right = np.minimum(splits, SPAN), np.minimum(len(heard) - splits, SPAN)
+    earlier = (sums[splits] - sums[splits - left]) / left[:, None]
+    later = (sums[splits + right] - sums[splits]) / right[:, None]
+    weight = np.sqrt(left * right / (left + right))  # means of few rows differ by chance
+    differs = np.abs(later - earlier).mean(1) * weight
+    return start + float(splits[differs.argmax()]) / RATE
+
+
+def _together(before: Second, after: Second) -> tuple[np.ndarray | None, float]:
+    """The spectra of both in one row, and the second at which it begins; None where either is not known."""
+    if before.spectrum is None or after.spectrum is None:
+        return None, 0.0
+    start, new = before.end - 1, round((after.end - before.end) * RATE)
+    if new > RATE:  # a hole in between
+        return after.spectrum, after.end - 1
+    rest = np.repeat(before.spectrum[-1:], RATE - len(before.spectrum), 0)  # an example ends before its second does
+    return np.concatenate([before.spectrum, rest, after.spectrum[RATE - new :]]), start

@@ -1,0 +1,160 @@
+"""Between two results masks follow the picture, and switch where the sound does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+
+import numpy as np
+import pytest
+from media_files import iou
+
+from avseg_cli.motion.onset import onset, spectrum
+from avseg_cli.motion.timeline import Timeline
+from avseg_cli.motion.trail import Trail
+
+SIZE = (192, 256)  # of the small pictures, so that none is scaled
+SIDE = 128  # of the masks
+RATE = 25
+
+Place = Callable[[float], tuple[float, float]]  # of a disc's centre, (x, y) in shares of the picture
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that is grey already."""
+
+    time: float
+    pixels: np.ndarray
+
+    def grey(self, size: tuple[int, int]) -> np.ndarray:
+        assert size == self.pixels.shape
+        return self.pixels
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result of the model."""
+
+    time: float
+    logits: np.ndarray
+    end: float = 0.0
+    spectrum: np.ndarray | None = None
+
+
+def texture(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """Smooth noise, which can be followed."""
+    noise = np.random.default_rng(seed).normal(size=size)
+    for axis in (0, 1):
+        noise = sum(np.roll(noise, shift, axis) for shift in range(-3, 4)) / 7
+    return np.clip(128 + 160 * noise, 0, 255).astype(np.uint8)
+
+
+def disc(place: tuple[float, float], size: tuple[int, int], radius: float = 0.15) -> np.ndarray:
+    """A disc in the picture; ``size`` is what the picture is squashed to, radius in heights of it."""
+    y, x = ((np.arange(side) + 0.5) / side for side in size)
+    across, down = (x - place[0]) * SIZE[1] / SIZE[0], (y - place[1])[:, None]
+    return across**2 + down**2 < radius**2
+
+
+def picture(place: tuple[float, float], ground: int = 1) -> np.ndarray:
+    """A patterned disc before a darker patterned ground; the pattern moves with it."""
+    shift = tuple(round((part - 0.5) * side) for part, side in zip(place[::-1], SIZE, strict=True))
+    return np.where(disc(place, SIZE), np.roll(texture(2), shift, (0, 1)), texture(ground) // 2)
+
+
+def logits(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask, 6, -6).astype(np.float32)
+
+
+def found(place: tuple[float, float], time: float) -> Found:
+    return Found(time, logits(disc(place, (SIDE, SIDE))))
+
+
+def trail_of(pictures: list[Shown]) -> Trail:
+    trail = Trail(SIZE)
+    assert list(trail.record(pictures)) == pictures
+    return trail
+
+
+def wandering(time: float) -> tuple[float, float]:
+    return 0.25 + 0.3 * time, 0.5 + 0.15 * np.sin(3 * time)
+
+
+def overlaps(place: Place, results: list[Found], trail: Trail | None, times: list[float]) -> list[float]:
+    timeline = Timeline(iter(results), trail)
+    masks = [timeline.at(time).between(attrgetter("logits")) > 0 for time in times]
+    return [iou(mask, disc(place(time), (SIDE, SIDE))) for mask, time in zip(masks, times, strict=True)]
+
+
+def test_a_mask_follows_what_moves_also_before_the_first_result_and_after_the_last() -> None:
+    times = [k / RATE for k in range(40)]
+    trail = trail_of([Shown(time, picture(wandering(time))) for time in times])
+    results = [found(wandering(time), time) for time in (0.4, 1.2)]
+    assert min(overlaps(wandering, results, trail, times)) > 0.75
+    left_behind = overlaps(wandering, results, None, times)
+    assert min(left_behind) < 0.4, "cross-fading alone trails"
+
+
+def test_nothing_is_carried_over_a_cut() -> None:
+    times = [k / RATE for k in range(26)]
+    place: Place = lambda time: (0.3, 0.5) if time < 0.3 else (0.7, 0.4)  # noqa: E731
+    trail = trail_of([Shown(time, picture(place(time), 1 if time < 0.3 else 5)) for time in times])
+    results = [found(place(time), time) for time in (0.0, 1.0)]
+    assert min(overlaps(place, results, trail, times)) > 0.95
+
+
+def test_what_stands_still_stays_and_numbers_of_sources_are_carried_whole() -> None:
+    times = [k / RATE for k in range(26)]
+    trail = trail_of([Shown(time, picture(wandering(time))) for time in times])
+    still = np.zeros((SIDE, SIDE), bool)
+    still[4:14, 6:30] = True
+    numbers = {
+        time: np.where(still, 7, np.where(disc(wandering(time), (SIDE, SIDE)), 2, 0)).astype(np.uint8)
+        for time in (0.0, 1.0)
+    }
+    timeline = Timeline(iter([Found(time, numbers[time]) for time in numbers]), trail)
+    for time in times:
+        ids = timeline.at(time).chosen(attrgetter("logits"))
+        assert set(np.unique(ids)) == {0, 2, 7}
+        assert iou(ids == 2, disc(wandering(time), (SIDE, SIDE))) > 0.8
+        assert iou(ids == 7, still) > 0.97
+
+
+def heard(end: float, changes: float) -> np.ndarray:
+    """The spectrum of the second up to ``end`` of a low tone that becomes a high one."""
+    time = end - 1 + np.arange(15_600) / 16_000
+    return spectrum(np.where(time < changes, np.sin(2500 * time), 0.7 * np.sin(14_000 * time)).astype(np.float32))
+
+
+@pytest.mark.parametrize("change", [1.0, 1.37, 1.8])
+def test_what_sounds_switches_where_the_sound_does(change: float) -> None:
+    left, right = disc((0.25, 0.5), (SIDE, SIDE)), disc((0.75, 0.5), (SIDE, SIDE))
+    pair = [Found(end - 1 / 16, logits(mask), end, heard(end, change)) for end, mask in ((1.0, left), (2.0, right))]
+    assert onset(*pair) == pytest.approx(change, abs=0.04)
+    trail = trail_of([Shown(k / RATE, texture(1)) for k in range(50)])
+    timeline = Timeline(iter(pair), trail, onset)
+    for k in range(24, 48):
+        time = k / RATE
+        shown = timeline.at(time).between(attrgetter("logits")) > 0
+        if abs(time - change) > 0.1:
+            assert np.array_equal(shown, left if time < change else right)
+        assert shown.sum() in (0, left.sum(), right.sum()), "a whole thing or none, never a lattice of dots"
+
+
+def test_an_outline_that_grows_is_no_switch() -> None:
+    small, large = (disc((0.5, 0.5), (SIDE, SIDE), radius) for radius in (0.2, 0.22))
+    pair = [Found(0.9, logits(small), 1.0, heard(1.0, 5)), Found(1.9, logits(large), 2.0, heard(2.0, 5))]
+    timeline = Timeline(iter(pair), None, onset)
+    quarter, three = (timeline.at(time).between(attrgetter("logits")) for time in (1.15, 1.65))
+    rim = large & ~small
+    assert np.allclose(quarter[rim], -3) and np.allclose(three[rim], 3)
+
+
+def test_a_trail_forgets_what_has_passed() -> None:
+    trail = trail_of([Shown(k / RATE, picture(wandering(k / RATE))) for k in range(10)])
+    assert trail.ways(0.0, 0.2) is not None
+    trail.forget(0.2)
+    ways = trail.ways(0.0, 0.2)
+    assert ways is None and trail.ways(0.2, 0.3) is not None
