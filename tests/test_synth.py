@@ -261,10 +261,12 @@ def test_the_data_set_reader_reads_it(media: Path, tmp_path: Path, layout: str) 
 def test_real_videos_and_their_frames(media: Path, tmp_path: Path) -> None:
     import av
 
-    synthesise(options(media, tmp_path / "one", clips=1, shares=(1,), video=(128, 96)))
-    synthesise(options(media, tmp_path / "two", clips=1, shares=(1,), video=(128, 96)))
+    from avseg_cli.synth.video_file import read_masks
+
+    for name in ("one", "two"):
+        synthesise(options(media, tmp_path / name, clips=1, shares=(1,), video=(128, 96), every_frame=True))
     data = tmp_path / "one/Multi-sources/ms3_data"
-    (video,) = (data / "raw_videos").iterdir()
+    (video,) = (data / "raw_videos").glob("*.mp4")
     with av.open(str(video)) as container:
         picture, sound = container.streams.video[0], container.streams.audio[0]
         assert (picture.frames, picture.width, picture.height, picture.average_rate) == (125, 128, 96, 25)
@@ -275,6 +277,11 @@ def test_real_videos_and_their_frames(media: Path, tmp_path: Path) -> None:
         cut = frames[int(second * 25 + 15 / 16 * 25)].resize((64, 64), Image.Resampling.BILINEAR)
         written = Image.open(data / "visual_frames" / name / f"{name}.mp4_{second + 1}.png")
         np.testing.assert_array_equal(np.asarray(cut), np.asarray(written))
+    truth = read_masks(video)
+    assert truth.shape == (125, 96, 128) and truth.any()
+    for number, mask in zip((23, 48, 73, 98, 123), sorted(data.glob(f"gt_masks/*/{name}/*.png")), strict=True):
+        own = Image.fromarray(truth[number]).resize((64, 64), Image.Resampling.NEAREST)
+        np.testing.assert_array_equal(np.asarray(own), np.asarray(Image.open(mask)) > 0)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
@@ -302,6 +309,7 @@ def test_nothing_is_left_behind_when_it_fails(media: Path, tmp_path: Path, monke
         ({"size": 8}, "size 8 is out of range"),
         ({"workers": 0}, "workers 0 is out of range"),
         ({"video": (101, 64)}, "video needs"),
+        ({"every_frame": True}, "every_frame is"),
     ],
 )
 def test_options_say_what_is_wrong(media: Path, tmp_path: Path, changes: dict[str, object], words: str) -> None:

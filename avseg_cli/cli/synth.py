@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 @synth_app.callback()
-@made_of(folders=(SynthOptions, FOLDERS), given=(SynthOptions, ("out", "clips", "seed", "layout", "size")))
+@made_of(
+    folders=(SynthOptions, FOLDERS), given=(SynthOptions, ("out", "clips", "seed", "layout", "size", "every_frame"))
+)
 def synth(
     *,
     context: typer.Context,

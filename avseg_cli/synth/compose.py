@@ -71,7 +71,8 @@ class SynthClip:
     frames: uint8 (5, H, W, 3). waveform: float32 (80000,), 16 kHz mono. masks: bool (5, H, W), the visible
     pixels of what sounds in each second. object_map: uint8 (5, H, W), 0 background, 1 + index of the category
     of the topmost object, 255 a distractor. sounding: per second the categories heard and seen.
-    off_screen: per second the categories heard but not seen. parameters: what the manifest records.
+    off_screen: per second the categories heard but not seen. sounding_labels: per second the values in the object
+    map of what sounds. parameters: what the manifest records.
     """
 
     frames: np.ndarray
@@ -80,6 +81,7 @@ class SynthClip:
     object_map: np.ndarray
     sounding: list[list[str]]
     off_screen: list[list[str]]
+    sounding_labels: list[list[int]]
     parameters: dict[str, object]
     scene: Scene = field(repr=False)
 
@@ -113,12 +115,8 @@ def compose_clip(
     drawn = [draw(scene, time, size) for time in FRAME_TIMES]
     object_map = np.stack([labels for _, labels in drawn])
     sounding = _by_second(sources, on_screen=True)
-    masks = np.stack(
-        [
-            np.isin(labels, [library.categories.index(name) + 1 for name in names])
-            for labels, names in zip(object_map, sounding, strict=True)
-        ]
-    )
+    labels = [[library.categories.index(name) + 1 for name in names] for names in sounding]
+    masks = np.stack([np.isin(values, heard) for values, heard in zip(object_map, labels, strict=True)])
     parameters = {
         "seed": seed,
         "index": index,
@@ -134,7 +132,7 @@ def compose_clip(
     }
     frames = np.stack([frame for frame, _ in drawn])
     off_screen = _by_second(sources, on_screen=False)
-    return SynthClip(frames, waveform, masks, object_map, sounding, off_screen, parameters, scene)
+    return SynthClip(frames, waveform, masks, object_map, sounding, off_screen, labels, parameters, scene)
 
 
 def _by_second(sources: list[Source], on_screen: bool) -> list[list[str]]:

@@ -34,6 +34,7 @@ class SynthOptions:
     size: int = option(224, "Side of the frames in pixels.", least=32, most=2048, unit="pixels")
     workers: int = option(1, least=1, most=MOST_WORKERS)
     video: tuple[int, int] | None = None
+    every_frame: bool = option(False, "With --mp4: also the mask of every frame, as NAME.masks.mkv.")
 
     def __post_init__(self) -> None:
         check(self)
@@ -41,5 +42,7 @@ class SynthOptions:
             raise DataError(f"{named('layout')} {self.layout} is unknown; choose one of {', '.join(made_subsets())}")
         if not 1 <= len(self.shares) <= len(SPLITS) or min(self.shares) < 0 or sum(self.shares) <= 0:
             raise DataError(f"{named('shares')} needs one to four numbers from 0 up: train/val/test/test_unseen")
+        if self.every_frame and not self.video:
+            raise DataError(f"{named('every_frame')} is about the frames of real videos; make some, by --mp4")
         if self.video and (min(self.video) < 64 or max(self.video) > 4096 or any(side % 2 for side in self.video)):
             raise DataError(f"{named('video')} needs even sides of 64 to 4096 pixels, as in 480x360")

@@ -164,7 +164,7 @@ def _filmed(options: SynthOptions, clip: SynthClip, path: Path) -> SynthClip:
     from avseg_cli.synth.video_file import read_frames, squashed, write_video
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(clip, path)
+    write_video(clip, path, options.every_frame)
     return replace(
         clip,
         frames=read_frames(path, options.size),
