@@ -13,6 +13,8 @@ from media_files import iou
 from avseg_cli.motion.onset import onset, spectrum
 from avseg_cli.motion.timeline import Timeline
 from avseg_cli.motion.trail import Trail
+from avseg_cli.outputs.results import MaskResult
+from avseg_cli.segment.steady import steadied
 
 SIZE = (192, 256)  # of the small pictures, so that none is scaled
 SIDE = 128  # of the masks
@@ -154,7 +156,29 @@ def test_an_outline_that_grows_is_no_switch() -> None:
 
 def test_a_trail_forgets_what_has_passed() -> None:
     trail = trail_of([Shown(k / RATE, picture(wandering(k / RATE))) for k in range(10)])
-    assert trail.ways(0.0, 0.2) is not None
+    before = trail.ways(0.0, 0.2)
+    assert before is not None and np.abs(before.to_first(0.2)[..., :2] - before.to_last(0.2)[..., :2]).max() > 2
     trail.forget(0.2)
-    ways = trail.ways(0.0, 0.2)
-    assert ways is None and trail.ways(0.2, 0.3) is not None
+    gone, kept = trail.ways(0.0, 0.2), trail.ways(0.2, 0.36)
+    assert gone is not None and np.array_equal(gone.to_first(0.2), gone.to_last(0.2)), "only one picture is left"
+    assert kept is not None and np.abs(kept.to_first(0.36)[..., :2] - kept.to_last(0.36)[..., :2]).max() > 2
+
+
+def test_many_masks_a_second_are_steadied_without_lagging() -> None:
+    times = [k / RATE for k in range(40)]
+    trail = trail_of([Shown(time, picture(wandering(time))) for time in times])
+    truth = [disc(wandering(time), (SIDE, SIDE)) for time in times]
+    noise = np.random.default_rng(3).normal(0, 6, (40, SIDE, SIDE)).astype(np.float32)
+    noisy = [
+        MaskResult(k, time, time, logits(mask) + more, SIZE, 256)
+        for k, (time, mask, more) in enumerate(zip(times, truth, noise, strict=True))
+    ]
+    steady = list(steadied((result for result in noisy), trail, forget=True))
+    assert [result.index for result in steady] == list(range(40))
+
+    def overlap(found: list[MaskResult], lag: int = 0) -> float:
+        """The mean IoU with the truth of ``lag`` frames before."""
+        return float(np.mean([iou(found[k].logits > 0, truth[k - lag]) for k in range(8, 32)]))
+
+    assert overlap(noisy) < 0.3 and overlap(steady) > 0.9
+    assert overlap(steady, 2) == pytest.approx(overlap(steady, -2), abs=0.03), "neither late nor early"

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from avseg_cli.motion.flow import Flow, Step, joined, small_size, trusted, unmoved
+from avseg_cli.motion.flow import COARSE, Flow, Step, joined, small_size, trusted, unmoved
 
 CLOSEST = 1 / 125  # seconds: pictures nearer than that to the one before make no step of their own
 
@@ -32,9 +32,10 @@ Picture = TypeVar("Picture", bound=Moving)
 class Ways:
     """The ways from each of a row of pictures to the first and to the last of them."""
 
-    def __init__(self, times: list[float], steps: list[Step]) -> None:
-        self._times, self._steps = times, steps
-        here, each = unmoved(*steps[0].back.shape[:2]), [step.ways() for step in steps]
+    def __init__(self, times: list[float], steps: list[Step], size: tuple[int, int]) -> None:
+        """times: of the pictures, in seconds; size: (height, width) of a way."""
+        self._times = times
+        here, each = unmoved(*size), [step.ways() for step in steps]
         self._to_last = _chained([ways[::-1] for ways in reversed(each)], here)
         self._to_last.reverse()
         self._to_first = _chained(each, here)
@@ -70,6 +71,7 @@ class Trail:
     def __init__(self, size: tuple[int, int]) -> None:
         """size: (height, width) of the upright video."""
         self._size = small_size(size)
+        self._cells = self._size[0] // COARSE, self._size[1] // COARSE
         self._lock = threading.Lock()
         self._times: list[float] = []  # of the pictures recorded
         self._steps: list[Step] = []  # one fewer
@@ -96,9 +98,9 @@ class Trail:
 
     def ways(self, start: float, end: float) -> Ways | None:
         """The ways between the pictures shown at ``start`` and ``end`` seconds and those between them; None where
-        there is one picture only, or more than anything is carried over."""
+        there are more than anything is carried over."""
         with self._lock:
             first, last = (max(0, bisect_right(self._times, time + CLOSEST / 2) - 1) for time in (start, end))
-            if not 0 < last - first <= LONGEST:
+            if last - first > LONGEST:
                 return None
-            return Ways(self._times[first : last + 1], self._steps[first:last])
+            return Ways(self._times[first : last + 1], self._steps[first:last], self._cells)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +32,7 @@ from avseg_cli.outputs.tidy import guide_from
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
+from avseg_cli.segment.steady import steadied
 from avseg_cli.tracks.naming import Placed, placed
 from avseg_cli.tracks.tracker import Tracker
 
@@ -45,7 +46,7 @@ class Segmentation(Iterator[MaskResult]):
     """The masks of one video in order of time, made while they are asked for.
 
     ``video`` holds the facts of the input; ``warnings`` what was found wrong with it, complete at the end. ``trail``
-    is how its pictures move, for those who ``follow`` it from one result to the next; else None.
+    is how its pictures move, where that is asked for or used.
     """
 
     def __init__(
@@ -60,10 +61,13 @@ class Segmentation(Iterator[MaskResult]):
         self.video = video
         self._reader, self._sound = _readers(video, options)
         self._runner = Runner(model, batch_size)
-        self.trail = Trail(video.size) if follow else None
+        steady = options.grid.step < 1
+        self.trail = Trail(video.size) if follow or steady else None
         pictures = self._reader if self.trail is None else self.trail.record(self._reader)
         self._frames = self._runner.loaded(sample(pictures, options.grid))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames)
+        if self.trail is not None and steady:
+            self._results = steadied(self._results, self.trail, forget=not follow)
         self._tracker = None if options.sources == "merge" else Tracker()
         self._busy = 0.0
 
@@ -299,7 +303,7 @@ def _out_of_memory(device: torch.device) -> OutOfMemory:
 def _results(
     frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, options: SegmentOptions, video_size: tuple[int, int],
     keep_frames: bool,
-) -> Iterator[MaskResult]:  # fmt: skip
+) -> Generator[MaskResult]:  # fmt: skip
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
     config, grid = runner.model.config, options.grid
     sequences = [ClipSequence[Encoded](config.clip_frames, options.stride) for _ in range(grid.phases)]
