@@ -35,6 +35,7 @@ class Option:
     offers: tuple[str, ...] = ()  # words that a shell completes
     only: bool = False  # whether other words than those are refused
     flags: tuple[str, ...] = ()  # on the command line, where they are not the field's name with hyphens
+    unset: str | None = None  # the word that stands for None, on the command line and in configuration files
     metavar: str | None = None
     variable: str | None = None  # of the environment, besides the one that every option has
     panel: str | None = None  # of the command's help

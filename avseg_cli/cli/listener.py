@@ -212,7 +212,7 @@ class Report:
             return "would be written"
         done = outcome.rendered
         sound = f", sound {done.sound}" if done.sound != "none" and name in HEARD else ""
-        return f"written in {done.seconds:.1f} s, {counted(done.masks, 'mask')}{sound}"
+        return f"written in {done.seconds:.1f} s, {counted(done.masks, 'mask')} ({done.fps:g} a second){sound}"
 
     def _line(self, text: str, colour: str | None = None) -> None:
         self.console.print(Text(text, colour or ""), soft_wrap=True)

@@ -84,25 +84,36 @@ def _parameter(name: str, kind: Any, default: Any, facts: Option) -> inspect.Par
     if many:
         values = [value if isinstance(value, str) else f"{value:g}" for value in default]
         default, shown = ",".join(values), ", ".join(values) or False  # with places to break the line at
+    if facts.unset:
+        default = facts.unset
     switch = (f"--{name.replace('_', '-')}",) if default is False else ()  # without its --no-
     option = typer.Option(
-        *(facts.flags or switch), min=facts.least, max=facts.most, metavar=facts.metavar, rich_help_panel=facts.panel,
-        help=words, autocompletion=complete, show_default=shown, envvar=facts.variable,
+        *(facts.flags or switch), min=facts.least, max=None if facts.unset else facts.most, metavar=facts.metavar,
+        rich_help_panel=facts.panel, help=words, autocompletion=complete, show_default=shown, envvar=facts.variable,
     )  # fmt: skip
     if facts.flags:
         FLAGS[name] = facts.flags[0]
-    annotation = Annotated[str if many else kind, option, kind]
+    annotation = Annotated[str if many or facts.unset else kind, option, kind, facts.unset]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _given(field: inspect.Parameter, value: Any) -> Any:
     """What the user said for a field, as the field has it."""
-    kind = get_args(field.annotation)[-1]
+    kind, unset = get_args(field.annotation)[-2:]
+    flag = f"--{field.name.replace('_', '-')}"
+    if unset is not None:
+        return None if value == unset else _number(value, unset, flag)
     if get_origin(kind) is not tuple:
         return value
     made = get_args(kind)[0]
     try:
         return tuple(made(part.strip()) for part in value.split(",") if part.strip())
     except ValueError as error:
-        flag = f"--{field.name.replace('_', '-')}"
         raise typer.BadParameter(f"{value!r} is not numbers with commas between", param_hint=flag) from error
+
+
+def _number(value: str, unset: str, flag: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{value!r} is not a number, nor {unset}", param_hint=flag) from error

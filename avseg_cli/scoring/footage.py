@@ -160,7 +160,7 @@ def _load(options: FootageOptions) -> AvsegModel:
 def _heard(model: AvsegModel, truth: _Truth, video: Video) -> list[Found]:
     """The model's masks nearest to the ends of the clip's seconds, as `avseg segment` makes them."""
     ends = range(1, len(truth.clip.masks) + 1)  # seconds
-    masks = segment_video(video, model)
+    masks = segment_video(video, model, fps=1)
     try:
         results = list(takewhile(lambda result: result.time <= ends[-1] + NEAR, masks))
     finally:

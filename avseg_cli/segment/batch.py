@@ -48,6 +48,7 @@ class Outcome:
             values |= {
                 "model": self.rendered.model,
                 "masks": self.rendered.masks,
+                "fps": self.rendered.fps,
                 "frames": self.rendered.frames,
                 "heard": self.rendered.heard,
                 "sound": self.rendered.sound,

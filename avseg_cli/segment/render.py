@@ -45,6 +45,7 @@ class Rendered:
     outputs: dict[str, Path]
     model: str = ""  # which it was and what it is for, in one line
     masks: int = 0
+    fps: float = 1.0  # masks a second
     frames: int = 0
     seconds: float = 0.0
     heard: dict[str, int] = field(default_factory=dict)  # kinds of sounds, and in how many masks each is heard
@@ -75,10 +76,12 @@ def render(
     options = options or SegmentOptions()
     video = video if isinstance(video, Video) else probe(video)
     model = model.model if isinstance(model, Segmenter) else model
+    options = options.chosen(model.device.type, model.config.image_size, float(video.rate))
     outputs = {name: Path(path) for name, path in outputs.items()}
     drawing = any(getattr(FORMATS[name].writer, "draws", False) for name in outputs)
     masks = segment_video(video, model, options, follow=drawing)
     done, tracks = Rendered(outputs, told(model, checkpoint)), TrackList(options.start)
+    done.fps = options.grid.fps
     writers: list[Writer] = []
     try:
         job = _job(video, model, options, checkpoint)

@@ -30,14 +30,13 @@ from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.tidy import guide_from
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
-from avseg_cli.segment.segment_options import SegmentOptions
+from avseg_cli.segment.segment_options import LARGE_INPUT, SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
 from avseg_cli.segment.steady import steadied
 from avseg_cli.tracks.naming import Placed, placed
 from avseg_cli.tracks.tracker import Tracker
 
 LOADED_AHEAD = 8  # frames at most, 6 MB each at 1080p
-LARGE_INPUT = 512  # pixels; models with larger inputs gain nothing from batches on a CPU
 
 Result = TypeVar("Result")
 
@@ -131,6 +130,7 @@ def segment_video(
         )
     video = path if isinstance(path, Video | Recording) else probe(path, audio, audio_track)
     check_span(video, options.start)
+    options = options.chosen(model.device.type, model.config.image_size, float(video.rate))
     return Segmentation(video, model, options, options.batch_size or _batch_size(model), keep_frames, follow)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from avseg_cli.base.option_fields import MANY, MOST_SECONDS, check, option
@@ -14,6 +14,8 @@ WHAT = "What to segment"  # the panels of the command's help
 HOW = "How the model looks"
 OUT = "What is written"
 
+LARGE_INPUT = 512  # pixels; models with larger inputs take their time, and gain nothing from batches on a CPU
+LARGE_INPUT_FPS = 4  # masks a second of such models on a GPU, where nothing else is asked for
 STRIDE = 1  # clips overlap as much as they can: only the cheap part of the model runs once per clip
 SOURCES = ("auto", "merge", "split", "index")
 ENCODERS = (
@@ -29,9 +31,12 @@ class SegmentOptions:
     Raises ``InputError`` naming the field that is out of its bounds.
     """
 
-    fps: float = option(
-        1.0, "Masks a second; between them the overlay's mask moves smoothly.", above=0, most=MAX_FPS, panel=HOW
-    )
+    fps: float | None = option(
+        None,
+        "Masks a second; between them masks follow the picture. auto: 1 on a CPU; on a GPU every frame, or 4 a second "
+        "with models of large inputs.",
+        above=0, most=MAX_FPS, unset="auto", metavar="RATE", offers=("auto",), panel=HOW,
+    )  # fmt: skip
     consecutive: bool = option(
         False,
         "With --fps above 1: clips of neighbouring frames, rather than of frames one second apart as in "
@@ -73,8 +78,15 @@ class SegmentOptions:
 
     @property
     def grid(self) -> Grid:
-        """The instants at which the model looks."""
-        return Grid(self.fps, self.consecutive)
+        """The instants at which the model looks; one a second as long as the rate is not chosen."""
+        return Grid(1.0 if self.fps is None else self.fps, self.consecutive)
+
+    def chosen(self, device: str, image_size: int, rate: float) -> SegmentOptions:
+        """With the masks a second that suit the kind of device, the model's input in pixels and the frames a second."""
+        if self.fps is not None:
+            return self
+        most = 1 if device != "cuda" else LARGE_INPUT_FPS if image_size > LARGE_INPUT else MAX_FPS
+        return replace(self, fps=float(min(most, max(1, round(rate)))))
 
     @property
     def span(self) -> tuple[float, float | None]:
