@@ -23,8 +23,8 @@ import numpy as np
 from avseg_cli import Segmenter, segment_video
 from avseg_cli.motion.onset import onset
 from avseg_cli.motion.timeline import Instant, Timeline
+from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.results import MaskResult
-from avseg_cli.segment.runner import Segmentation
 from avseg_cli.synth.video_file import VIDEO_FPS, read_masks
 
 LOGITS = attrgetter("logits")
@@ -38,11 +38,10 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
     return np.count_nonzero(one & other) / union if union else 1.0
 
 
-def ways_to_show(results: list[MaskResult], masks: Segmentation) -> Iterator[tuple[str, Callable[[float], np.ndarray]]]:
+def ways_to_show(results: list[MaskResult], trail: Trail) -> Iterator[tuple[str, Callable[[float], np.ndarray]]]:
     """Each way to show masks between the results: its name, and the logits at a time in seconds."""
-    assert masks.trail is not None
     fading = Timeline(iter(results))
-    followed = Timeline(iter(results), masks.trail, onset)
+    followed = Timeline(iter(results), trail, onset)
 
     def nearest(instant: Instant[MaskResult]) -> np.ndarray:
         return LOGITS(instant.before if instant.share < 0.5 else instant.after)
@@ -64,10 +63,12 @@ def measure(video: Path, model: Segmenter, rate: int, figures: Figures, still: F
     """Add the values of every frame of one film."""
     truth = read_masks(video)
     rests = [k for k in range(len(truth) - 1) if truth[k].any() and iou(truth[k], truth[k + 1]) >= STILL]
-    for whose in ("model", "truth"):
-        masks = segment_video(video, model, fps=rate, follow=True)
-        results = [result if whose == "model" else true(result, truth) for result in masks]
-        for name, at in ways_to_show(results, masks):
+    masks = segment_video(video, model, fps=rate, follow=True)
+    found = list(masks)
+    assert masks.trail is not None
+    masks.trail.forget = lambda before: None  # it is followed twice
+    for whose, results in (("model", found), ("truth", [true(result, truth) for result in found])):
+        for name, at in ways_to_show(results, masks.trail):
             logits = [at(k / VIDEO_FPS) for k in range(len(truth))]
             shown = [replace(results[0], logits=own, size=truth.shape[1:]).mask for own in logits]
             figures[whose, name] += [iou(mask, own) for mask, own in zip(shown, truth, strict=True)]

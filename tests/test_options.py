@@ -100,3 +100,13 @@ def test_a_tuple_is_a_text_with_commas_between() -> None:
         assert CliRunner().invoke(app, arguments).exit_code == 0 and got.pop() == expected
     refused = CliRunner().invoke(app, ["--lengths", "2,long"])
     assert refused.exit_code == 2 and "'2,long' is not numbers" in refused.output and "--lengths" in refused.output
+
+
+@pytest.mark.parametrize(("given", "value"), [([], None), (["--fps", "auto"], None), (["--fps", "2"], 2.0)])
+def test_a_word_stands_for_what_the_job_chooses(given: list[str], value: float | None) -> None:
+    app, seen = typer.Typer(), []
+    app.command()(made_of(job=(SegmentOptions, ("fps",)))(lambda *, job: seen.append(job)))
+    assert CliRunner().invoke(app, given).exit_code == 0
+    assert seen == [{"fps": value}]
+    refused = CliRunner().invoke(app, ["--fps", "fast"])
+    assert refused.exit_code == 2 and "is not a number, nor auto" in " ".join(refused.output.split())

@@ -18,6 +18,7 @@ from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.outputs.rle import decode_rle, encode_rle
 from avseg_cli.segment.grid import Grid
 from avseg_cli.segment.runner import segment_video
+from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.sampling import ClipSequence, sample
 
 
@@ -143,7 +144,8 @@ def test_overlapping_clips_are_averaged_like_the_model_itself(tmp_path: Path) ->
     from avseg_cli.model.avseg import AvsegModel
     from avseg_cli.model.backbones import preset
     from avseg_cli.model.log_mel import log_mel_examples
-    from avseg_cli.segment.sampling import GridFrame
+    from avseg_cli.segment.segment_options import SegmentOptions
+from avseg_cli.segment.sampling import GridFrame
 
     torch.manual_seed(1)
     model = AvsegModel(preset("tiny")).eval()
@@ -256,3 +258,9 @@ def test_the_time_of_a_mask_is_that_of_its_frame(tmp_path: Path) -> None:
     times = [0, 0.2, 0.91, 1.3, 1.9, 2.2]
     results = list(segment_video(replace(Clip(), times=times).write(tmp_path / "clip.mp4"), LoudRed()))
     assert [result.time for result in results][:2] == pytest.approx([0.91, 1.9])
+
+
+def test_the_rate_suits_the_machine_unless_it_is_said() -> None:
+    asked = [("cpu", 256, 25), ("mps", 256, 25), ("cuda", 256, 29.97), ("cuda", 1024, 25), ("cuda", 1024, 2)]
+    assert [SegmentOptions().chosen(*each).to_dict()["fps"] for each in asked] == [1, 1, 30, 4, 2]
+    assert SegmentOptions(fps=2).chosen("cuda", 256, 25).fps == 2
