@@ -18,8 +18,8 @@ from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.outputs.rle import decode_rle, encode_rle
 from avseg_cli.segment.grid import Grid
 from avseg_cli.segment.runner import segment_video
-from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.sampling import ClipSequence, sample
+from avseg_cli.segment.segment_options import SegmentOptions
 
 
 @given(count=st.integers(1, 40), length=st.integers(1, 6), data=st.data())
@@ -144,8 +144,7 @@ def test_overlapping_clips_are_averaged_like_the_model_itself(tmp_path: Path) ->
     from avseg_cli.model.avseg import AvsegModel
     from avseg_cli.model.backbones import preset
     from avseg_cli.model.log_mel import log_mel_examples
-    from avseg_cli.segment.segment_options import SegmentOptions
-from avseg_cli.segment.sampling import GridFrame
+    from avseg_cli.segment.sampling import GridFrame
 
     torch.manual_seed(1)
     model = AvsegModel(preset("tiny")).eval()
