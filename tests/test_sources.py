@@ -91,6 +91,15 @@ def test_sources_that_meet_stay_two_if_they_had_stood_apart() -> None:
     assert len(set(seen(tracker, 1, (10, 4, 20, 22), (10, 26, 20, 24)))) == 1, "one source, found in two at first"
 
 
+def test_a_source_taken_for_a_part_of_another_leaves_no_piece_behind() -> None:
+    tracker = Tracker()
+    for second in range(4):
+        seen(tracker, second, (4, 4, 10, 10))
+    assert seen(tracker, 4, (4, 4, 10, 10), (4, 20, 10, 40)) == [1, 2]
+    tracked = tracker.step(5, boxes((4, 4, 10, 36), (4, 50, 10, 10)), {})
+    assert set(np.unique(tracked.numbers)) == {0, 1} and [told.id for told in tracked.sources] == [1]
+
+
 def test_sources_of_other_names_are_never_taken_for_one() -> None:
     dog, cat = np.zeros((2, 32, 32), np.float32)
     dog[:, :13], cat[:, 14:] = 0.9, 0.9
@@ -110,6 +119,20 @@ def test_a_name_is_the_kind_seen_under_the_piece_over_all_its_masks() -> None:
     assert named(found, 1)[0] == "dog" and named({"dog": 0.1}, 1) == ("", 0.0) and named({}, 0) == ("", 0.0)
     assert alike({"dog": 0.8}, {"dog": 0.3}) == pytest.approx(1) and alike({"dog": 0.8}, {"bird": 0.9}) == 0
     assert scores(piece, {}) == {}
+
+
+def test_every_number_in_a_mask_is_a_source_whatever_happens() -> None:
+    """Boxes that come, go, jump, break and meet at random, in all lengths of steps."""
+    rng = np.random.default_rng(5)
+    for _ in range(60):
+        tracker, time = Tracker(), 0.0
+        for _ in range(12):
+            places = [tuple(rng.integers((0, 0, 3, 3), (50, 50, 30, 30))) for _ in range(rng.integers(0, 5))]
+            time += float(rng.choice((0.1, 1.0, 3.0)))
+            mask = boxes(*places)
+            tracked = tracker.step(time, mask, {})
+            assert set(np.unique(tracked.numbers)) - {0, CRUMB} == {told.id for told in tracked.sources}
+            assert ((tracked.numbers != 0) == mask).all()
 
 
 def test_a_long_video_is_not_held() -> None:

@@ -41,7 +41,7 @@ class Tracked:
     sources: tuple[Told, ...]
 
 
-@dataclass
+@dataclass(eq=False)
 class Track:
     """A source that is remembered."""
 
@@ -136,7 +136,7 @@ class Tracker:
         for other in holders[place]:
             if min(track.apart, other.apart) < SETTLED and alike(track.mean(), other.mean()) > DIFFERENT:
                 younger = min(track, other, key=lambda own: own.apart)
-                holders[place] = [track if own is younger else own for own in holders[place]]
+                holders[:] = [[track if own is younger else own for own in tracks] for tracks in holders]
                 self._tracks.remove(younger)
                 return
         holders[place].append(track)
