@@ -179,7 +179,7 @@ class _Heard:
 def test_what_cannot_be_watched_is_said(tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="clip.mp4: not a folder of this machine"):
         Watch([str(tmp_path / "clip.mp4")], False, None, ["json"], 5)
-    with pytest.raises(OutputError, match="give -o a folder"):
+    with pytest.raises(OutputError, match="one file cannot take several outputs"):
         Watch([str(tmp_path)], False, str(tmp_path / "x.json"), ["json"], 5)
     for option in ("--overwrite", "--dry-run"):
         ran = run_avseg(capfd, monkeypatch, "segment", tmp_path, "--watch", option)
