@@ -119,3 +119,10 @@ def test_the_fusions_and_extras_are_all_named() -> None:
 def test_the_map_of_the_rooms_has_every_room() -> None:
     rooms = {path.parent.name for path in Path(avseg_cli.__file__).parent.glob("*/__init__.py")}
     assert set(re.findall(r"^\| `(\w+)/`", text(ROOT / "CONTRIBUTING.md"), re.MULTILINE)) == rooms
+
+
+def test_what_notice_names_is_there() -> None:
+    """A picture that has a licence of its own must not be named after it is gone."""
+    named = re.findall(r"[\w./-]+\.(?:mp4|png|jpg|safetensors)\b", re.sub(r"https?:\S+", "", text(ROOT / "NOTICE")))
+    places = [name if "/" in name else f"examples/{name}" for name in named]
+    assert len(places) >= 5 and [place for place in places if not (ROOT / place).is_file()] == []

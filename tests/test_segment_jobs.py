@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from media_files import Clip
 
+from avseg_cli.base.errors import DeviceError, InputError
 from avseg_cli.segment import processes
 from avseg_cli.segment.batch import Batch
 from avseg_cli.segment.cluster import _Silent
@@ -136,3 +137,11 @@ def test_no_process_starts_where_all_is_there(tmp_path: Path, monkeypatch: pytes
     work[7][1]["json"].unlink()
     outcomes = list(processes.run_jobs(batch, work, _Silent(), 4))
     assert [str(outcome.error) for outcome in outcomes if outcome.error] == [f"{work[7][0].path}: no such file"]
+
+
+def test_a_killed_process_is_told_from_a_crashed_one_also_where_sigkill_has_no_name(monkeypatch) -> None:
+    """As on Windows."""
+    monkeypatch.delattr(signal, "SIGKILL")
+    killed, crashed = (processes._why_it_died(Path("clip.mp4"), code) for code in (-9, -11))
+    assert isinstance(killed, DeviceError) and "memory" in str(killed)
+    assert isinstance(crashed, InputError) and "crashed (exit code -11)" in str(crashed)
