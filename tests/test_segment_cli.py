@@ -174,7 +174,11 @@ def test_a_folder_of_masks_is_replaced_whole(avseg, clip: Path, tmp_path: Path) 
     old.mkdir()
     (old / "stale.png").write_text("")
     assert avseg(clip, "-o", tmp_path, "--format", "masks", "--overwrite").code == 0
-    assert len(names(old)) == 2 and names(tmp_path) == [f"clip.avseg.masks/{name}" for name in names(old)]
+    assert (
+        len(names(old)) == 3
+        and "masks.json" in names(old)
+        and names(tmp_path) == [f"clip.avseg.masks/{name}" for name in names(old)]
+    )
 
 
 def test_a_dry_run_writes_nothing_and_loads_what_it_names(avseg, clip: Path, tmp_path: Path) -> None:
@@ -226,11 +230,15 @@ ERRORS = {
     "one file for two": (["clip.mp4", "other.mp4", "-o", "x.mp4"], 5, "give -o a folder"),
     "one file for two formats": (["clip.mp4", "-o", "x.mp4", "--format", "overlay,json"], 5, "give -o a folder"),
     "wrong kind of file": (["clip.mp4", "-o", "text.mp4", "--format", "json"], 5, "give -o a folder"),
-    "WebM": (["clip.mp4", "-o", "x.webm"], 5, "(overlay: .mp4, .m4v, .mov, .mkv); give -o a folder"),
+    "WebM": (
+        ["clip.mp4", "-o", "x.webm", "--format", "overlay"],
+        5,
+        "(overlay: .mp4, .m4v, .mov, .mkv); give -o a folder",
+    ),
     "GIF": (["clip.mp4", "-o", "x.gif"], 5, "x.gif: nothing asked for is such a file"),
-    "cutout in MP4": (["clip.mp4", "-o", "c.mp4", "--format", "cutout"], 5, "(cutout: .mov, .mkv)"),
+    "cutout in MP4": (["clip.mp4", "-o", "c.mp4", "--format", "cutout"], 5, "(cutout: .mov, .mkv, .webm)"),
     "masks in a picture": (["clip.mp4", "-o", "m.png", "--format", "masks,json"], 5, "masks: a folder; json: .json"),
-    "format": (["clip.mp4", "--format", "gif"], 2, "cutout, json, masks, overlay"),
+    "format": (["clip.mp4", "--format", "gif"], 2, "coco, cutout, json, markers, masks, matte"),
     "colour": (["clip.mp4", "--color", "pink"], 2, "six hexadecimal digits"),
     "threshold": (["clip.mp4", "--threshold", "1"], 2, "between 0 and 1"),
     "fps": (["clip.mp4", "--fps", "2.5"], 2, "--consecutive"),
