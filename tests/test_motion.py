@@ -22,6 +22,8 @@ RATE = 25
 
 Place = Callable[[float], tuple[float, float]]  # of a disc's centre, (x, y) in shares of the picture
 
+LOGITS = attrgetter("logits")
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -86,7 +88,7 @@ def wandering(time: float) -> tuple[float, float]:
 
 def overlaps(place: Place, results: list[Found], trail: Trail | None, times: list[float]) -> list[float]:
     timeline = Timeline(iter(results), trail)
-    masks = [timeline.at(time).between(attrgetter("logits")) > 0 for time in times]
+    masks = [timeline.at(time).between(LOGITS) > 0 for time in times]
     return [iou(mask, disc(place(time), (SIDE, SIDE))) for mask, time in zip(masks, times, strict=True)]
 
 
@@ -118,7 +120,7 @@ def test_what_stands_still_stays_and_numbers_of_sources_are_carried_whole() -> N
     }
     timeline = Timeline(iter([Found(time, numbers[time]) for time in numbers]), trail)
     for time in times:
-        ids = timeline.at(time).chosen(attrgetter("logits"))
+        ids = timeline.at(time).chosen(LOGITS)
         assert set(np.unique(ids)) == {0, 2, 7}
         assert iou(ids == 2, disc(wandering(time), (SIDE, SIDE))) > 0.8
         assert iou(ids == 7, still) > 0.97
@@ -139,7 +141,7 @@ def test_what_sounds_switches_where_the_sound_does(change: float) -> None:
     timeline = Timeline(iter(pair), trail, onset)
     for k in range(24, 48):
         time = k / RATE
-        shown = timeline.at(time).between(attrgetter("logits")) > 0
+        shown = timeline.at(time).between(LOGITS) > 0
         if abs(time - change) > 0.1:
             assert np.array_equal(shown, left if time < change else right)
         assert shown.sum() in (0, left.sum(), right.sum()), "a whole thing or none, never a lattice of dots"
@@ -149,7 +151,7 @@ def test_an_outline_that_grows_is_no_switch() -> None:
     small, large = (disc((0.5, 0.5), (SIDE, SIDE), radius) for radius in (0.2, 0.22))
     pair = [Found(0.9, logits(small), 1.0, heard(1.0, 5)), Found(1.9, logits(large), 2.0, heard(2.0, 5))]
     timeline = Timeline(iter(pair), None, onset)
-    quarter, three = (timeline.at(time).between(attrgetter("logits")) for time in (1.15, 1.65))
+    quarter, three = (timeline.at(time).between(LOGITS) for time in (1.15, 1.65))
     rim = large & ~small
     assert np.allclose(quarter[rim], -3) and np.allclose(three[rim], 3)
 

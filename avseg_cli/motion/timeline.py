@@ -27,60 +27,95 @@ class Timed(Protocol):
 Found = TypeVar("Found", bound=Timed)
 
 
-@dataclass(frozen=True)
-class Instant(Generic[Found]):
-    """A time between two results, of which ``after`` counts with ``share``; at the ends of a video both are one.
+Values = Callable[[Found], np.ndarray]
 
-    ways lead from the picture shown now to those of the two results; None: things stay in their places. switched is
-    the share of ``after`` where other things sound than before; None: the same as elsewhere. level is the value above
-    which something sounds.
+
+class Pair(Generic[Found]):
+    """Two results that follow each other, and where they show different things; at the ends of a video both are one.
+
+    ways: between the pictures from the one to the other; None: things stay in their places. onset: when between them
+    the sound changes, in seconds; None: nothing switches. level: the value above which something sounds.
     """
 
-    before: Found
-    after: Found
+    def __init__(
+        self, before: Found, after: Found, ways: Ways | None = None, onset: float | None = None, level: float = 0.0
+    ) -> None:
+        self.before, self.after, self.ways, self.onset, self.level = before, after, ways, onset, level
+        self._elsewhere: dict[Values, tuple[np.ndarray, np.ndarray]] = {}
+
+    def elsewhere(self, values: Values, whole: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The places (h, w), 0 or 1 in float32, of things that only one of them shows: in the picture of the first and
+        in that of the second. Found once, so that they do not come and go from frame to frame."""
+        if values not in self._elsewhere:
+            first, second = values(self.before), values(self.after)
+            there, here = first, second
+            if self.ways is not None:
+                there = carried(second, self.ways.to_last(self.before.time), whole)
+                here = carried(first, self.ways.to_first(self.after.time), whole)
+            self._elsewhere[values] = self._places(first, there, whole), self._places(here, second, whole)
+        return self._elsewhere[values]
+
+    def _places(self, one: np.ndarray, other: np.ndarray, whole: bool) -> np.ndarray:
+        shown, besides = (one, other) if whole else (one > self.level, other > self.level)
+        alike = shown == besides
+        return elsewhere(~alike, alike & (one > (0 if whole else self.level))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Instant(Generic[Found]):
+    """A time between the two results of a pair, of which the one after counts with ``share``.
+
+    ways lead from the picture shown now to those of the two results, None: things stay in their places. switched is
+    the share of the one after where other things sound than before.
+    """
+
+    pair: Pair[Found]
     share: float
     ways: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
-    switched: float | None = None
-    level: float = 0.0
+    switched: float = 0.0
 
-    def between(self, values: Callable[[Found], np.ndarray]) -> np.ndarray:
-        """The numbers (h, w) float32 of the two results, such as logits, carried to this time and mixed."""
+    @property
+    def before(self) -> Found:
+        return self.pair.before
+
+    @property
+    def after(self) -> Found:
+        return self.pair.after
+
+    def between(self, values: Values) -> np.ndarray:
+        """The numbers (h, w) float32 of the two results, such as logits, carried to this time and mixed.
+
+        Ask with one and the same ``values`` at all times: what is found of a pair is kept by it.
+        """
         before, after = self._carried(values, whole=False)
-        if before is after:
-            return before
-        share = self._shares(before.shape)
-        if self.switched is not None:
-            one, other = before > self.level, after > self.level
-            share = np.where(elsewhere(one != other, one & other), np.float32(self.switched), share)
-        return before + share * (after - before)
+        return before if before is after else before + self._shares(values, before.shape, False) * (after - before)
 
-    def chosen(self, values: Callable[[Found], np.ndarray]) -> np.ndarray:
+    def chosen(self, values: Values) -> np.ndarray:
         """What cannot be mixed, such as the numbers of sources (h, w), 0 for none: carried to this time, at each place
         that of the result which counts more."""
         before, after = self._carried(values, whole=True)
-        if before is after:
-            return before
-        share = self._shares(before.shape)
-        if self.switched is not None:
-            alike = before == after
-            share = np.where(elsewhere(~alike, alike & (before > 0)), np.float32(self.switched), share)
-        return np.where(share < 0.5, before, after)
+        return before if before is after else np.where(self._shares(values, before.shape, True) < 0.5, before, after)
 
-    def _carried(self, values: Callable[[Found], np.ndarray], whole: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _carried(self, values: Values, whole: bool) -> tuple[np.ndarray, np.ndarray]:
         """The two results' values drawn where things are now; one and the same array at the ends of a video."""
-        before, after = (
-            values(found) if way is None else carried(values(found), way, whole)
-            for found, way in zip((self.before, self.after), self.ways, strict=True)
-        )
+        before, after = self._drawn((values(self.before), values(self.after)), whole)
         if self.before is not self.after:
             return before, after
         return (before, before) if self.ways[1] is None else (after, after)
 
-    def _shares(self, size: tuple[int, ...]) -> np.ndarray | np.float32:
-        """How much ``after`` counts, (h, w): the less a result's way here can be trusted, the less it counts."""
-        if self._trusted is None:
-            return np.float32(self.share)
-        return resized(self._trusted, size)
+    def _drawn(self, both: tuple[np.ndarray, np.ndarray], whole: bool) -> list[np.ndarray]:
+        return [
+            values if way is None else carried(values, way, whole) for values, way in zip(both, self.ways, strict=True)
+        ]
+
+    def _shares(self, values: Values, size: tuple[int, ...], whole: bool) -> np.ndarray | np.float32:
+        """How much the result after counts, (h, w): where other things sound as much as has switched; elsewhere each
+        counts the less, the less its way here can be trusted."""
+        share = np.float32(self.share) if self._trusted is None else resized(self._trusted, size)
+        if self.pair.onset is None:
+            return share
+        one, other = self._drawn(self.pair.elsewhere(values, whole), whole=False)
+        return np.where(np.maximum(one, other) > 0.5, np.float32(self.switched), share)
 
     @cached_property
     def _trusted(self) -> np.ndarray | None:
@@ -109,30 +144,34 @@ class Timeline(Generic[Found]):
         self._results, self._trail, self._onset, self._level = results, trail, onset, level
         self._before: Found | None = None
         self._after: Found | None = next(results, None)
-        self._between(float("-inf"))
+        self._pair = self._paired(float("-inf"))
 
     def at(self, time: float) -> Instant[Found]:
         """The instant at ``time`` in seconds."""
         while self._after is not None and self._after.time <= time:
             self._before, self._after = self._after, next(self._results, None)
-            self._between(self._before.time)
-        before, after = self._before or self._after, self._after or self._before
-        assert before is not None and after is not None, "a timeline of no results"
-        ways = self._ways
-        to_before = ways.to_first(time) if ways and self._before else None
-        to_after = ways.to_last(time) if ways and self._after else None
-        if before is after:
-            return Instant(before, after, 0.0, (to_before, to_after))
-        share = (time - before.time) / (after.time - before.time)
-        switched = None if self._switch is None else min(1.0, max(0.0, (time - self._switch) / FADE + 0.5))
-        return Instant(before, after, share, (to_before, to_after), switched, self._level)
+            self._pair = self._paired(self._before.time)
+        pair = self._pair
+        assert pair is not None, "a timeline of no results"
+        ways = (
+            pair.ways.to_first(time) if pair.ways and self._before else None,
+            pair.ways.to_last(time) if pair.ways and self._after else None,
+        )
+        if pair.before is pair.after:
+            return Instant(pair, 0.0, ways)
+        share = (time - pair.before.time) / (pair.after.time - pair.before.time)
+        switched = 0.0 if pair.onset is None else min(1.0, max(0.0, (time - pair.onset) / FADE + 0.5))
+        return Instant(pair, share, ways, switched)
 
-    def _between(self, start: float) -> None:
-        """Learn what happens from ``start`` to the next result."""
-        self._ways: Ways | None = None
-        self._switch: float | None = None
+    def _paired(self, start: float) -> Pair[Found] | None:
+        """What happens from ``start`` to the next result."""
+        before, after = self._before or self._after, self._after or self._before
+        if before is None or after is None:
+            return None
+        ways = onset = None
         if self._trail is not None:
             self._trail.forget(start)
-            self._ways = self._trail.ways(start, self._after.time if self._after else float("inf"))
-        if self._onset is not None and self._before and self._after:
-            self._switch = self._onset(self._before, self._after)
+            ways = self._trail.ways(start, self._after.time if self._after else float("inf"))
+        if self._onset is not None and before is not after:
+            onset = self._onset(before, after)
+        return Pair(before, after, ways, onset, self._level)

@@ -35,6 +35,7 @@ from avseg_cli.segment.segmenter import Segmenter
 from avseg_cli.tracks.track_list import TrackList
 
 MASKS_AHEAD = 4  # each is small
+LOGITS, TERRITORIES = attrgetter("logits"), attrgetter("territories")
 PICTURES_AHEAD = 3  # 3 MB each at 1080p, 12 MB at 4K
 
 
@@ -220,12 +221,12 @@ def _drawn(
     for picture in pictures:
         instant = masks.at(picture.time)
         guide = guide_of(picture, options.cleanup)
-        logits = tidied(instant.between(attrgetter("logits")), level, picture.video.size, options.cleanup, guide)
+        logits = tidied(instant.between(LOGITS), level, picture.video.size, options.cleanup, guide)
         yield picture.time, [writer.draw(picture, logits, _numbers(instant)) for writer in writers]
 
 
 def _numbers(instant: Instant[MaskResult]) -> np.ndarray:
     """The number of the nearest source at each place, (h, w); what fades out to silence keeps its own."""
-    numbers = instant.chosen(attrgetter("territories"))
+    numbers = instant.chosen(TERRITORIES)
     sounding = [result.territories for result in (instant.before, instant.after) if result.territories.any()]
     return np.where(numbers == 0, sounding[0], numbers) if sounding and not numbers.all() else numbers
