@@ -97,6 +97,6 @@ def _most_addresses() -> int:
 
 def _limit_text() -> str:
     return (
-        f"this process may use {memory_limit() / 1e9:.1f} GB of addresses; raise that limit "
+        f"this process may use {(memory_limit() or 0) / 1e9:.1f} GB of addresses; raise that limit "
         "(`ulimit -v unlimited`, or ask the batch system for more)"
     )

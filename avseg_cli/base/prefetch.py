@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -22,7 +22,7 @@ class Prefetch(Iterator[Item], Generic[Item]):
     """
 
     def __init__(self, source: Iterable[Item], depth: int) -> None:
-        self._queue: queue.Queue[tuple[str, object]] = queue.Queue(depth)
+        self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
         self._thread = threading.Thread(target=self._run, args=(source,), daemon=True)
         self._lock = threading.Lock()
         self._asked = self._begun = self._over = False

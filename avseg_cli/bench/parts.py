@@ -135,16 +135,19 @@ class Parts:
         tokens = audio.view(-1, time, audio.shape[-1]).to(dtype)
         positions = self.model.positions(self.config.grid).to(dtype)
 
+        fusion, empty = self.model.fusion, self.empty_model.fusion
+        assert fusion and empty  # others are refused before
+
         def reference() -> Tensor:
             return torch.cat([self.reference.fuse(*clip)[0] for clip in clips]).flatten(2).transpose(1, 2)
 
         flops = count_flops(lambda: [self.empty_reference.fuse(*map(_empty, clip)) for clip in clips])
-        ours = count_flops(lambda: self.empty_model.fusion(_empty(pixels), _empty(tokens), _empty(positions)))
+        ours = count_flops(lambda: empty(_empty(pixels), _empty(tokens), _empty(positions)))
         return Part(
             "fusion",
             f"ST-BAVA, depth {self.config.fusion_depth}, {len(clips)} clip(s)",
             reference,
-            lambda: self.model.fusion(pixels, tokens, positions)[0].flatten(0, 1),
+            lambda: fusion(pixels, tokens, positions)[0].flatten(0, 1),
             (flops, ours),
         )
 

@@ -195,7 +195,7 @@ class Movie:
 
     def _mux_made(self, packets: Iterator[Packet]) -> None:
         for packet in packets:
-            self._mux_sound(until=packet.dts * packet.time_base)
+            self._mux_sound(until=_decoded_at(packet))
             packet.stream = self._pictures
             self._container.mux(packet)
 
@@ -203,7 +203,7 @@ class Movie:
         while True:
             packet = self._waiting or next(self._packets, None)
             self._waiting = packet
-            if packet is None or (until is not None and packet.dts * packet.time_base > until):
+            if packet is None or (until is not None and _decoded_at(packet) > until):
                 return
             self._waiting = None
             try:
@@ -217,6 +217,7 @@ class Movie:
         if not copy:
             yield from self._encoded_sound()
             return
+        assert self._sound
         tick = self._heard.time_base
         least = 0 if self._matroska else 1  # ticks from packet to packet
         due = None
@@ -255,6 +256,7 @@ class Movie:
 
     def _resampled(self, context: AudioCodecContext) -> Iterator[AudioFrame]:
         """The sound in the encoder's own form; a change of the source's starts a new resampler."""
+        assert self._sound
         resampler, shape = None, None
         for packet in self._sound.touched():
             try:
@@ -294,3 +296,9 @@ def _within(frame: AudioFrame, begin: int, end: int | None) -> AudioFrame | None
     part = AudioFrame.from_ndarray(samples, format=frame.format.name, layout=frame.layout.name)
     part.sample_rate, part.time_base, part.pts = frame.sample_rate, frame.time_base, frame.pts + first
     return part
+
+
+def _decoded_at(packet: Packet) -> Fraction:
+    """When an encoder's or a demuxer's packet is to be decoded, in seconds: those that come here all say it."""
+    assert packet.dts is not None and packet.time_base is not None
+    return packet.dts * packet.time_base

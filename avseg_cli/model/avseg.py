@@ -88,6 +88,7 @@ class AvsegModel(ModelEdge, nn.Module):
         self, embeddings: Tensor, sound: Tensor, corner: tuple[int, int] = (0, 0)
     ) -> tuple[Tensor, Tensor, Tensor]:
         """What enters ST-BAVA: pixels V (B, T, N, C), sound A_0 (B, T, C), positions P_v (N, C)."""
+        assert self.audio_embed is not None, "a model whose decoder is not prompted fuses nothing"
         visual, positions = self._seen(embeddings, corner)
         with in_float32(sound.device):
             audio = F.normalize(self.audio_embed(sound.to(self.audio_embed.weight.dtype)), dim=-1)

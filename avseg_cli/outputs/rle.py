@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -31,7 +33,7 @@ def _compress(runs: list[int]) -> str:
     return text.decode("ascii")
 
 
-def decode_rle(encoded: dict[str, object]) -> np.ndarray:
+def decode_rle(encoded: dict[str, Any]) -> np.ndarray:
     """The inverse of ``encode_rle``."""
     runs: list[int] = []
     value = shift = 0

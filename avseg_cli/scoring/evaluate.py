@@ -286,6 +286,7 @@ def _sources(
 
 def _example(score: ClipScore, sample: Sample, probability: Tensor) -> Example:
     """What is kept of a clip to be looked at: the frames that have a truth, at the size of the masks."""
+    assert sample.frames is not None and sample.masks is not None
     pictures = [Image.fromarray(frame) for frame in sample.frames[: len(sample.masks)].numpy()]
     frames = np.stack([np.asarray(picture.resize((MASK_SIZE, MASK_SIZE))) for picture in pictures])
     return Example(score, frames, sample.masks.numpy(), (probability > 0.5).cpu().numpy())

@@ -73,8 +73,8 @@ class FootageEvaluation:
     @property
     def fall(self) -> float | None:
         """The share of mIoU that goes with the own sound; None where it was not measured, or was nothing."""
-        own = self.total.miou
-        return 1 - self.swapped.miou / own if self.swapped and own else None
+        own, other = self.total.miou, self.swapped and self.swapped.miou
+        return 1 - other / own if own and other is not None else None
 
 
 @dataclass(frozen=True)

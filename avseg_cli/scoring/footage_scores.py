@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import cast
 
 import numpy as np
 from scipy import ndimage
@@ -56,7 +57,7 @@ def _f(both: int, predicted: np.ndarray, truth: np.ndarray) -> float:
 
 def _points_at(predicted: np.ndarray, truth: np.ndarray) -> float:
     """1 where the centroid of the largest 8-connected region lies in the truth."""
-    labels, count = ndimage.label(predicted, structure=np.ones((3, 3)))
+    labels, count = cast("tuple[np.ndarray, int]", ndimage.label(predicted, structure=np.ones((3, 3))))
     if not count:
         return 0.0
     largest = int(np.argmax(np.bincount(labels.ravel())[1:])) + 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -204,7 +204,7 @@ def largest_regions(truth: np.ndarray, count: int) -> list[np.ndarray]:
     """The ``count`` largest connected regions of a mask, largest first, each bool (H, W)."""
     with extra("reference", PROMPTS):
         from scipy import ndimage
-    labels, found = ndimage.label(truth, structure=np.ones((3, 3)))
+    labels, found = cast("tuple[np.ndarray, int]", ndimage.label(truth, structure=np.ones((3, 3))))
     areas = ndimage.sum_labels(truth, labels, range(1, found + 1))
     order = np.argsort(-np.asarray(areas), kind="stable")[:count]
     return [labels == number + 1 for number in order]

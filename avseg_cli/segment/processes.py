@@ -141,8 +141,10 @@ class _Pool:
             self.workers.remove(worker)
             return worker.died()
         if kind == "started":
+            assert worker.item
             worker.progress = self.listener.started(worker.item[0].path, value)
         elif kind == "progress":
+            assert worker.progress
             worker.progress(value)
         else:
             worker.item = None

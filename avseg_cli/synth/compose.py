@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
@@ -82,7 +83,7 @@ class SynthClip:
     sounding: list[list[str]]
     off_screen: list[list[str]]
     sounding_labels: list[list[int]]
-    parameters: dict[str, object]
+    parameters: dict[str, Any]
     scene: Scene = field(repr=False)
 
 

@@ -19,6 +19,7 @@ def decode_sound(source: Path | bytes) -> np.ndarray:
     Raises DataError when it holds no decodable sound.
     """
     import av
+    from av.error import FFmpegError
 
     name = "the archived sound" if isinstance(source, bytes) else str(source)
     try:
@@ -26,7 +27,7 @@ def decode_sound(source: Path | bytes) -> np.ndarray:
             resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
             pieces = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
             pieces += [out.to_ndarray()[0] for out in resampler.resample(None)]
-    except (av.FFmpegError, IndexError) as error:
+    except (FFmpegError, IndexError) as error:
         raise DataError(f"{name} holds no readable sound ({error}); remove or replace it") from error
     return np.concatenate(pieces).astype(np.float32)
 

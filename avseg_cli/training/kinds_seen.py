@@ -113,6 +113,7 @@ class KindsSeen(DrawnTask):
         both, either = (torch.zeros(len(self.seen)) for _ in range(2))
         for number, view in enumerate(self.val):
             sample = self.sample(number, view.row)
+            assert sample.weight is not None and sample.target is not None
             said, known = self.module.logits([sample])[0].cpu() > 0, sample.weight > 0.9
             there = (sample.target > 0.5) & known
             both += (said & there).sum((1, 2))

@@ -122,4 +122,6 @@ class PhotosAndSounds:
         return bytes_of(self.photographs * VIEWS, layout(LiteTrunk(config.stem), config.image_size)[1])
 
     def task(self, stage: str, model: AvsegModel, setup: TaskSetup) -> Task:
-        return STAGES[stage].composed(model, self.options, setup)
+        composed = STAGES[stage].composed
+        assert composed, f"{stage} is refused for scenes"
+        return composed(model, self.options, setup)

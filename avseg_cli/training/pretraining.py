@@ -54,6 +54,7 @@ class ImageModule(nn.Module):
 
 def one_frame(sample: Sample, generator: torch.Generator) -> Sample:
     """A random frame of the clip, augmented: more different scenes in a batch of the same size."""
+    assert sample.frames is not None and sample.object_maps is not None
     k = int(torch.randint(len(sample.frames), (), generator=generator))
     one = Sample(sample.index, sample.name, frames=sample.frames[k : k + 1], object_maps=sample.object_maps[k : k + 1])
     return augment(one, generator)
@@ -89,8 +90,9 @@ class ImagePretraining(Task):
         classes = self.module.classes
         confusion = torch.zeros(classes, classes, dtype=torch.float64)
         for samples in load_batches(self.val, [[i] for i in range(len(self.val))], self.setup.workers):
-            middle = len(samples[0].frames) // 2
             sample = samples[0]
+            assert sample.frames is not None and sample.object_maps is not None
+            middle = len(sample.frames) // 2
             span = slice(middle, middle + 1)
             one = [Sample(0, sample.name, frames=sample.frames[span], object_maps=sample.object_maps[span])]
             with self.setup.autocast():

@@ -174,7 +174,7 @@ class STBAVABlock(nn.Module):
 
     def _update_sound(self, pixels: Tensor, sound: Tensor, positions: Tensor, sound_0: Tensor) -> Tensor:
         """Visual-queried audio A_vq."""
-        if self.temporal_attention is not None:
+        if self.temporal_attention is not None and self.norm_audio_temporal is not None:
             heard = self.temporal_attention.sound_over_time(pixels, positions, sound + sound_0, sound)
             sound = self.norm_audio_temporal(sound + heard)
         heard = self.spatial_attention.sound_over_space(sound, pixels.shape[2])
@@ -190,6 +190,7 @@ class STBAVABlock(nn.Module):
         return in_parts(self._heard_over_space, 1, 1, pixels, seen)
 
     def _heard_over_time(self, pixels: Tensor, queries: Tensor) -> Tensor:
+        assert self.temporal_attention is not None and self.norm_visual_temporal is not None
         return self.norm_visual_temporal(self.temporal_attention.pixels_over_time(queries, pixels))
 
     def _heard_over_space(self, pixels: Tensor, seen: Tensor) -> Tensor:

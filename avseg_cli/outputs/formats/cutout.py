@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from avseg_cli.media.codecs import PRORES_4444, VP9_ALPHA
+from avseg_cli.media.codecs import PRORES_4444, VP9_ALPHA, Codec
 from avseg_cli.media.video import Picture, even
 from avseg_cli.outputs.drawing import Upsampler, opacity, plane_array, upright
 from avseg_cli.outputs.formats import Format
@@ -25,6 +25,8 @@ class CutoutWriter(MovieWriter):
     """What sounds on a transparent ground, with the original sound: ProRes 4444, which every editor opens, or VP9 in
     WebM, which browsers play. The alpha is straight: colours are the picture's own, not multiplied by it.
     """
+
+    codecs: tuple[Codec, ...]
 
     def __init__(self, path: Path, job: Job) -> None:
         web = path.suffix.lower() == ".webm"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from av.video.frame import VideoFrame
 
-from avseg_cli.media.codecs import MATTE_H264, PRORES_422
+from avseg_cli.media.codecs import MATTE_H264, PRORES_422, Codec
 from avseg_cli.media.video import BT709, UNSPECIFIED, Picture, Video, even
 from avseg_cli.outputs.drawing import Upsampler, blank, opacity, plane_array
 from avseg_cli.outputs.formats import MOVIES, Format
@@ -24,6 +24,8 @@ class MatteWriter(MovieWriter):
     Black and white are those of the limited range, 16 and 235 of 255, and tagged so: that is what editors make 0 and
     100 %, and what is left of a matte whose tag of the full range they overlook would be grey.
     """
+
+    codecs: tuple[Codec, ...]
 
     def __init__(self, path: Path, job: Job) -> None:
         deep = path.suffix.lower() == ".mov"
