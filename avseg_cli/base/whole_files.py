@@ -9,9 +9,12 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from avseg_cli.base.errors import OutputError
 
 ATTEMPTS = 10  # at putting a folder in place
 
@@ -118,3 +121,27 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Indented JSON, whole or not at all."""
     write_whole(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n"))
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise ``OutputError`` for a folder that is to be made and is there."""
+    if folder.exists():
+        raise OutputError(f"{folder} already exists; name a new folder or remove it")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes ``folder`` at the end of the block: whole or not at all.
+
+    Raises ``OutputError`` when ``folder`` is there already.
+    """
+    refuse_existing(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    discard_abandoned(folder.parent)
+    partial = partial_name(folder)
+    partial.mkdir()
+    try:
+        yield partial
+        os.replace(partial, folder)
+    finally:
+        discard(partial)

@@ -102,10 +102,9 @@ def _shares(text: str) -> tuple[float, ...]:
 
 def _say_packages(packages: Iterable[str], debs: Path | None, out: Path) -> None:
     """The plan of a command that fills a folder from Debian packages; raises ``OutputError`` for one that is there."""
-    from avseg_cli.base.errors import OutputError
+    from avseg_cli.base.whole_files import refuse_existing
 
-    if out.exists():
-        raise OutputError(f"{out} already exists; name a new folder or remove it")
+    refuse_existing(out)
     source = f"the folder {debs}" if debs else "Debian, by apt-get"
     say_plan([f"get {package} from {source}" for package in packages] + [f"fill {out}"])
 
@@ -168,12 +167,11 @@ def photos(
     """Turn COCO photographs with panoptic masks into what avseg train --photos reads."""
     from rich.console import Console
 
-    from avseg_cli.base.errors import OutputError
+    from avseg_cli.base.whole_files import refuse_existing
     from avseg_cli.synth.photo_folder import convert_coco, photographs
 
     if dry_run:
-        if out.exists():
-            raise OutputError(f"{out} already exists; name a new folder or remove it")
+        refuse_existing(out)
         say_plan([f"fill {out} with {len(photographs(coco))} photographs and masks"])
         return
     count = convert_coco(coco, out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ import numpy as np
 from PIL import Image
 from scipy.signal import butter, sosfiltfilt
 
-from avseg_cli.base.errors import DataError, OutputError, named
+from avseg_cli.base.errors import DataError, named
+from avseg_cli.base.whole_files import new_folder
 from avseg_cli.synth import media_table as table
 from avseg_cli.synth.licences import Licence
 from avseg_cli.synth.midi import render_instrument
@@ -36,21 +36,17 @@ def fetch_media(out: Path, debs: Path | None = None, say: Say = lambda message: 
     Raises OutputError when ``out`` exists, DownloadError when a package cannot be had, and DataError
     when a package is not what it should be.
     """
-    if out.exists():
-        raise OutputError(f"{out} already exists; name a new folder or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+    with new_folder(out) as root, tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         packages = Packages(Path(scratch, "packages"))
         for package in table.PACKAGES:
             say(f"unpacking {package}")
             packages.add(package, debs, Path(scratch))
-        media = _MediaFolder(Path(scratch, "media"), packages)
+        media = _MediaFolder(root, packages)
         _add_pictures(media)
         _add_recordings(media)
         _add_backgrounds(media)
         _add_renderings(media, say)
         (media.root / "LICENCES.json").write_text(json.dumps(media.licences, indent=1, sort_keys=True))
-        os.replace(media.root, out)
     folders = [name.split("/")[0] for name in media.licences]
     return {folder: folders.count(folder) for folder in sorted(set(folders))}
 

@@ -6,15 +6,14 @@ A COCO folder here has images/NAME.jpg, masks/NAME.png (a class number at each p
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.whole_files import new_folder, refuse_existing
 
 COLUMNS = ("image", "mask", "kinds", "complete", "source", "licence", "origin")
 LICENCE = "photo: Flickr user's Creative Commons licence; masks: CC BY 4.0"
@@ -35,16 +34,12 @@ def convert_coco(coco: Path, out: Path) -> int:
     The folder appears whole or not at all. Raises ``OutputError`` when it exists, ``DataError`` for a folder that is
     not as it should be.
     """
-    if out.exists():
-        raise OutputError(f"{out} already exists; name a new folder or remove it")
+    refuse_existing(out)
     pictures, classes = photographs(coco), _classes(coco / "classes.yaml")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        folder = Path(scratch, "photos")
-        (folder / "coco").mkdir(parents=True)
+    with new_folder(out) as folder:
+        (folder / "coco").mkdir()
         rows = [COLUMNS, *(_convert(picture, coco, classes, folder) for picture in pictures)]
         (folder / "manifest.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
-        os.replace(folder, out)
     return len(pictures)
 
 

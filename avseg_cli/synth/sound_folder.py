@@ -6,7 +6,6 @@ together. The same packages give the same bytes.
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 import zlib
@@ -18,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.whole_files import new_folder
 from avseg_cli.synth.licences import package_licence
 from avseg_cli.synth.packages import Packages
 from avseg_cli.synth.sound_archives import files_of
@@ -105,20 +105,16 @@ def gather_sounds(out: Path, debs: Path | None = None, say: Say = lambda message
     debs: a folder that holds the .deb files; without it ``apt-get download`` gets them. The folder appears whole or
     not at all. Raises ``OutputError`` when it exists, ``DownloadError`` when a package cannot be had.
     """
-    if out.exists():
-        raise OutputError(f"{out} already exists; name a new folder or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+    with new_folder(out) as root, tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         packages = Packages(Path(scratch, "packages"))
         takes: list[Take] = []
         for package in wanted_packages():
             say(f"unpacking {package}")
             packages.add(package, debs, Path(scratch))
             takes += takes_of(packages, package)
-        rows = write_kinds(Path(scratch, "sounds"), takes, say)
+        rows = write_kinds(root, takes, say)
         lines = ["\t".join(row) for row in (COLUMNS, *sorted(rows))]
-        Path(scratch, "sounds", "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(Path(scratch, "sounds"), out)
+        (root / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     kinds = [row[1] for row in rows]
     return {kind: kinds.count(kind) for kind in sorted(set(kinds))}
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.base.errors import DataError, OutputError
-from avseg_cli.base.whole_files import discard, discard_abandoned, partial_name
+from avseg_cli.base.whole_files import new_folder, refuse_existing
 from avseg_cli.data.layouts import LAYOUTS, Places
 from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.synth.compose import SynthClip, compose_clip
@@ -37,20 +36,13 @@ def synthesise(options: SynthOptions, report: Report = lambda done, total: None)
     Raises OutputError when ``out`` exists and DataError when the media do not suffice.
     """
     tasks, library = _ready(options)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    discard_abandoned(options.out.parent)
-    root = partial_name(options.out)
-    root.mkdir()
-    try:
+    with new_folder(options.out) as root:
         rows = []
         for row in _made(options, library, root, tasks):
             rows.append(row)
             report(len(rows), len(tasks))
         _write_record(options, library, root, rows)
         _write_sheet(options, library, root, tasks)
-        os.replace(root, options.out)
-    finally:
-        discard(root)
     return _counts(tasks, library)
 
 
@@ -61,8 +53,7 @@ def plan(options: SynthOptions) -> dict[str, int]:
 
 def _ready(options: SynthOptions) -> tuple[list[tuple[str, int]], Library]:
     """What is to be made, and from what, once it is sure that it can be."""
-    if options.out.exists():
-        raise OutputError(f"{options.out} already exists; name a new folder or remove it")
+    refuse_existing(options.out)
     _refuse_full_disk(options)
     tasks = _tasks(options)
     library = _load(options, tuple(split for split in SPLITS if any(task[0] == split for task in tasks)))
