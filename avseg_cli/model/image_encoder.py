@@ -162,6 +162,9 @@ class Block(nn.Module):
 class ImageEncoder(nn.Module):
     """Frames (and the sound of each, through the adapters) -> image embeddings."""
 
+    packed = ("blocks",)  # for inference on a CPU: the modules whose linear layers are packed
+    channels_last = False  # and whether its convolutions run pixel by pixel
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         grid, dim = config.grid, config.embed_dim

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from avseg_cli.base.processor import processor_field
 from avseg_cli.model.fusion.stbava import STBAVA
-from avseg_cli.model.image_encoder import ImageEncoder
-from avseg_cli.model.kind_encoder import KindEncoder
 from avseg_cli.model.linear import GeluLinear
 
 # glibc's mallopt parameters (malloc.h)
@@ -30,17 +28,19 @@ def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module
     compiled: also compile the image encoder. It costs a minute or so when first called, then is kept on
     disk; it pays for jobs of thousands of frames on a GPU.
     """
-    parameter = next(model.image_encoder.parameters())
+    encoder = model.image_encoder
+    parameter = next(encoder.parameters())
     if parameter.device.type == "cpu":
         keep_freed_memory()
-        if packing_pays(parameter.dtype) and isinstance(model.image_encoder, ImageEncoder):
-            pack_linears(model.image_encoder.blocks)
-        if isinstance(model.image_encoder, KindEncoder):  # convolutions of few channels are fastest pixel by pixel
-            model.image_encoder.to(memory_format=torch.channels_last)
+        if packing_pays(parameter.dtype):
+            for name in encoder.packed:
+                pack_linears(encoder.get_submodule(name))
+        if encoder.channels_last:
+            encoder.to(memory_format=torch.channels_last)
         if can_pack(parameter.dtype) and isinstance(model.fusion, STBAVA):
             pack_linears(model.fusion)  # so narrow that a pass for GELU and one for the residual weigh more than MKL
     if compiled:
-        model.image_encoder.compile()
+        encoder.compile()
     return model
 
 

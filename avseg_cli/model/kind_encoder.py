@@ -65,6 +65,9 @@ def _any(probabilities: Tensor, dim: int, keepdim: bool = False) -> Tensor:
 class KindEncoder(nn.Module):
     """Frames (and the sound of each, through the adapters) -> tokens with finer features folded behind them."""
 
+    packed = ()
+    channels_last = True  # convolutions of few channels are fastest so
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width, kinds = config.out_chans, len(config.seen_kinds)
