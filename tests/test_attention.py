@@ -87,7 +87,7 @@ def test_the_suffix_of_the_output_says_which(avseg, clip: Path, tmp_path: Path) 
     ("options", "code", "said"),
     [
         (("--block", "4"), 2, "this model has 3 blocks: give 1 to 3"),
-        (("--head", "0"), 2, "this model has 8 heads: give 1 to 8"),
+        (("--head", "9"), 2, "this model has 8 heads: give 1 to 8"),
         (("--head", "1", "--average"), 2, "contradict"),
         (("--start", "7.5"), 2, "nothing is left"),
         (("--checkpoint", "no-such-model"), 3, "no such checkpoint"),

@@ -286,6 +286,7 @@ class Movie:
 
 def _within(frame: AudioFrame, begin: int, end: int | None) -> AudioFrame | None:
     """What of a frame, whose time counts samples, lies from ``begin`` to ``end``; None where nothing does."""
+    assert frame.pts is not None  # a resampler's frames say it
     first, last = max(0, begin - frame.pts), frame.samples if end is None else min(frame.samples, end - frame.pts)
     if first >= last:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module
     compiled: also compile the image encoder. It costs a minute or so when first called, then is kept on
     disk; it pays for jobs of thousands of frames on a GPU.
     """
-    encoder = model.image_encoder
+    encoder: Any = model.image_encoder
     parameter = next(encoder.parameters())
     if parameter.device.type == "cpu":
         keep_freed_memory()
