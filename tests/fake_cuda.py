@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -95,19 +95,6 @@ class _Event:
     def record(self, stream: object) -> None: ...
 
     def synchronize(self) -> None: ...
-
-
-def faked(module: nn.Module, device: torch.device = CUDA) -> nn.Module:
-    """``module``, which was made on the device "meta", with fake tensors on ``device``."""
-    for part in module.modules():
-        for name, tensor in part._parameters.items():
-            if tensor is not None:
-                fake = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
-                part._parameters[name] = nn.Parameter(fake, requires_grad=tensor.requires_grad)
-        for name, tensor in part._buffers.items():
-            if tensor is not None:
-                part._buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
-    return module
 
 
 def takes_flash(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> bool:

@@ -33,6 +33,7 @@ from avseg_cli.training.parameters import set_trainable, start_adapters, trained
 from avseg_cli.training.stages import STAGES
 from avseg_cli.training.train import train, whole_recipe
 
+TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices on this machine")
 SMALL = ["--backbone", "tiny", "--image-size", "64", "--depth", "1", "--device", "cpu"]
 
 
@@ -121,7 +122,7 @@ def test_the_released_recipes_are_those_of_the_published_code() -> None:
     assert learning_rate(sama, 80, 80) == pytest.approx(1e-7)
     assert (joined.epochs, joined.optimizer, joined.learning_rate, joined.loss) == (30, "adam", 1e-4, "bce")
     assert default_recipe("vit_h", "1a", "released") == default_recipe("vit_h", "1a")  # none was released for it
-    with pytest.raises(InputError, match="no code was released that trains tiny"):
+    with pytest.raises(InputError, match="no released recipe for tiny"):
         default_recipe("tiny", "2", "released")
     asked = TrainOptions(data="", subset="ms3", out="", recipes="released", epochs=3)
     assert asked.recipe("1b") == replace(sama, epochs=3)
@@ -376,9 +377,11 @@ def test_asked_to_stop_it_saves_first_and_exits_130(data: Path, tmp_path: Path) 
     assert _step(tmp_path / "run/1a/resume.safetensors") > 0
 
 
-def test_two_processes_are_one_with_the_doubled_batch(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, TWO_GPUS])])
+def test_two_processes_are_one_with_the_doubled_batch(device: str, data: Path, tmp_path: Path) -> None:
     arguments = [
-        "train", "--data", data, *SMALL, "--stage", "1a,2", "--epochs", 2, "--dropout", 0, "--limit-clips", 4,
+        "train", "--data", data, *SMALL, "--device", device,
+        "--stage", "1a,2", "--epochs", 2, "--dropout", 0, "--limit-clips", 4,
         "--no-augment", "--optimizer", "adam", "--lr", "1e-4", "--precision", "fp32",
         "--unfreeze", "none",  # batch norm sees half a batch
     ]  # fmt: skip

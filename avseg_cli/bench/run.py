@@ -25,7 +25,7 @@ from avseg_cli.bench.reference import Reference
 from avseg_cli.bench.scaling import measure_startup
 from avseg_cli.bench.training_parts import TrainingParts
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint
-from avseg_cli.checkpoints.precision import choose_precision, has_bf16
+from avseg_cli.checkpoints.precision import PRECISIONS, choose_precision, has_bf16
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
@@ -277,4 +277,4 @@ def describe_machine(device: torch.device) -> Report:
 
 
 def _name(dtype: torch.dtype) -> str:
-    return "bf16" if dtype == torch.bfloat16 else "fp32"
+    return next(name for name, kind in PRECISIONS.items() if kind == dtype)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from avseg_cli.base.errors import CheckpointError, DeviceError, named
 from avseg_cli.base.json_text import parse_json
+from avseg_cli.base.threads import own_of
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.checkpoints.manifest import default_checkpoint, hash_file, manifest, weights_dir
 from avseg_cli.checkpoints.precision import choose_precision
@@ -198,7 +199,7 @@ def load_model(checkpoint: str | Path = DEFAULT, device: str = "auto", precision
 
     checkpoint: ``"default"`` (the embedded model), a name, or a file. device: ``"auto"``, ``"cpu"``, ``"cuda"``,
     ``"cuda:1"``, ``"mps"``. precision: ``"auto"`` (bf16 where this device is faster in it, else fp32),
-    ``"fp32"``, ``"bf16"``.
+    ``"fp32"``, ``"bf16"``, ``"fp16"``.
     Raises ``CheckpointError`` or ``DeviceError``.
     """
     target = choose_device(device)
@@ -207,9 +208,14 @@ def load_model(checkpoint: str | Path = DEFAULT, device: str = "auto", precision
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; ``"auto"`` takes CUDA, else the CPU. Raises ``DeviceError`` if it is not there."""
+    """The device of that name; ``"auto"`` takes CUDA, else the CPU. Raises ``DeviceError`` if it is not there.
+
+    Processes that share a job take one GPU after the other, unless one is named.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torch.cuda.device_count() > 1 and (own := own_of(torch.cuda.device_count())):
+        name = f"cuda:{own}"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

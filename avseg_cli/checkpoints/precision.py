@@ -1,5 +1,7 @@
 """In which precision a model computes: what is asked for or, left to ``auto``, what this device is faster in.
 
+A GPU of before the A100's generation has no bf16 and is as fast in fp16, whose range is smaller.
+
 Having bf16 instructions does not make a processor faster with them: without AMX, some of Intel's take twice as long
 as in float32, where AMD's take half. So ``auto`` multiplies matrices for some milliseconds and sees. The outcome is
 kept in the cache folder, so that a busy moment cannot change what a machine computes from one run to the next.
@@ -25,6 +27,7 @@ from avseg_cli.base.whole_files import write_json
 from avseg_cli.checkpoints.manifest import cache_dir
 from avseg_cli.model.inference import PackedLinear, packing_pays
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SWITCH = "AVSEG_BF16"  # on or off: what auto takes, for machines that are to compute alike
 RECORD = "precision.json"
 PAYS_FROM = 1.25  # times the speed of float32; less is not worth the digits
@@ -41,12 +44,12 @@ class Choice:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of ``"fp32"``, ``"bf16"``, or of ``"auto"`` on ``device``; raises ``DeviceError`` for other names."""
+    """The dtype of one of ``PRECISIONS``, or of ``"auto"`` on ``device``; raises ``DeviceError`` for other names."""
     if name == "auto":
         return automatic(device).dtype
-    if name not in ("fp32", "bf16"):
-        raise DeviceError(f"no precision {name!r}; use auto, fp32 or bf16")
-    return torch.float32 if name == "fp32" else torch.bfloat16
+    if name not in PRECISIONS:
+        raise DeviceError(f"no precision {name!r}; use auto, {', '.join(PRECISIONS)}")
+    return PRECISIONS[name]
 
 
 def training_precision(name: str, device: torch.device) -> torch.dtype:
@@ -62,6 +65,8 @@ def automatic(device: torch.device) -> Choice:
     if switch:
         return Choice(torch.bfloat16 if switch == "on" else torch.float32, f"{SWITCH} is {switch}")
     if not has_bf16(device):
+        if has_fp16(device):
+            return Choice(torch.float16, f"{device} multiplies it in hardware, and has no bf16")
         return Choice(torch.float32, f"{device} has no bf16 arithmetic, where it would be slower")
     if device.type == "cuda":
         return Choice(torch.bfloat16, f"{device} multiplies it in hardware")
@@ -78,6 +83,11 @@ def has_bf16(device: torch.device) -> bool:
         with torch.cuda.device(device):
             return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def has_fp16(device: torch.device) -> bool:
+    """Whether the device multiplies matrices of fp16 in hardware: GPUs from the V100 on."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (7, 0)
 
 
 @lru_cache(maxsize=1)

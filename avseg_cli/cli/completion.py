@@ -58,4 +58,4 @@ def _paths(incomplete: str, suffix: str) -> list[str]:
 
 
 DEVICES = one_of("auto", "cpu", "cuda", "cuda:0", "mps")
-PRECISIONS = one_of("auto", "fp32", "bf16")
+PRECISIONS = one_of("auto", "fp32", "bf16", "fp16")

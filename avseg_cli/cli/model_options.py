@@ -31,11 +31,13 @@ def device_option(panel: str | None = None) -> Any:
 
 def precision_option(panel: str | None = None, automatic: str = "whichever is faster here") -> Any:
     """--precision."""
-    return typer.Option(rich_help_panel=panel, autocompletion=PRECISIONS, help=f"fp32, bf16 or auto ({automatic}).")
+    return typer.Option(
+        rich_help_panel=panel, autocompletion=PRECISIONS, help=f"fp32, bf16, fp16 or auto ({automatic})."
+    )
 
 
 DeviceName = Annotated[str, device_option()]
 PrecisionName = Annotated[str, precision_option()]
 TrainingPrecisionName = Annotated[
-    str, precision_option(automatic="fp32 on a CPU, bf16 on a GPU with arithmetic for it")
+    str, precision_option(automatic="fp32 on a CPU, bf16 on a GPU, fp16 on one without it")
 ]

@@ -159,6 +159,11 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def _twice(block: Block, x: Tensor) -> Tensor:
+    """``block(x)``, computed again for its gradients rather than kept; nothing in it is random."""
+    return checkpoint(block, x, use_reentrant=False, preserve_rng_state=False)
+
+
 class ImageEncoder(nn.Module):
     """Frames (and the sound of each, through the adapters) -> image embeddings."""
 
@@ -197,5 +202,5 @@ class ImageEncoder(nn.Module):
         for j, block in enumerate(self.blocks):
             if heard is not None:
                 x = x + heard[j][:, None, None, :]
-            x = checkpoint(block, x, use_reentrant=False) if self.recompute and x.requires_grad else block(x)
+            x = _twice(block, x) if self.recompute and x.requires_grad else block(x)
         return self.neck(x.permute(0, 3, 1, 2))

@@ -7,13 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from avseg_cli.base.errors import InputError
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
-from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.heard import Heard, called, in_words, known
 from avseg_cli.outputs.logits import logit
@@ -70,11 +68,10 @@ class MaskResult:
 
     def mask_at(self, size: tuple[int, int]) -> np.ndarray:
         """The mask at another (height, width)."""
-        level = logit(self.threshold)
-        if self.cleaned is not self.logits:
-            return resized(self.cleaned, size) > level
-        low = torch.from_numpy(self.logits)[None]
-        return (upsample_logits(low, self.image_size, size)[0] > level).numpy()
+        logits = self.cleaned
+        if logits is self.logits:  # of the model's own grid: in two steps, as ``transforms.upsample_logits``
+            logits = resized(logits, (self.image_size, self.image_size))
+        return resized(logits, size) > logit(self.threshold)
 
     @cached_property
     def cleaned(self) -> np.ndarray:

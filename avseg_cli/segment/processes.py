@@ -125,7 +125,9 @@ class _Pool:
         idle = [worker for worker in self.workers if not worker.item]
         while (idle or len(self.workers) < self.jobs) and (item := self.feed.take()):
             if not idle:
-                idle.append(_Worker(self.batch, max(1, cores() // self.jobs)))
+                taken = {worker.number for worker in self.workers}
+                number = next(number for number in range(self.jobs) if number not in taken)
+                idle.append(_Worker(self.batch, max(1, cores() // self.jobs), number))
                 self.workers += idle
             idle.pop().give(item)
         for worker in idle if self.feed.over else ():
@@ -155,13 +157,14 @@ class _Pool:
 class _Worker:
     """A process as seen from the one that started it."""
 
-    def __init__(self, batch: Batch, threads: int) -> None:
+    def __init__(self, batch: Batch, threads: int, number: int) -> None:
         context = multiprocessing.get_context("spawn")  # forks of a process with threads can hang
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, threads), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, threads, number), daemon=True)
         with _signals_held():
             self.process.start()
         theirs.close()
+        self.number = number  # from 0; the next one takes it over
         self.item: Work | None = None
         self.began = 0.0
         self.progress: Progress | None = None
@@ -228,14 +231,14 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(pipe: Connection, threads: int) -> None:
+def _work(pipe: Connection, threads: int, number: int) -> None:
     """A worker's life: the batch's options come first, then one video after the other."""
     os.environ["OMP_NUM_THREADS"] = str(threads)  # torch looks at it when it is loaded
     _listen_to_signals()
     try:
         threading.Thread(target=_end_with_parent, daemon=True).start()
         batch: Batch = pipe.recv()
-        take_share(threads)
+        take_share(threads, number)
         for _ in batch.run(_received(pipe), _Messenger(pipe)):
             pass
     except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):

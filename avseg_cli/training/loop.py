@@ -20,6 +20,7 @@ from avseg_cli.base.progress import console, progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.dataset import Sample
 from avseg_cli.training.distributed import from_first, mean_over_processes
+from avseg_cli.training.estimate import Pace
 from avseg_cli.training.feed import fed
 from avseg_cli.training.options import Recipe, misfits
 from avseg_cli.training.run_folder import RESUME, StageFolder
@@ -76,6 +77,8 @@ class Trainer:
         self.names = list(parameters)
         self.parameters = list(parameters.values())
         self.optimizer = make_optimizer(self.parameters, setup.recipe)
+        # fp16 has no small numbers: losses are scaled up, and steps with an overflow are left out
+        self.scaler = torch.amp.GradScaler(setup.device.type, enabled=setup.dtype == torch.float16)
         self.position = Position()
         self.steps_per_epoch = math.ceil(task.batch_count() / setup.accumulate)
         self.module = task.module
@@ -97,6 +100,7 @@ class Trainer:
         if self.setup.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.setup.device)
         scalars["position"] = vars(self.position)
+        scalars["scaler"] = self.scaler.state_dict()
         return tensors, scalars
 
     def _weights(self) -> dict[str, Tensor]:
@@ -137,6 +141,8 @@ class Trainer:
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and self.setup.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.setup.device)
+        if scalars.get("scaler"):
+            self.scaler.load_state_dict(scalars["scaler"])
         self.position = Position(**scalars["position"])
         for name in misfits(vars(self.position), Position):
             raise ValueError(f"{name} is {getattr(self.position, name)!r}")
@@ -172,15 +178,17 @@ class Trainer:
                 with self.setup.autocast():
                     losses = self.task.loss(self.module, samples)
                 arriving.append(Arriving(losses))
-                (losses.mean() / len(batches)).backward()
+                self.scaler.scale(losses.mean() / len(batches)).backward()
         told = [losses.read() for losses in arriving]
         for losses, samples in zip(told, batches, strict=True):
             check_finite(losses, samples)
         total = sum(float(losses.mean()) for losses in told)
         clip = self.setup.recipe.clip_gradient
         if clip is not None:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.parameters, clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.position.step += 1
         self.position.batch += len(batches)
         self.position.loss_sum += total
@@ -242,10 +250,14 @@ def fit(
         folder.rewind(trainer.position.step)
     setup.sharing.wait()
     figures: dict[str, Any] = {}
+    pace, position = Pace(_say if setup.sharing.rank == 0 else lambda line: None), trainer.position
     with asked_to_stop() as stop:
-        while trainer.position.epoch < setup.recipe.epochs and not _out_of_patience(trainer):
-            _run_epoch(trainer, stop)
+        while position.epoch < setup.recipe.epochs and not _out_of_patience(trainer):
+            if position.batch == 0:
+                pace.epoch_begins()
+            _run_epoch(trainer, stop, pace)
             figures = _end_epoch(trainer, save) or figures
+            pace.epoch_ended(setup.recipe.epochs - position.epoch)
     return {"best_score": trainer.position.best, "best_epoch": trainer.position.best_epoch, **figures}
 
 
@@ -254,7 +266,7 @@ def _out_of_patience(trainer: Trainer) -> bool:
     return patience is not None and position.epoch - position.best_epoch >= patience * trainer.setup.validate_every
 
 
-def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
+def _run_epoch(trainer: Trainer, stop: Callable[[], bool], pace: Pace) -> None:
     setup, position = trainer.setup, trainer.position
     batches = fed(trainer.task.batches(position.epoch, position.batch), setup.device)
     total = trainer.task.batch_count()
@@ -264,6 +276,7 @@ def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
         bar = progress.add_task(f"epoch {position.epoch + 1}/{setup.recipe.epochs}", total=total, completed=first)
         for group in _groups(batches, setup.accumulate):
             loss = trainer.step(group)
+            pace.stepped(trainer.steps_per_epoch * setup.recipe.epochs - position.step)
             now = time.monotonic()
             description = f"epoch {position.epoch + 1}/{setup.recipe.epochs} loss {loss:.4f}"
             progress.update(bar, completed=position.batch, description=description)
@@ -271,7 +284,7 @@ def _run_epoch(trainer: Trainer, stop: Callable[[], bool]) -> None:
                 rate = (position.batch - first) * setup.recipe.batch_size / (now - started)
                 mean = position.loss_sum / position.batch
                 line = f"{description} mean {mean:.4f}, batch {position.batch}/{total}, {rate:.1f} clips/s"
-                console().print(line, highlight=False, soft_wrap=True)
+                _say(line)
                 told = now
             if from_first(stop(), setup.sharing):
                 trainer.save()
@@ -354,6 +367,10 @@ def _tell(record: dict[str, Any], epochs: int, better: bool) -> None:
         f"{k} {v:.4g}" for k, v in record.items() if isinstance(v, float) and k not in ("time", "score")
     )
     line = f"epoch {record['epoch']}/{epochs}  {figures}{'  (best)' if better else ''}"
+    _say(line)
+
+
+def _say(line: str) -> None:
     console().print(line, highlight=False, soft_wrap=True)
 
 

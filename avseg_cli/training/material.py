@@ -32,6 +32,14 @@ class Material(Protocol):
         """In words: what is trained on, and what the best epoch is chosen on."""
 
     @property
+    def clips(self) -> int | None:
+        """Those of an epoch; None where it is drawn from what is not read yet."""
+
+    @property
+    def annotated(self) -> int:
+        """Frames of a clip that have a mask."""
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says of it."""
 
@@ -74,6 +82,14 @@ class Clips:
         return f"{len(self.data.train)} clips", str(len(self.data.val))
 
     @property
+    def clips(self) -> int:
+        return len(self.data.train)
+
+    @property
+    def annotated(self) -> int:
+        return len(self.data.train[0].masks)
+
+    @property
     def facts(self) -> dict[str, Any]:
         return {"subset": self.data.subset.name, "clips": len(self.data.train)}
 
@@ -113,6 +129,8 @@ class PhotosAndSounds:
     def counts(self) -> tuple[str, str]:
         unheard = f" (no sounds of {', '.join(self.silent)})" if self.silent else ""
         return f"{self.photographs} photographs and {self.recordings} recordings{unheard}", "those held out of them"
+
+    clips, annotated = None, 0
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -19,7 +19,8 @@ OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "cosine")
 LOSSES = ("bce", "bce+iou", "bce+iou-sama")
 STARTS = ("zero", "normal")
-RECIPES = ("paper", "released")
+RECIPES = ("paper", "released", "fast")
+RECOMPUTE = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Recipe:
 
 def default_recipe(backbone: str, stage: str, of: str = "paper") -> Recipe:
     """The recipe a backbone declares for a stage. Raises ``InputError`` for a stage it is not trained in."""
-    released = of == "released"
-    recipes = BACKBONES[backbone].released if released else BACKBONES[backbone].recipes
-    if released and not recipes:
-        raise InputError(f"no code was released that trains {backbone}: leave out {named('recipes')} {of}")
+    known = BACKBONES[backbone]
+    recipes = {"paper": known.recipes, "released": known.released, "fast": known.fast}[of]
+    if not recipes:
+        raise InputError(f"there is no {of} recipe for {backbone}: leave out {named('recipes')} {of}")
     if stage not in recipes:
         raise InputError(f"{backbone} is not trained in stage {stage!r}; choose one of {', '.join(recipes)}")
     return Recipe(**recipes[stage])
@@ -92,7 +93,7 @@ class TrainOptions:
     pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.")
     # recipe
     recipes: str = option(
-        "paper", "Where the paper's text and the released code differ: paper, or released (docs/differences.md).",
+        "paper", "paper; released, as the authors' code (docs/differences.md); fast, in a tenth of the time.",
         offers=RECIPES, only=True, flags=("--recipe",),
     )  # fmt: skip
     epochs: int | None = option(
@@ -132,6 +133,12 @@ class TrainOptions:
     workers: int = option(0, "Processes that read ahead.", least=0, most=MOST_WORKERS)
     device: str = "auto"
     precision: str = "auto"
+    recompute: str = option(
+        "auto", "The encoder's activations: on computes them twice, off keeps them, auto keeps them if they fit.",
+        offers=RECOMPUTE, only=True,
+    )  # fmt: skip
+    tf32: bool = option(False, "Round what matrix products in fp32 take to 10 bits (NVIDIA GPUs): faster, less exact.")
+    deterministic: bool = option(False, "The same run gives the same weights on a GPU too: slower.")
     validate_every: int = option(1, "Epochs between validations.", least=1, most=MOST_ROUNDS)
     save_minutes: float = option(5.0, "Minutes between saved states, besides one an epoch.", least=0, most=MOST_ROUNDS)
     cache: str | None = option(None, "Folder of what frozen networks give, kept. [default: OUT/embeddings]")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from avseg_cli.base.errors import InputError, OutputError, named
 from avseg_cli.base.extras import extra
+from avseg_cli.base.free_memory import free_bytes
 from avseg_cli.base.progress import console
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, read_info, save_checkpoint
 from avseg_cli.checkpoints.packaged_weights import starting_state
@@ -26,9 +27,12 @@ from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.image_size import at_image_size
+from avseg_cli.training.arithmetic import arithmetic
 from avseg_cli.training.distributed import local_device, process_group
+from avseg_cli.training.estimate import memory_in_words, steps_in_words
 from avseg_cli.training.loop import Setup, fit
 from avseg_cli.training.material import Material, material_of
+from avseg_cli.training.memory import StepMemory, recomputes, step_memory
 from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.parameters import (
     set_dropout,
@@ -54,7 +58,7 @@ def train(options: TrainOptions, resume: bool = False) -> Path:
         _refuse_started(run, options.stages)
     check_ready(options)
     device = local_device(choose_device(options.device))
-    with process_group(device) as sharing:
+    with arithmetic(options.tf32, options.deterministic), process_group(device) as sharing:
         for stage in options.stages:
             folder = StageFolder(run / stage)
             if folder.done:
@@ -75,9 +79,11 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
     run = Path(options.out)
     if not resume:
         _refuse_started(run, options.stages)
-    learnt, judged = check_ready(options).counts
+    material, config = _checked(options)
+    learnt, judged = material.counts
     device = choose_device(options.device)
-    precision = str(training_precision(options.precision, device)).removeprefix("torch.")
+    dtype = training_precision(options.precision, device)
+    precision = str(dtype).removeprefix("torch.")
     lines = [f"train on {learnt} and choose the best on {judged}, on {device} in {precision}"]
     for stage in options.stages:
         recipe, folder = options.recipe(stage), StageFolder(run / stage)
@@ -87,10 +93,15 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
                 f"{going_on} stage {stage}, {recipe.epochs} epochs in batches of {recipe.batch_size}, into "
                 f"{folder.path}"
             )
+            setup = Setup(recipe, device=device, dtype=dtype, accumulate=options.accumulate)
+            memory = memory_of(stage, options, setup, material, STAGES[stage].model(config))
+            told = expected(options, setup, material, memory, free_bytes(device))
+            lines += [f"need for stage {stage}: {line}" for line in told]
     if options.photos:
         lines.append(f"keep features of photographs and sounds in {options.embeddings}")
     elif any(STAGES[stage].caches for stage in options.stages):
-        lines.append(f"keep image embeddings in {options.embeddings}")
+        kept = material.kept(config) / 1e9
+        lines.append(f"keep image embeddings in {options.embeddings}: {kept:.2f} GB for train and val")
     return lines
 
 
@@ -100,6 +111,11 @@ def check_ready(options: TrainOptions) -> Material:
     Raises as ``train`` would: for the device, the data, the weights and the packages that are missing, and for a
     disk that cannot take what is kept.
     """
+    return _checked(options)[0]
+
+
+def _checked(options: TrainOptions) -> tuple[Material, ModelConfig]:
+    """What is learnt from, and the model that learns."""
     with extra("train", "training writes event files and"):
         import tensorboard  # noqa: F401
     training_precision(options.precision, choose_device(options.device))
@@ -107,8 +123,9 @@ def check_ready(options: TrainOptions) -> Material:
     _, config, _ = _starting_point(options)
     if options.init_adapters:
         read_info(find_checkpoint(options.init_adapters))
-    _check_space(options, material.kept(options.ablated(config)))
-    return material
+    config = options.ablated(config)
+    _check_space(options, material.kept(config))
+    return material, config
 
 
 def _check_space(options: TrainOptions, needed: int) -> None:
@@ -167,7 +184,8 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     model, origin = initial_model(stage, options, Path(options.out))
     parameters = set_trainable(model, stage, options.unfreeze, setup.recipe.still)
     set_dropout(model, options.dropout)
-    model.image_encoder.recompute = BACKBONES[options.backbone].recompute
+    memory, free = memory_of(stage, options, setup, material, model.config), free_bytes(setup.device)
+    model.image_encoder.recompute = recomputes(options.recompute, BACKBONES[options.backbone].recompute, memory, free)
     model.to(setup.device)
     task = material.task(stage, model, setup)
     task.module.to(setup.device)
@@ -176,6 +194,8 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     if setup.sharing.rank == 0:
         folder.start(options, facts)
         _announce(stage, model, parameters, setup, material)
+        for line in expected(options, setup, material, memory, free):
+            console().print(line, highlight=False, soft_wrap=True)
     setup.sharing.wait()
 
     def save(which: str, figures: dict[str, Any]) -> None:
@@ -191,6 +211,31 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     if setup.sharing.rank == 0:
         folder.finish(summary)
     setup.sharing.wait()
+
+
+def memory_of(
+    stage: str, options: TrainOptions, setup: Setup, material: Material, config: ModelConfig
+) -> StepMemory | None:
+    """What a step takes, where it is of the stages that learn masks from clips: the others are small."""
+    if material.clips is None or STAGES[stage].pretrains or setup.device.type not in ("cpu", "cuda"):
+        return None
+    return step_memory(
+        config, stage, setup.recipe, material.annotated, STAGES[stage].caches, setup.device, setup.dtype,
+        options.unfreeze,
+    )  # fmt: skip
+
+
+def expected(
+    options: TrainOptions, setup: Setup, material: Material, memory: StepMemory | None, free: int | None
+) -> list[str]:
+    """What a stage will take, before its first step."""
+    lines = []
+    if material.clips is not None:
+        lines.append(steps_in_words(material.clips, setup.recipe, setup.accumulate, setup.sharing.world))
+    if memory is not None:
+        usual = BACKBONES[options.backbone].recompute
+        lines.append(memory_in_words(memory, recomputes(options.recompute, usual, memory, free), free))
+    return lines
 
 
 _MODEL_PREFIXES = ("model.", "encoder.", "upscaling.", "vggish.")  # of the task modules; the rest are heads

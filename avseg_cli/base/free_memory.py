@@ -1,0 +1,26 @@
+"""How much memory there is to be had."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+SYSTEM = Path("/proc/meminfo")
+GROUP = Path("/sys/fs/cgroup")  # a container's limits
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that are free on a GPU, or that programs on this computer may still take; None where nobody says."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type != "cpu":
+        return None
+    with suppress(OSError, ValueError, StopIteration):
+        lines = SYSTEM.read_text().splitlines()
+        free = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+        with suppress(OSError, ValueError):  # no container, or one without a limit
+            free = min(free, int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text()))
+        return free
+    return None
