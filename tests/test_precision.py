@@ -98,8 +98,8 @@ def test_the_switch_decides_for_auto_alone(switch, dtype, cache, monkeypatch: py
 
 
 def test_wrong_names_are_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DeviceError, match="no precision 'fp16'; use auto, fp32 or bf16"):
-        choose_precision("fp16", CPU)
+    with pytest.raises(DeviceError, match="no precision 'fp8'; use auto, fp32, bf16, fp16"):
+        choose_precision("fp8", CPU)
     monkeypatch.setenv(SWITCH, "maybe")
     with pytest.raises(DeviceError, match="AVSEG_BF16 is 'maybe'; set it to on or off"):
         choose_precision("auto", CPU)
