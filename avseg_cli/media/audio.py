@@ -137,10 +137,13 @@ class SoundPackets:
 
     def __iter__(self) -> Iterator[Packet]:
         for packet in self.touched():
+            assert packet.pts is not None  # as all that are touched
             first, left = -packet.pts * packet.time_base, None
             if self.length is not None:
                 left = self.length + first
-            if (first > 0 and not self._from_start) or (left is not None and left < packet.duration * packet.time_base):
+            if (first > 0 and not self._from_start) or (
+                left is not None and left < (packet.duration or 0) * packet.time_base
+            ):
                 packet = self._cut(packet, max(Fraction(0), first), left)
             if packet is not None:
                 yield packet
@@ -177,6 +180,7 @@ class SoundPackets:
             return packet if begin == 0 else None
         cut = Packet(bytes(packet)[begin:end])
         cut.stream, cut.time_base = packet.stream, packet.time_base
+        assert packet.pts is not None and packet.dts is not None
         moved = round(first / packet.time_base)
         cut.pts, cut.dts = packet.pts + moved, packet.dts + moved
         cut.duration = round(Fraction((end - begin) // sample, self.stream.rate) / packet.time_base)
