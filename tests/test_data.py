@@ -20,13 +20,12 @@ from avseg_cli.base.errors import DataError
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.augment import augment
 from avseg_cli.data.check import check_root
-from avseg_cli.data.clips import Clip, read_categories, read_clips
+from avseg_cli.data.clips import read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, batch_indices, load_batches
 from avseg_cli.data.files import read_log_mel, read_mask, read_masks
 from avseg_cli.data.pickled_tensor import read_pickled_tensor
 from avseg_cli.data.subsets import SUBSETS, find_subset
 from avseg_cli.model.log_mel import clip_log_mel
-from avseg_cli.model.sound_effects import power_log_mel_examples
 
 SMALL = {"train": 2, "val": 1, "test": 1}
 
@@ -264,14 +263,6 @@ def test_augmentation_moves_frames_and_masks_alike() -> None:
     bright = Image.fromarray((seen.frames[0, :, :, 0] > 60).numpy()).resize((224, 224), Image.Resampling.NEAREST)
     agreement = (np.asarray(bright) == seen.masks[0].numpy()).mean()
     assert agreement > 0.99
-
-
-def test_a_model_with_another_front_end_needs_the_wav(tmp_path: Path) -> None:
-    """VGGish's pickled log-mel says nothing to another sound network: one sentence instead of a wrong answer."""
-    clip = Clip("a", "test", "", (), (), tmp_path / "a.wav", tmp_path / "a.pkl", ())
-    clip.log_mel.write_bytes(b"pickled")
-    with pytest.raises(DataError, match="VGGish's log-mel.*needs .*a.wav"):
-        read_log_mel(clip, power_log_mel_examples)
 
 
 def test_the_label_table_of_the_later_release_is_read(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ def test_results_carry_what_the_small_model_hears(clip: Path) -> None:
     model = AvsegModel(config).eval()
     with torch.no_grad():
         model.vggish.heard.weight.zero_()
-        model.vggish.heard.bias.copy_(torch.logit(torch.tensor([0.6, 0.9, 0.3, 0.001])))
+        model.vggish.heard.bias.zero_()
+        model.vggish.usual.copy_(torch.logit(torch.tensor([0.6, 0.9, 0.3, 0.001])))
     results = list(segment_video(clip, model))
     assert len(results) == 4
     for result in results:

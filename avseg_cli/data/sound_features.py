@@ -16,13 +16,12 @@ from avseg_cli.data.sound_seconds import NOTHING, Second, as_recorded, changed, 
 from avseg_cli.model.avseg import AvsegModel
 
 VERSIONS = 3  # of a second: as it is, and twice changed
-FEATURES = 1025
 CHUNK = 32
 RECIPE = "1"  # one more when seconds are changed otherwise
 
 
 class SoundFeatures:
-    """Features (N, 1025), kinds (N, H) and the source and fold of every version of every second."""
+    """Features (N, F), kinds (N, H) and the source and fold of every version of every second."""
 
     def __init__(self, rows: DiskRows, seconds: list[Second]) -> None:
         self.features = torch.from_numpy(np.array(rows.arrays["features"]))
@@ -52,7 +51,7 @@ class SoundFeatures:
             return {"features": model.vggish.features(examples).half().cpu().numpy(), "kinds": labels}
 
         model.eval()
-        rows = {"features": ("float16", (FEATURES,)), "kinds": ("uint8", (len(kinds),))}
+        rows = {"features": ("float16", (model.vggish.FEATURES,)), "kinds": ("uint8", (len(kinds),))}
         count = len(seconds) * VERSIONS
         place = Place(root / f"sounds-{_key(folder, model, limit)}", count, rows, compute, CHUNK)
         (made,) = DiskRows.prepared([place], setup, "features of sounds")

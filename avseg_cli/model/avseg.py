@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,10 +36,6 @@ class AvsegModel(ModelEdge, nn.Module):
             if part is not None:
                 part.to(dtype)
         return self
-
-    def front_end(self, waveform: np.ndarray | Tensor) -> Tensor:
-        """Mono sound at 16 kHz -> the sound network's examples, one each 0.96 s: (K, 1, 96, 64) for VGGish."""
-        return self.vggish.front_end(waveform)
 
     def embed_sound(self, log_mel: Tensor) -> Tensor:
         """VGGish on (..., 1, 96, 64) log-mel -> (..., 128)."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avseg_cli.model.log_mel import log_mel_examples
 from avseg_cli.model.transforms import prepare_frames, upsample_logits
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ModelEdge:
-    """What callers need of a model with ``config``, ``front_end``, ``embed_sound``, ``embed_frames`` and ``decode``."""
+    """What callers need of a model with ``config``, ``embed_sound``, ``embed_frames`` and ``decode``."""
 
     config: ModelConfig
     about: str = ""  # what it is for, in its maker's words
@@ -31,6 +32,10 @@ class ModelEdge:
     def dtype(self) -> torch.dtype:
         """The precision of encoder, fusion and decoder."""
         return next(self.mask_decoder.parameters()).dtype  # type: ignore[attr-defined]
+
+    def front_end(self, waveform: np.ndarray | Tensor) -> Tensor:
+        """Mono sound at 16 kHz -> the sound network's examples, one each 0.96 s: (K, 1, 96, 64)."""
+        return log_mel_examples(waveform)
 
     def embed_and_place(self, frames: Tensor, sound: Tensor) -> tuple[Tensor, Tensor | None]:
         """``embed_frames``, and where in each frame every kind of thing is both seen and heard.
@@ -56,7 +61,7 @@ class ModelEdge:
         """
         pictures = torch.as_tensor(frames)
         with torch.inference_mode():
-            examples = [self.front_end(second)[:1] for second in seconds]  # type: ignore[attr-defined]
+            examples = [self.front_end(second)[:1] for second in seconds]
             sound = torch.cat(examples).to(self.device)
             heard = self.embed_sound(sound)  # type: ignore[attr-defined]  (T, 128)
             embeddings = self.embed_frames(self.preprocess(pictures), heard)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.efficientnet import CLASSES, HEAD, LiteTrunk
+from avseg_cli.model.float32 import in_float32
 from avseg_cli.model.image_encoder import LayerNorm2d
 from avseg_cli.model.transforms import statistics
 
@@ -36,7 +37,7 @@ class HeardAndSeen(nn.Module):
 
     def forward(self, seen: Tensor, sound: Tensor) -> Tensor:
         """Probabilities seen (B, S, g, g) and the raw sound vector (B, audio_dim) -> (B, C, g, g)."""
-        return self.term(self.facts(seen.float(), sound.float()).to(seen.dtype))
+        return self.term(self.facts(seen, sound).to(seen.dtype))
 
     def term(self, facts: Tensor) -> Tensor:
         """(B, 6, g, g) -> (B, C, g, g), position by position."""
@@ -48,7 +49,11 @@ class HeardAndSeen(nn.Module):
         return _any(heard[:, :, None] * self.relation, 1)
 
     def facts(self, seen: Tensor, sound: Tensor) -> Tensor:
-        """(B, 6, g, g): the evidence, its logit, against the best of the picture, that best, what else is there."""
+        """(B, 6, g, g): the evidence, its logit, against the best of the picture, that best, what else is there.
+
+        In float32: in 8 bits a probability near one is one, and its logit is infinite.
+        """
+        seen, sound = seen.float(), sound.float()
         wanted = self.wanted(sound)[:, :, None, None]
         both, other = _any(seen * wanted, 1, True), _any(seen * (1 - wanted), 1, True)  # (B, 1, g, g)
         best = both.amax((2, 3), keepdim=True)
@@ -139,5 +144,6 @@ class KindEncoder(nn.Module):
     def class_maps(self, last: Tensor) -> Tensor:
         """Stride 32 -> (B, S, g/2, g/2): the logit that ImageNet's classes give each kind at each position."""
         classes = self.classes(F.relu6(self.head(last))).float().softmax(1)
-        kinds = torch.einsum("bkhw,ks->bshw", classes, self.members.float())
-        return torch.logit(kinds, _LEAST).to(last.dtype)
+        with in_float32(last.device):  # in 8 bits a probability near one is one, and its logit is infinite
+            kinds = torch.einsum("bkhw,ks->bshw", classes, self.members.float())
+            return torch.logit(kinds, _LEAST).to(last.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -43,18 +42,15 @@ def log_mel_examples(waveform: Tensor | np.ndarray) -> Tensor:
     return spectrogram[: count * EXAMPLE_FRAMES].reshape(count, 1, EXAMPLE_FRAMES, MEL_BANDS)
 
 
-FrontEnd = Callable[[Tensor | np.ndarray], Tensor]  # sound of 16 kHz -> examples (K, 1, ., .), one each 0.96 s
-
-
-def clip_log_mel(waveform: Tensor | np.ndarray, frames: int = 5, front_end: FrontEnd = log_mel_examples) -> Tensor:
-    """The log-mel of an AVSBench clip -> (frames, 1, 96, 64); other sound networks have other front ends.
+def clip_log_mel(waveform: Tensor | np.ndarray, frames: int = 5) -> Tensor:
+    """The log-mel of an AVSBench clip -> (frames, 1, 96, 64).
 
     Example k starts at 0.96 k s (not k s: the benchmark's rule); a clip that gives fewer repeats its
     last, one that gives none is silence.
     """
-    examples = front_end(waveform)[:frames]
+    examples = log_mel_examples(waveform)[:frames]
     if not len(examples):
-        examples = front_end(np.zeros(EXAMPLE_SAMPLES, np.float32))
+        examples = log_mel_examples(np.zeros(EXAMPLE_SAMPLES, np.float32))
     return torch.cat([examples, examples[-1:].expand(frames - len(examples), -1, -1, -1)])
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from avseg_cli.model.log_mel import log_mel_examples
-
 
 def _scaled(channels: int, width: float) -> int:
     return max(8, int(channels * width))
@@ -13,8 +11,6 @@ def _scaled(channels: int, width: float) -> int:
 
 class VGGish(nn.Module):
     """Parameter names are torchvggish's (``features.*``, ``embeddings.*``); ``width`` narrows every layer."""
-
-    front_end = staticmethod(log_mel_examples)  # what turns sound into its input
 
     def __init__(self, embedding_dim: int = 128, width: float = 1.0) -> None:
         super().__init__()

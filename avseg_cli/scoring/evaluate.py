@@ -148,7 +148,7 @@ def score_part(options: EvaluateOptions, sharing: Sharing) -> Part:
     subset, clips = _scored(options)
     predictor = _predictor(options, clips)
     looked_at = {"frames"} if options.examples else set()
-    data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False, front_end=predictor.front_end)
+    data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False)
     extremes = Extremes(options.examples)
     other = _other_sounds(options, subset, clips, data)
     part = Part(foreground={name: {} for name in other})
@@ -231,7 +231,7 @@ def _moved(
 ) -> dict[int, ClipScore]:
     """Whether the mask follows the sound: each clip heard with another visible object's, scored against that object."""
     categories = read_categories(options.data, subset)
-    data = ClipDataset(clips, {"frames", "object_maps", "log_mel"}, cache=False, front_end=predictor.front_end)
+    data = ClipDataset(clips, {"frames", "object_maps", "log_mel"}, cache=False)
     sounds = MovedSounds(data, read_labels(options.data, subset, clips, categories), options.seed)
     scores = {}
     for sample in _samples(data, options.workers, sharing):
@@ -267,7 +267,7 @@ def _sources(
 ) -> dict[int, dict[str, SourceScore]]:
     """Sources told apart in what is predicted and, where a model names them, in the truth itself."""
     categories = read_categories(options.data, subset)
-    data = ClipDataset(clips, {"object_maps", "masks"} | predictor.needs, cache=False, front_end=predictor.front_end)
+    data = ClipDataset(clips, {"object_maps", "masks"} | predictor.needs, cache=False)
     model = isinstance(predictor, ModelPredictor)
     kinds = predictor.model.config.seen_kinds if model else ()
     scores = {}

@@ -46,10 +46,10 @@ class NegativeSounds:
         frames = len(self.data.clips[index].frames)
         samples = frames * SAMPLE_RATE
         if self.kind == "silence":
-            return clip_log_mel(np.zeros(samples, np.float32), frames, self.data.front_end)
+            return clip_log_mel(np.zeros(samples, np.float32), frames)
         if self.kind == "noise":
             noise = np.random.default_rng((self.seed, index)).standard_normal(samples)
-            return clip_log_mel((NOISE_RMS * noise).astype(np.float32), frames, self.data.front_end)
+            return clip_log_mel((NOISE_RMS * noise).astype(np.float32), frames)
         return self.data.sound(self.donors[index])
 
 

@@ -22,7 +22,6 @@ from avseg_cli.data.files import read_prediction
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import sam_backbones
-from avseg_cli.model.log_mel import FrontEnd, log_mel_examples
 from avseg_cli.model.transforms import MEAN, STD, upsample_logits
 from avseg_cli.tracks.naming import Placed, placed
 
@@ -31,10 +30,9 @@ PROMPTS = "prompting SAM with the truth"  # as messages call it
 
 
 class Predictor(Protocol):
-    """``needs`` names the parts of a sample that it reads, ``front_end`` what makes their log-mel."""
+    """``needs`` names the parts of a sample that it reads."""
 
     needs: frozenset[str]
-    front_end: FrontEnd
 
     def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
         """Probabilities of each clip, (T, 224, 224)."""
@@ -46,7 +44,7 @@ class ModelPredictor:
     needs = frozenset(("frames", "log_mel"))
 
     def __init__(self, model: AvsegModel) -> None:
-        self.model, self.front_end = model, model.vggish.front_end  # a function, which processes can be handed
+        self.model = model
         self.device = model.positions.positional_encoding_gaussian_matrix.device
         self._silent: dict[int, Tensor] = {}  # the last batch's embeddings, for a model without adapters
 
@@ -88,7 +86,6 @@ class FolderPredictor:
     or 1 (as the truth is named)."""
 
     needs: frozenset[str] = frozenset()
-    front_end = staticmethod(log_mel_examples)
 
     def __init__(self, folder: Path, clips: Sequence[Clip]) -> None:
         if not folder.is_dir():
@@ -137,7 +134,6 @@ class ForegroundPredictor:
     """Every object that could sound, whether it does or not: what a model that ignores sound can reach."""
 
     needs = frozenset(("object_maps",))
-    front_end = staticmethod(log_mel_examples)
 
     def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
         return [self._at_size(sample).float() for sample in samples]
@@ -151,7 +147,6 @@ class CategoryPredictor:
     """Every object of one category, always."""
 
     needs = frozenset(("object_maps",))
-    front_end = staticmethod(log_mel_examples)
 
     def __init__(self, number: int) -> None:
         self.number = number  # 1-based, as in the object maps
@@ -168,7 +163,6 @@ class PromptPredictor:
     """
 
     needs = frozenset(("frames", "masks"))
-    front_end = staticmethod(log_mel_examples)
 
     def __init__(self, sam: torch.nn.Module, kind: str, count: int, seed: int = 0) -> None:
         with extra("reference", PROMPTS):

@@ -32,7 +32,6 @@ HELD_OUT = "held_out.safetensors"  # what the heads say of the seconds that they
 FEWEST = 3  # seconds of a kind that are scored
 RARE = 20  # seconds below which a kind is drawn no more often
 NOISE = 0.05  # standard deviations added to features
-MIXING = 0.3  # of the beta distribution: mostly one second, a little of another
 SELDOM = -3.0  # logit of a kind before anything is learnt
 # Kinds that may play in recordings which are only known to be music
 IN_MUSIC = (
@@ -48,24 +47,20 @@ class HeardModule(nn.Module):
         super().__init__()
         self.vggish, self.features, self.device = model.vggish, features, device
         self.kinds = model.config.kinds
-        self.mixing = torch.distributions.Beta(MIXING, MIXING, validate_args=False)
         values = features.features.float()
         self.register_buffer("spread", values.std(0, correction=0) + 0.03, persistent=False)
+        self.register_buffer("recorded", features.kinds.any(0).float(), persistent=False)
         _start(self.vggish, values.mean(0), self.spread)
         self.held_out = nn.ModuleList(_head(self.vggish) for _ in range(FOLDS))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """A loss for each of some rows of the features, mixed with another: that of all heads, (rows,)."""
+        """A loss for each of some rows of the features: that of all heads, (rows,)."""
         values, labels, known, folds = self._batch(rows)
-        share = to_device(self.mixing.sample((len(rows), 1)), self.device)
-        other = torch.randperm(len(rows), device=values.device)
+        known = known * self.recorded
         values = values + NOISE * self.spread * torch.randn_like(values)
-        values = share * values + (1 - share) * values[other]
-        labels = share * labels + (1 - share) * labels[other]
-        known = torch.minimum(known, known[other])
         loss = _loss(self.vggish, values, labels, known)
         for fold, head in enumerate(self.held_out):
-            met = ((folds != fold) & (folds[other] != fold)).float()
+            met = (folds != fold).float()
             loss = loss + _loss(head, values, labels, known) * met / met.mean().clamp_min(1e-6)
         return loss
 
@@ -89,11 +84,16 @@ class HeardModule(nn.Module):
 
 
 def _start(net: nn.Module, mean: Tensor, spread: Tensor) -> None:
-    """A first layer for features of a mean and a spread, and kinds that are seldom heard."""
+    """A first layer for features of a mean and a spread; YAMNet's word alone, and without one a kind is seldom heard.
+
+    Kinds of which there are no recordings stay as YAMNet has them.
+    """
     with torch.no_grad():
         net.lin1.weight.normal_(0, (2 / net.lin1.in_features) ** 0.5).div_(spread.to(net.lin1.weight))
         net.lin1.bias.copy_(-(net.lin1.weight @ mean.to(net.lin1.weight)))
-        net.heard.bias.fill_(SELDOM)
+        net.heard.weight.zero_()
+        net.heard.bias.zero_()
+        net.usual.copy_(torch.where(net.members.any(0), 0.0, SELDOM))
 
 
 def _head(net: nn.Module) -> nn.Module:

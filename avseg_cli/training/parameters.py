@@ -12,6 +12,7 @@ from avseg_cli.model import kinds
 from avseg_cli.model.adapters import AudioAdapters
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES
+from avseg_cli.model.sound_events import members as sound_members
 from avseg_cli.training.stages import STAGES
 
 UNTAUGHT = 7.0  # logit that makes up for a class map that says nothing
@@ -79,6 +80,7 @@ def start_kinds(model: AvsegModel) -> None:
     The usual logit of a kind with classes of ImageNet's is none; one without is far from there until it is learnt.
     """
     encoder, config = model.image_encoder, model.config
+    model.vggish.members.copy_(sound_members([kinds.EVENTS[kind] for kind in config.kinds]))
     encoder.members.copy_(kinds.members(config.seen_kinds))
     if encoder.adapters is not None:
         encoder.adapters.relation.copy_(kinds.relation(config.kinds, config.seen_kinds))

@@ -27,9 +27,10 @@ MADE_BY = 0.7  # likelihood from which a sound of a kind is one that a thing of 
 VISIBLE = 0.003  # share of the picture
 FEWEST_SECONDS, EVEN = 3, 60  # of a kind of sound that is used; views up to which all kinds come alike
 PEOPLE = 3.0  # people are drawn so much more often: most films show some
-CHOSEN, HALVES, SECOND_SOURCE, OFF_SCREEN = 0.82, 0.3, 0.4, 0.1  # how often
+CHOSEN, HALVES, SECOND_SOURCE, OFF_SCREEN = 0.82, 0.3, 0.4, 0.15  # how often
 SILENT_PICTURE = 0.03  # of the scenes with a known thing: nothing sounds at all
-ALL_ALONG = 0.5
+ALL_ALONG = 0.4
+UNSURE, TRACE = 0.5, 0.12  # how often a pause is not heard for sure as one, and how much of a sound is heard in it then
 
 
 @dataclass
@@ -123,6 +124,14 @@ class Scenes:
             rows = np.concatenate(sources)
         return self.vectors[rng.choice(rows, count)]
 
+    def _pause(self, rng: np.random.Generator) -> Tensor:
+        """A second of the noise of a place: in films often heard less clearly, with a trace of this or that."""
+        noise = self._sound(NOTHING, 1, rng)[0]
+        if rng.random() >= UNSURE:
+            return noise
+        kind = list(self.sounds)[rng.integers(len(self.sounds))]
+        return torch.maximum(noise * rng.random(), self._sound(kind, 1, rng)[0] * (TRACE * rng.random()))
+
     def _made_by(self, kind: str, visible: Sequence[str]) -> set[str]:
         row = self.relation[self.heard.index(kind)]
         return {thing for thing in visible if row[self.seen.index(thing)] >= MADE_BY}
@@ -153,8 +162,8 @@ class Scenes:
 
     def _track(self, thing: str | None, visible: list[str], complete: bool, rng: np.random.Generator) -> _Track:
         """The noise of the place, and over it what sounds."""
-        noise = torch.cat([self._sound(NOTHING, 1, rng) for _ in range(self.seconds)])
-        track = _Track(noise, [set() for _ in range(self.seconds)])
+        pauses = torch.stack([self._pause(rng) for _ in range(self.seconds)])
+        track = _Track(pauses, [set() for _ in range(self.seconds)])
         span = self._span(rng)
         lot = rng.random()
         elsewhere = self._nowhere(visible) if complete else []

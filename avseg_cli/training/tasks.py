@@ -136,9 +136,7 @@ class SegmentationTask(Task):
         self.module = SegmentationModule(model, setup.recipe.loss, setup.device)
         self.setup = setup
         wanted = ("log_mel", "masks") if cached else ("log_mel", "masks", "frames")
-        self.train, self.val = (
-            ClipDataset(clips, wanted, front_end=model.front_end, workers=setup.workers) for clips in (train, val)
-        )
+        self.train, self.val = (ClipDataset(clips, wanted, workers=setup.workers) for clips in (train, val))
         self.train_cache = self.val_cache = None
         if cached:
             self.train_cache, self.val_cache = EmbeddingCache.prepared(cache_root, model, (train, val), setup)

@@ -1,4 +1,4 @@
-"""The default model's: EfficientNet-Lite2 and a CNN of sound effects, made by others, which know kinds of things."""
+"""The default model's: EfficientNet-Lite2 and YAMNet, made by others, which know kinds of things and of sounds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from avseg_cli.model.backbones import Backbone
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.kind_encoder import KindEncoder
 from avseg_cli.model.kinds import HEARD, SEEN
-from avseg_cli.model.sound_effects import SoundEffectsNet
+from avseg_cli.model.sound_events import SoundEventsNet
 
 
 def sound_network(config: ModelConfig) -> nn.Module:
     """The sound network of a configuration."""
-    return SoundEffectsNet(len(config.kinds))
+    return SoundEventsNet(len(config.kinds))
 
 
 _COMMON = {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "warmup": 0.04, "clip_gradient": 1.0}
@@ -25,9 +25,9 @@ BACKBONE = Backbone(
     ),
     image=KindEncoder,
     sound=sound_network,
-    packaged=("efficientnet-lite2", "aisfx"),
+    packaged=("efficientnet-lite2", "yamnet"),
     trained={
-        "pretrain-sound": ("vggish.lin1", "vggish.drop", "vggish.heard"),
+        "pretrain-sound": ("vggish.trust", "vggish.usual", "vggish.lin1", "vggish.drop", "vggish.heard"),
         "pretrain-image": (
             "image_encoder.neck", "image_encoder.trust", "image_encoder.usual", "image_encoder.sharpen",
         ),

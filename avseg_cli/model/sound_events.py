@@ -1,0 +1,91 @@
+"""A sound network that knows kinds of sounds: YAMNet (Google; MobileNet v1, trained on AudioSet) and a small head.
+
+YAMNet names 521 events of AudioSet's two million films. Its word for the events of one kind (bark, yip and growl: a
+dog) is weighed for every kind, and a small network adds what it learnt from recordings, which name kinds better than
+films do. It takes VGGish's log-mel, so clips of AVSBench need nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from avseg_cli.model.efficientnet import SameConv
+from avseg_cli.model.log_mel import LOG_OFFSET
+
+EVENTS = 521  # of AudioSet's ontology
+FIRST = 32  # channels of the first convolution
+# (stride, channels out) of the separable convolutions
+SEPARABLE = ((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024))
+OFFSET = 0.001  # YAMNet's, where VGGish adds 0.01 before the logarithm
+TAUGHT = 0.6  # how often what recordings taught counts while it is learnt, and how much it counts later
+_LEAST = 1e-4  # probability below which an event says nothing
+
+
+def yamnet_convolutions() -> nn.Sequential:
+    """Log-mel with YAMNet's offset (B, 1, 96, 64) -> (B, 1024, 3, 2); batch norms folded."""
+    layers: list[nn.Module] = [SameConv(1, FIRST, 3, 2), nn.ReLU(inplace=True)]
+    inputs = FIRST
+    for stride, outputs in SEPARABLE:
+        layers += [SameConv(inputs, inputs, 3, stride, groups=inputs), nn.ReLU(inplace=True)]
+        layers += [SameConv(inputs, outputs, 1), nn.ReLU(inplace=True)]
+        inputs = outputs
+    return nn.Sequential(*layers)
+
+
+class SoundEventsNet(nn.Module):
+    """One second of log-mel -> what is heard: the probability of each of ``ModelConfig.kinds``."""
+
+    FEATURES = SEPARABLE[-1][1]
+
+    def __init__(self, kinds: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.cnn = yamnet_convolutions()
+        self.events = nn.Linear(self.FEATURES, EVENTS)
+        self.register_buffer("members", torch.zeros(EVENTS, kinds))  # which events are of which kind
+        self.trust = nn.Parameter(torch.ones(kinds))  # in YAMNet's word for a kind
+        self.usual = nn.Parameter(torch.zeros(kinds))
+        self.lin1 = nn.Linear(self.FEATURES, hidden)
+        self.drop = nn.Dropout(0.3)
+        self.heard = nn.Linear(hidden, kinds)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """(B, 1, 96, 64) -> (B, kinds)."""
+        return self.describe(self.features(log_mel))
+
+    def describe(self, features: Tensor) -> Tensor:
+        """What YAMNet's convolutions answered (B, 1024) -> probabilities of the kinds (B, kinds)."""
+        return self.logits(features).sigmoid()
+
+    def logits(self, features: Tensor) -> Tensor:
+        """The same before the sigmoid.
+
+        YAMNet met films, recordings are studied in games and archives: its word must do alone now and then, so that
+        what these teach adds to it rather than stands in its place.
+        """
+        taught = self.heard(self.drop(F.relu(self.lin1(features))))
+        share = (torch.rand_like(taught[:, :1]) < TAUGHT).to(taught.dtype) if self.training else TAUGHT
+        return self.usual + self.trust * self.word(features) + share * taught
+
+    def word(self, features: Tensor) -> Tensor:
+        """The logit that any event of a kind is heard, as YAMNet has it; 0 for kinds that are none of its events."""
+        events = self.events(features).sigmoid().clamp(max=1 - _LEAST)
+        any_of = 1 - torch.exp(torch.log1p(-events) @ self.members)
+        return torch.logit(any_of, _LEAST) * self.members.any(0)
+
+    def features(self, log_mel: Tensor) -> Tensor:
+        """The mean over time and frequency of what the convolutions answer: (B, 1024)."""
+        mel = (log_mel.exp() - LOG_OFFSET).clamp_min(0)
+        x = torch.log(mel + OFFSET).contiguous(memory_format=torch.channels_last)
+        return self.cnn(x).mean((2, 3))
+
+
+def members(events: Sequence[Sequence[int]]) -> Tensor:
+    """The numbers of each kind's events, as YAMNet numbers them -> (521, kinds), 1 where an event is of a kind."""
+    table = torch.zeros(EVENTS, len(events))
+    for column, numbers in enumerate(events):
+        table[list(numbers), column] = 1
+    return table
