@@ -130,8 +130,9 @@ def test_the_sheet_names_what_is_heard_under_each_frame(clip: Path, tmp_path: Pa
     text = Figure.text
     monkeypatch.setattr(Figure, "text", lambda self, x, y, s, **k: written.append(s) or text(self, x, y, s, **k))
     made(clip, "preview", tmp_path / "sheet.png")
-    assert written[1:8:2] == ["dog 0.93", "dog 0.93", "nothing", "nothing"]
-    assert written[8:] == ["model test (tiny): finds red squares"]
+    heard = [words for words in written if words.startswith(("dog", "nothing", "unknown"))]
+    assert heard == ["dog 0.93", "dog 0.93", "nothing", "nothing"]
+    assert written[-1] == "model test (tiny): finds red squares"
 
 
 def test_the_page_names_what_is_heard(clip: Path, tmp_path: Path) -> None:
