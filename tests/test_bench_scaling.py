@@ -55,9 +55,16 @@ def test_a_failing_run_says_why() -> None:
         run_scaling(ScalingOptions((1.0, 2.0), (1.0,), checkpoint="no-such-model"))
 
 
-@pytest.mark.parametrize(("lengths", "rates"), [((2.0,), (1.0,)), ((1.0, 2.0), (0.0,)), ((-1.0, 2.0), (1.0,))])
-def test_lengths_without_a_line_are_refused(lengths: tuple, rates: tuple) -> None:
-    with pytest.raises(AvsegError, match="two different lengths"):
+@pytest.mark.parametrize(
+    ("lengths", "rates", "said"),
+    [
+        ((2.0,), (1.0,), "two different lengths"),
+        ((1.0, 2.0), (0.0,), "rates.* 0 is out of range"),
+        ((-1.0, 2.0), (1.0,), "lengths.* -1 is out of range"),
+    ],
+)
+def test_lengths_without_a_line_are_refused(lengths: tuple, rates: tuple, said: str) -> None:
+    with pytest.raises(AvsegError, match=said):
         ScalingOptions(lengths, rates)
 
 

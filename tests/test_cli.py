@@ -87,7 +87,7 @@ def test_a_file_by_name_stands_alone(avseg, seen: dict, tmp_path: Path, monkeypa
     assert (seen["fps"], seen["stride"]) == (7, 1)
     monkeypatch.setenv("AVSEG_CONFIG", os.devnull)
     assert avseg("segment", "x.mp4") == 0
-    assert (seen["fps"], seen["stride"]) == (1, 1)
+    assert (seen["fps"], seen["stride"]) == ("auto", 1)
 
 
 WRONG = {
@@ -202,7 +202,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, avseg
 OFFERS = {
     "avseg segm": ["segment"],
     "avseg segment --format cut": ["cutout"],
-    "avseg segment --format overlay,m": ["overlay,masks"],
+    "avseg segment --format overlay,mas": ["overlay,masks"],
     "avseg segment --device c": ["cpu", "cuda", "cuda:0"],
     "avseg train --device a": ["auto"],
     "avseg segment --checkpoint d": ["default"],

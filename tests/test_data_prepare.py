@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.cli import app
+from avseg_cli.cli.options import said
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.files import read_frames, read_log_mel, read_waveform
 from avseg_cli.data.prepare import frame_numbers
@@ -100,7 +101,7 @@ def test_a_clip_that_fails_is_named_and_the_others_are_made(raw: Path) -> None:
 def test_the_later_release_has_no_raw_videos(tmp_path: Path) -> None:
     make(tmp_path, "v1m", {"train": 1})
     result = CliRunner().invoke(app, ["prepare", "--data", str(tmp_path), "--subset", "v1m"])
-    assert isinstance(result.exception, DataError) and "use --check" in str(result.exception)
+    assert isinstance(result.exception, DataError) and "use --check" in said(result.exception)
 
 
 def test_check_tells_counts_and_fails_on_what_is_missing(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -17,6 +17,7 @@ from avseg_cli.model import relative_attention
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.transforms import statistics
 from avseg_cli.training.kinds_heard import HeardModule
 from avseg_cli.training.kinds_seen import SeenModule, SeenSample
 from avseg_cli.training.loop import Setup, Trainer
@@ -31,6 +32,14 @@ from avseg_cli.training.tasks import SegmentationModule
 
 BF16 = torch.bfloat16
 SIZES = {"vit_b": (270, 480), "vit_h": (270, 480), "tiny": (90, 160), "small": (90, 160)}  # of a video
+
+
+@pytest.fixture(autouse=True)
+def nothing_fake_is_kept() -> Iterator[None]:
+    """What is made once for a device must not be made here: other tests would compute with it."""
+    statistics.cache_clear()
+    yield
+    statistics.cache_clear()
 
 
 def shape_only(config: ModelConfig) -> AvsegModel:
@@ -124,7 +133,7 @@ class Features:
     """Of sounds: as ``SoundFeatures``, on the host."""
 
     def __init__(self, kinds: int) -> None:
-        self.features, self.kinds = torch.zeros(12, 1025, dtype=torch.float16), torch.zeros(12, kinds)
+        self.features, self.kinds = torch.zeros(12, 1024, dtype=torch.float16), torch.zeros(12, kinds)
         self.folds = torch.arange(12) % 3
 
 

@@ -82,7 +82,11 @@ def test_sound_is_told_of_what_has_it_and_one_mask_is_one() -> None:
     outputs = {name: Path(f"clip.{name}") for name in ("overlay", "json", "masks")}
     rendered = Rendered(outputs, masks=1, frames=10, seconds=1.0, sound="copied")
     lines = told([Outcome(Path("clip.mp4"), "done", outputs, rendered=rendered)])
-    assert [line.split("s, ", 1)[1] for line in lines.splitlines()] == ["1 mask, sound copied", "1 mask", "1 mask"]
+    assert [line.split("s, ", 1)[1] for line in lines.splitlines()] == [
+        "1 mask (1 a second), sound copied",
+        "1 mask (1 a second)",
+        "1 mask (1 a second)",
+    ]
     assert counted(2, "mask") == "2 masks"
 
 

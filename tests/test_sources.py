@@ -12,7 +12,7 @@ from PIL import Image
 
 from avseg_cli.base.errors import InputError
 from avseg_cli.media.video import probe
-from avseg_cli.motion.timeline import Instant
+from avseg_cli.motion.timeline import Instant, Pair
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.formats.masks import numbered
@@ -307,7 +307,7 @@ def test_a_source_keeps_its_colour_while_it_fades_to_silence() -> None:
     tracker = Tracker()
     sounding, silent = (result(index, mask, tracker) for index, mask in enumerate((TWO, boxes())))
     assert not silent.territories.any()
-    numbers = _numbers(Instant(sounding, silent, 0.8))
+    numbers = _numbers(Instant(Pair(sounding, silent), 0.8))
     assert (numbers == sounding.territories).all()
 
 

@@ -466,7 +466,7 @@ def test_s4_learns_from_first_frames(tmp_path: Path) -> None:
     [
         (["--stage", "3"], "no stage named '3'"),
         (["--unfreeze", "all"], "knows image and sound, not all"),
-        (["--lr", "-1"], "learning_rate -1 is out of range; give more than 0"),
+        (["--lr", "-1"], "learning_rate -1 is out of range; give a value between 0"),
         (["--optimizer", "sgd"], "optimizer 'sgd' must be one of"),
         (["--subset", "ms4"], "no subset named 'ms4'"),
         (["--init", "nowhere.safetensors"], "nowhere.safetensors: no such checkpoint file"),

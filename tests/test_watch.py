@@ -132,8 +132,9 @@ def test_several_processes_wait_for_what_comes(tmp_path: Path, monkeypatch: pyte
     started = []
 
     class Worker:
-        def __init__(self, *_: object) -> None:
+        def __init__(self, batch: object, threads: int, number: int) -> None:
             started.append(self)
+            self.number = number
             self.item, self.messages = None, []
             self.pipe = self
 

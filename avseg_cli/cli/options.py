@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
@@ -90,6 +90,7 @@ def _parameter(name: str, kind: Any, default: Any, facts: Option) -> inspect.Par
     option = typer.Option(
         *(facts.flags or switch), min=facts.least, max=None if facts.unset else facts.most, metavar=facts.metavar,
         rich_help_panel=facts.panel, help=words, autocompletion=complete, show_default=shown, envvar=facts.variable,
+        parser=partial(_number, unset=facts.unset) if facts.unset else None,
     )  # fmt: skip
     if facts.flags:
         FLAGS[name] = facts.flags[0]
@@ -102,7 +103,7 @@ def _given(field: inspect.Parameter, value: Any) -> Any:
     kind, unset = get_args(field.annotation)[-2:]
     flag = f"--{field.name.replace('_', '-')}"
     if unset is not None:
-        return None if value == unset else _number(value, unset, flag)
+        return None if value == unset else value
     if get_origin(kind) is not tuple:
         return value
     made = get_args(kind)[0]
@@ -112,8 +113,9 @@ def _given(field: inspect.Parameter, value: Any) -> Any:
         raise typer.BadParameter(f"{value!r} is not numbers with commas between", param_hint=flag) from error
 
 
-def _number(value: str, unset: str, flag: str) -> float:
+def _number(value: str | float, unset: str) -> str | float:
+    """A number, or the word that stands for none; files say numbers as they are."""
     try:
-        return float(value)
+        return unset if value == unset else float(value)
     except ValueError as error:
-        raise typer.BadParameter(f"{value!r} is not a number, nor {unset}", param_hint=flag) from error
+        raise typer.BadParameter(f"{value!r} is not a number, nor {unset}") from error

@@ -93,7 +93,7 @@ class TrainOptions:
     pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.")
     # recipe
     recipes: str = option(
-        "paper", "paper; released, as the authors' code (docs/differences.md); fast, in a tenth of the time.",
+        "paper", "paper; released, as the authors' code; fast, in a tenth of the time.",
         offers=RECIPES, only=True, flags=("--recipe",),
     )  # fmt: skip
     epochs: int | None = option(
