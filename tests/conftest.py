@@ -36,6 +36,8 @@ settings.register_profile("avseg", deadline=None)  # a busy machine is no failur
 settings.load_profile("avseg")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a suite in the background; what it starts is to hear Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # likewise under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
