@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from media_files import iou
 
+from avseg_cli.model.log_mel import log_mel_spectrogram
 from avseg_cli.motion.onset import onset, spectrum
 from avseg_cli.motion.timeline import Timeline
 from avseg_cli.motion.trail import Trail
@@ -129,7 +130,8 @@ def test_what_stands_still_stays_and_numbers_of_sources_are_carried_whole() -> N
 def heard(end: float, changes: float) -> np.ndarray:
     """The spectrum of the second up to ``end`` of a low tone that becomes a high one."""
     time = end - 1 + np.arange(15_600) / 16_000
-    return spectrum(np.where(time < changes, np.sin(2500 * time), 0.7 * np.sin(14_000 * time)).astype(np.float32))
+    tones = np.where(time < changes, np.sin(2500 * time), 0.7 * np.sin(14_000 * time)).astype(np.float32)
+    return spectrum(log_mel_spectrogram(tones))
 
 
 @pytest.mark.parametrize("change", [1.0, 1.37, 1.8])

@@ -222,7 +222,8 @@ def _drawn(
         instant = masks.at(picture.time)
         guide = guide_of(picture, options.cleanup)
         logits = tidied(instant.between(LOGITS), level, picture.video.size, options.cleanup, guide)
-        yield picture.time, [writer.draw(picture, logits, _numbers(instant)) for writer in writers]
+        numbers = _numbers(instant)
+        yield picture.time, [writer.draw(picture, logits, numbers) for writer in writers]
 
 
 def _numbers(instant: Instant[MaskResult]) -> np.ndarray:

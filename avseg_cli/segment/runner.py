@@ -253,14 +253,14 @@ class Runner:
     def _encode(self, frames: list[Loaded], waves: list[np.ndarray]) -> list[Encoded]:
         with inference(self.device):
             ready = torch.cat([self.model.preprocess(self._upload(f.pixels)[None]) for f in frames])  # (N, 3, S, S)
-            log_mel = torch.cat([self.model.front_end(wave) for wave in waves]).to(self.device)  # (N, 1, 96, 64)
-            sound = self.model.embed_sound(log_mel)  # (N, 128)
+            log_mel = torch.cat([self.model.front_end(wave) for wave in waves])  # (N, 1, 96, 64)
+            sound = self.model.embed_sound(log_mel.to(self.device))  # (N, 128)
             embeddings, maps = self.model.embed_and_place(ready, sound)  # (N, C, g, g), (N, S, g, g)
             heard, places = self._heard(sound), placed(self.model.config.seen_kinds, maps, len(frames))
         return [
-            Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave), where, spectrum(wave))
-            for frame, wave, embedding, vector, kinds, where in zip(
-                frames, waves, embeddings, sound, heard, places, strict=True
+            Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave), where, spectrum(mel))
+            for frame, wave, (mel,), embedding, vector, kinds, where in zip(
+                frames, waves, log_mel, embeddings, sound, heard, places, strict=True
             )
         ]
 
