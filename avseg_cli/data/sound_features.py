@@ -12,8 +12,9 @@ import torch
 from avseg_cli.base.errors import DataError
 from avseg_cli.data.disk_rows import DiskRows, FillSetup, Place
 from avseg_cli.data.listed import digest, read_recordings
-from avseg_cli.data.sound_seconds import NOTHING, Second, as_recorded, changed, cut_recordings
+from avseg_cli.data.sound_seconds import Second, as_recorded, changed, cut_recordings
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.kinds import NO_SOUND
 
 VERSIONS = 3  # of a second: as it is, and twice changed
 CHUNK = 32
@@ -40,8 +41,8 @@ class SoundFeatures:
         """
         kinds = model.config.kinds
         seconds = cut_recordings(read_recordings(folder, kinds), limit)
-        if not any(second.kind == NOTHING for second in seconds):
-            raise DataError(f"{folder}: no sounds of {NOTHING!r}; noises that nothing visible makes are needed too")
+        if not any(second.kind == NO_SOUND for second in seconds):
+            raise DataError(f"{folder}: no sounds of {NO_SOUND!r}; noises that nothing visible makes are needed too")
 
         @torch.inference_mode()
         def compute(items: range) -> dict[str, np.ndarray]:

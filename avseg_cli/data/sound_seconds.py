@@ -11,6 +11,7 @@ import numpy as np
 
 from avseg_cli.data.files import read_waveform
 from avseg_cli.data.listed import Recording
+from avseg_cli.model.kinds import NO_SOUND
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 
 MOST_OF_A_RECORDING = 30  # seconds
@@ -18,7 +19,6 @@ MOST_OF_A_KIND = {"none": 900, "speech": 900, "drums": 500, "music": 400, "cymba
 MOST = 350  # seconds of any other kind
 QUIETEST = 30  # dB below a recording's loudest second: below that it is a pause
 FOLDS = 3  # of the sources, for hearing each with a network that never met it
-NOTHING = "none"  # the kind of noises that nothing visible makes
 INAUDIBLE = (-80.0, -52.0)  # dB
 LIST = "its manifest lists it: make the folder again, or take the line out"
 
@@ -73,7 +73,7 @@ def _cut(recording: Recording) -> list[Second]:
 def as_recorded(second: Second) -> np.ndarray:
     """At its own loudness, within what recordings have."""
     wave = second.wave
-    return wave if second.kind == NOTHING else at_level(wave, float(np.clip(decibels(wave), -40, -8)))
+    return wave if second.kind == NO_SOUND else at_level(wave, float(np.clip(decibels(wave), -40, -8)))
 
 
 def changed(second: Second, others: Sequence[Second], rng: np.random.Generator) -> tuple[np.ndarray, set[str]]:
@@ -81,12 +81,12 @@ def changed(second: Second, others: Sequence[Second], rng: np.random.Generator) 
 
     others: where those come from. Returns the samples and the kinds that are to be heard in them.
     """
-    kinds, quiet = {second.kind}, second.kind == NOTHING
+    kinds, quiet = {second.kind}, second.kind == NO_SOUND
     wave = np.roll(second.wave, rng.integers(EXAMPLE_SAMPLES)) if rng.random() < 0.5 else second.wave
     wave = at_level(in_a_place(wave, rng), 0.0)
     if rng.random() < 0.3 and not quiet:
         beside = others[rng.integers(len(others))]
-        if beside.kind != NOTHING:
+        if beside.kind != NO_SOUND:
             wave = wave + at_level(in_a_place(beside.wave, rng), rng.uniform(-9, 6))
             kinds.add(beside.kind)
     if rng.random() < 0.6:
@@ -98,13 +98,13 @@ def changed(second: Second, others: Sequence[Second], rng: np.random.Generator) 
     if quiet and rng.random() < 0.3:
         level = rng.uniform(-75, -35)
     if not quiet and rng.random() < 0.03:
-        level, kinds = rng.uniform(*INAUDIBLE), {NOTHING}
+        level, kinds = rng.uniform(*INAUDIBLE), {NO_SOUND}
     return np.clip(at_level(wave, level), -1, 1).astype(np.float32), kinds
 
 
 def _some_noise(others: Sequence[Second], rng: np.random.Generator) -> Second | None:
     for index in rng.integers(len(others), size=64):
-        if others[index].kind == NOTHING:
+        if others[index].kind == NO_SOUND:
             return others[index]
     return None
 

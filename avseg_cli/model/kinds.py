@@ -276,7 +276,7 @@ HEARD: dict[str, dict[str, float]] = {
     "music": dict.fromkeys(INSTRUMENTS, 0.3),
     "none": {},
 }
-NOTHING = ("music", "none")  # kinds of sounds that name no thing
+NO_SOUND = "none"  # the kind of noises that no visible thing makes
 
 # kind of sound -> its events of AudioSet, in YAMNet's order
 EVENTS: dict[str, tuple[int, ...]] = {

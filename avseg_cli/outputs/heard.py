@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from avseg_cli.model.kinds import NOTHING
+from avseg_cli.model.kinds import NO_SOUND
 
 Heard = tuple[tuple[str, float], ...]  # kinds with their probabilities, the strongest first
 
 FLOOR = 0.02  # probability below which a kind is not listed
 KNOWN = 0.3  # probability from which a kind is named; a sound of which none reaches it is unknown
 SILENT = -60.0  # dB of full scale, root mean square, below which a second is silence
-NO_SOUND = NOTHING[1]  # the kind of what is no sound of a thing
+NOTHING = "nothing"  # the name of what is heard in silence
 
 
 def listed(kinds: Sequence[str], probabilities: Sequence[float]) -> Heard:
@@ -42,7 +42,7 @@ def called(heard: Heard, level: float) -> str:
     if named:
         return in_plain(named[0][0])
     nothing = level < SILENT or (heard[0][0] == NO_SOUND and heard[0][1] >= KNOWN)
-    return "nothing" if nothing else "unknown sound"
+    return NOTHING if nothing else "unknown sound"
 
 
 def in_words(heard: Heard, level: float, most: int = 1) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from avseg_cli.outputs.heard import NOTHING
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.spans import HeardSecond, spans
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.tracks.track_list import TrackList
-
-NOTHING = "nothing"  # the name of what is heard in silence, which is no marker
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class MarkersWriter(Writer):
         heard = [
             Marker(span.since, span.end, "heard", span.name, probability=span.probability)
             for span in spans(self._heard, most=None)
-            if span.name != NOTHING
+            if span.name != NOTHING  # which is no marker
         ]
         seen = [
             Marker(since, end, "seen", track.label or f"source {track.id}", track.id, None, area)

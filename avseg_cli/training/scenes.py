@@ -19,9 +19,9 @@ from avseg_cli.data.dataset import Sample
 from avseg_cli.data.photo_features import PhotoFeatures, View
 from avseg_cli.data.photo_views import UNKNOWN
 from avseg_cli.data.sound_features import SoundFeatures
-from avseg_cli.data.sound_seconds import NOTHING
 from avseg_cli.model import kinds
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.kinds import NO_SOUND
 
 MADE_BY = 0.7  # likelihood from which a sound of a kind is one that a thing of a kind makes
 VISIBLE = 0.003  # share of the picture
@@ -126,7 +126,7 @@ class Scenes:
 
     def _pause(self, rng: np.random.Generator) -> Tensor:
         """A second of the noise of a place: in films often heard less clearly, with a trace of this or that."""
-        noise = self._sound(NOTHING, 1, rng)[0]
+        noise = self._sound(NO_SOUND, 1, rng)[0]
         if rng.random() >= UNSURE:
             return noise
         kind = list(self.sounds)[rng.integers(len(self.sounds))]
@@ -140,7 +140,7 @@ class Scenes:
         """Kinds of sounds that nothing on the picture could make."""
         columns = [self.seen.index(thing) for thing in visible]
         silent = (self.relation[:, columns] == 0).all(1)
-        return [k for k, alone in zip(self.heard, silent, strict=True) if alone and k != NOTHING and k in self.sounds]
+        return [k for k, alone in zip(self.heard, silent, strict=True) if alone and k != NO_SOUND and k in self.sounds]
 
     # --- scenes
 
