@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-
-from avseg_cli.motion.flow import opencv
 
 RIM = 1 / 48  # of the mask's side: what is narrower, and lies along what both show, is an outline
 FRINGE = 1  # cells around, whose values belong to the edge of what is there
@@ -18,7 +17,6 @@ def elsewhere(differs: np.ndarray, common: np.ndarray) -> np.ndarray:
     """
     if not differs.any():
         return differs
-    cv2 = opencv()
     count, pieces = cv2.connectedComponents(differs.astype(np.uint8), connectivity=8)
     thick = 2 * max(1, round(RIM * max(differs.shape))) + 1
     own = np.ones(count, bool)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
+import cv2
 import numpy as np
+
+from avseg_cli.base.grids import resized
 
 SIDE = 256  # pixels of the longer side of the small pictures
 COARSE = 2  # pixels to a cell of a way: the flow's own finest scale
@@ -18,15 +20,6 @@ PATCH, STRIDE = 6, 4  # pixels: patches this small follow thin things
 SLIP = 1.0  # cells by which there and back may miss each other before the trust falls
 SLACK = 0.05  # and more by this share of the distance
 CUT = 0.35  # share of cells that are trusted, below which two neighbours show different scenes
-
-
-@cache
-def opencv() -> Any:
-    """OpenCV, imported when the first picture needs it; our threads share the cores, so it takes one each."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    return cv2
 
 
 def small_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -58,7 +51,7 @@ class Flow:
     """Finds the step between small grey pictures, uint8 (H, W)."""
 
     def __init__(self) -> None:
-        cv2 = opencv()
+        cv2.setNumThreads(1)  # our threads share the cores, so OpenCV takes one for each
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._dis.setFinestScale(1)
         self._dis.setPatchSize(PATCH)
@@ -76,7 +69,6 @@ class Flow:
 
     def _coarse(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
         """Where each cell of ``here`` lies in ``there``, relative to itself: float32 (h, w, 2) in cells."""
-        cv2 = opencv()
         flow = self._dis.calc(here, there, None)
         size = here.shape[1] // COARSE, here.shape[0] // COARSE
         return cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / np.float32(COARSE)
@@ -94,7 +86,6 @@ def trusted(way: np.ndarray, returning: np.ndarray) -> np.ndarray:
 
 def _sampled(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The values at the places, x and y in cells (h, w, 2 or more)."""
-    cv2 = opencv()
     x, y = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
     return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
@@ -125,7 +116,6 @@ def carried(values: np.ndarray, way: np.ndarray, whole: bool = False) -> np.ndar
 
     whole: values are names, not amounts: none in between is made.
     """
-    cv2 = opencv()
     size = values.shape[1], values.shape[0]
     x, y = cv2.split(resized(way[..., :2], values.shape))
     for places, cells, wide in ((x, size[0], way.shape[1]), (y, size[1], way.shape[0])):
@@ -135,8 +125,3 @@ def carried(values: np.ndarray, way: np.ndarray, whole: bool = False) -> np.ndar
     between = cv2.INTER_NEAREST if whole else cv2.INTER_LINEAR
     there = cv2.remap(values.astype(np.float32, copy=False), x, y, between, borderMode=cv2.BORDER_REPLICATE)
     return there.astype(values.dtype, copy=False)
-
-
-def resized(way: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """A way, or a part of it, on a grid of another (height, width)."""
-    return opencv().resize(way, (size[1], size[0]), interpolation=opencv().INTER_LINEAR)

@@ -9,8 +9,9 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from avseg_cli.base.grids import resized
 from avseg_cli.motion.elsewhere import elsewhere
-from avseg_cli.motion.flow import carried, resized
+from avseg_cli.motion.flow import carried
 from avseg_cli.motion.trail import Trail, Ways
 
 FADE = 0.12  # seconds that a switch from one source to another takes

@@ -5,10 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from avseg_cli.base.grids import resized
 from avseg_cli.media.video import Video, even
 from avseg_cli.outputs.colours import lightened, to_yuv
 from avseg_cli.outputs.palette import RGB, spread
-from avseg_cli.outputs.shapes import FAR, resized, signed_distance, square_grid
+from avseg_cli.outputs.shapes import FAR, signed_distance, square_grid
 
 LIGHT = 0.6  # share of white in the line's colour
 SHADE = 0.7  # how much of the rim is black

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
+from avseg_cli.base.grids import resized
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, even, is_yuv
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.contour import Contour
 from avseg_cli.outputs.logits import EDGE, logit
 from avseg_cli.outputs.palette import palette, places_in_palette, spread
-from avseg_cli.outputs.shapes import resized
 from avseg_cli.outputs.style import Style
 
 

@@ -16,3 +16,8 @@ def logit(probability: float) -> float:
             f"{named('threshold')} {probability:g} is out of range; give a value between 0 and 1, not 0 or 1"
         )
     return float(np.log(probability / (1 - probability)))
+
+
+def probability(logits: np.ndarray) -> np.ndarray:
+    """The probabilities of logits of any shape."""
+    return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))

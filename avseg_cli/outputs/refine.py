@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from avseg_cli.outputs.shapes import resized
+from avseg_cli.base.grids import resized
 
 REACH = 8  # cells, of a grid of half as many, over which an outline may move to an edge
 SMOOTH = 1e-3  # variance of a colour, of 0 to 1, below which there is no edge

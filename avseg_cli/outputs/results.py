@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.base.errors import InputError
+from avseg_cli.base.grids import resized
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.heard import Heard, called, in_words, known
-from avseg_cli.outputs.logits import logit
-from avseg_cli.outputs.shapes import resized
+from avseg_cli.outputs.logits import logit, probability
 from avseg_cli.outputs.sources import Sketch, Source, sketches, told_apart
 from avseg_cli.outputs.stills import highlighted
 from avseg_cli.outputs.style import Style
@@ -146,6 +146,6 @@ class MaskResult:
 
         The latter is 1 minus the highest probability of any pixel. Measured at the model's own resolution.
         """
-        probability = 1 / (1 + np.exp(-np.clip(self.logits, -30, 30)))
-        inside = probability[probability > self.threshold]
-        return float(inside.mean()) if inside.size else float(1 - probability.max())
+        sure = probability(self.logits)
+        inside = sure[sure > self.threshold]
+        return float(inside.mean()) if inside.size else float(1 - sure.max())

@@ -15,11 +15,6 @@ def square_grid(size: tuple[int, int]) -> tuple[int, int]:
     return max(2, round(size[0] * scale)), max(2, round(size[1] * scale))
 
 
-def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear values at (height, width), as torch's ``interpolate`` without aligned corners."""
-    return cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR)
-
-
 def signed_distance(margin: np.ndarray) -> np.ndarray:
     """How far each cell is inside the outline where ``margin`` (h, w) is 0, in cells; negative outside. float32.
 

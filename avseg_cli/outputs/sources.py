@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from avseg_cli.outputs.logits import probability
 from avseg_cli.tracks.pieces import territories
 from avseg_cli.tracks.tracker import Tracked
 
@@ -81,13 +82,8 @@ def told_apart(mask: np.ndarray, logits: np.ndarray, tracked: Tracked, grown: fl
         piece = mask[part] & (_nearest(finer, mask.shape, part) == one.id)
         if piece.any():
             corner = int(part[0].start), int(part[1].start)
-            found.append(Source(one.id, one.label, mean_probability(logits[cells]), mask.shape, corner, piece))
+            found.append(Source(one.id, one.label, float(probability(logits[cells]).mean()), mask.shape, corner, piece))
     return tuple(found)
-
-
-def mean_probability(logits: np.ndarray) -> float:
-    """Of logits of any shape."""
-    return float((1 / (1 + np.exp(-np.clip(logits, -30, 30)))).mean())
 
 
 def _reach(cells: np.ndarray, size: tuple[int, int], grown: int) -> tuple[slice, slice]:

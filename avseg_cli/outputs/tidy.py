@@ -7,11 +7,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from avseg_cli.base.grids import resized
 from avseg_cli.media.video import Picture
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.logits import EDGE
 from avseg_cli.outputs.refine import refined
-from avseg_cli.outputs.shapes import resized, signed_distance, square_grid
+from avseg_cli.outputs.shapes import signed_distance, square_grid
 
 CERTAIN = np.float32(1.0)  # logits from the threshold at which a soft edge has long ended
 SHARPEST = 1.0  # pixels of an edge, which is still anti-aliased

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from avseg_cli.motion.flow import carried, joined, resized
+from avseg_cli.base.grids import resized
+from avseg_cli.motion.flow import carried, joined
 from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.results import MaskResult
 
