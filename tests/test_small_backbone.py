@@ -12,12 +12,11 @@ from torch.nn import functional as F
 from avseg_cli.model import kinds, log_mel
 from avseg_cli.model.avseg import AvsegModel, steadied
 from avseg_cli.model.backbones import preset
-from avseg_cli.model.efficientnet import SameConv
+from avseg_cli.model.efficientnet import CLASSES, SameConv
 from avseg_cli.model.inference import prepare_for_inference
 from avseg_cli.model.kind_encoder import HeardAndSeen
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.sound_events import SoundEventsNet
-from avseg_cli.model.sound_events import members as sound_members
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_sound_is_heard_as_yamnet_hears_it() -> None:
 
 def test_a_kind_is_heard_where_any_of_its_events_is() -> None:
     net = SoundEventsNet(3).eval()
-    net.members.copy_(sound_members([(5, 7), (9,), ()]))
+    net.members.copy_(kinds.members([(5, 7), (9,), ()], len(net.members)))
     features = torch.rand(4, 1024)
     events = net.events(features).sigmoid()
     word = net.word(features)
@@ -105,7 +104,7 @@ def test_the_adapter_marks_what_is_both_heard_and_seen() -> None:
 
 
 def test_every_sound_points_at_things_that_the_encoder_knows() -> None:
-    relation, members = kinds.relation(), kinds.members()
+    relation, members = kinds.relation(), kinds.members(list(kinds.SEEN.values()), CLASSES)
     silent = [name for name, row in zip(kinds.HEARD, relation, strict=True) if not row.any()]
     assert silent == ["none"]
     assert 0 < max(kinds.HEARD["music"].values()) < 0.7  # it points at instruments, and teaches of none that it plays

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from avseg_cli.model.efficientnet import CLASSES
-
 # kind of thing -> its ImageNet classes (ILSVRC 2012, in the usual order)
 SEEN: dict[str, tuple[int, ...]] = {
     "person": (),
@@ -302,11 +300,11 @@ EVENTS: dict[str, tuple[int, ...]] = {
 }  # fmt: skip
 
 
-def members(seen: Sequence[str] = tuple(SEEN)) -> Tensor:
-    """(1000, S): 1 where an ImageNet class is of a kind of thing."""
-    table = torch.zeros(CLASSES, len(seen))
-    for column, kind in enumerate(seen):
-        table[list(SEEN[kind]), column] = 1
+def members(kinds: Sequence[Sequence[int]], labels: int) -> Tensor:
+    """The numbers of each kind's classes or events, of so many labels -> (labels, kinds), 1 where one is of a kind."""
+    table = torch.zeros(labels, len(kinds))
+    for column, numbers in enumerate(kinds):
+        table[list(numbers), column] = 1
     return table
 
 

@@ -7,8 +7,6 @@ films do. It takes VGGish's log-mel, so clips of AVSBench need nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,11 +79,3 @@ class SoundEventsNet(nn.Module):
         mel = (log_mel.exp() - LOG_OFFSET).clamp_min(0)
         x = torch.log(mel + OFFSET).contiguous(memory_format=torch.channels_last)
         return self.cnn(x).mean((2, 3))
-
-
-def members(events: Sequence[Sequence[int]]) -> Tensor:
-    """The numbers of each kind's events, as YAMNet numbers them -> (521, kinds), 1 where an event is of a kind."""
-    table = torch.zeros(EVENTS, len(events))
-    for column, numbers in enumerate(events):
-        table[list(numbers), column] = 1
-    return table

@@ -12,7 +12,6 @@ from avseg_cli.model import kinds
 from avseg_cli.model.adapters import AudioAdapters
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES
-from avseg_cli.model.sound_events import members as sound_members
 from avseg_cli.training.stages import STAGES
 
 UNTAUGHT = 7.0  # logit that makes up for a class map that says nothing
@@ -80,14 +79,15 @@ def start_kinds(model: AvsegModel) -> None:
     The usual logit of a kind with classes of ImageNet's is none; one without is far from there until it is learnt.
     """
     encoder, config = model.image_encoder, model.config
-    model.vggish.members.copy_(sound_members([kinds.EVENTS[kind] for kind in config.kinds]))
-    encoder.members.copy_(kinds.members(config.seen_kinds))
+    events, classes = model.vggish.members, encoder.members
+    events.copy_(kinds.members([kinds.EVENTS[kind] for kind in config.kinds], len(events)))
+    classes.copy_(kinds.members([kinds.SEEN[kind] for kind in config.seen_kinds], len(classes)))
     if encoder.adapters is not None:
         encoder.adapters.relation.copy_(kinds.relation(config.kinds, config.seen_kinds))
     nn.init.zeros_(encoder.sharpen.weight)
     nn.init.zeros_(encoder.sharpen.bias)
     with torch.no_grad():
-        encoder.usual.copy_(torch.where(encoder.members.any(0), 0.0, UNTAUGHT))
+        encoder.usual.copy_(torch.where(classes.any(0), 0.0, UNTAUGHT))
 
 
 def set_dropout(model: AvsegModel, probability: float) -> None:
