@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from avseg_cli.model.transforms import statistics
+from avseg_cli.training.memory import fake_tensors
 
 CUDA = torch.device("cuda:0")
 # Operations whose outcome the host must know before it can go on
@@ -76,7 +75,7 @@ def fake_cuda() -> Iterator[Seen]:
         made.locked = pin_memory
         return made
 
-    with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True), _Watch(seen):
+    with pytest.MonkeyPatch.context() as patch, fake_tensors(), _Watch(seen):
         patch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
         patch.setattr(torch.cuda, "Event", _Event)
@@ -84,11 +83,7 @@ def fake_cuda() -> Iterator[Seen]:
         patch.setattr(torch, "empty_like", empty)
         patch.setattr(Tensor, "pin_memory", page_locked)
         patch.setattr(F, "scaled_dot_product_attention", attention)
-        statistics.cache_clear()
-        try:
-            yield seen
-        finally:
-            statistics.cache_clear()  # fake ones
+        yield seen
 
 
 class _Event:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from fake_cuda import CUDA, fake_cuda, takes_flash
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from avseg_cli.base.device_copies import Arriving, to_device
 from avseg_cli.data.dataset import Sample
@@ -17,11 +17,10 @@ from avseg_cli.model import relative_attention
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
-from avseg_cli.model.transforms import statistics
 from avseg_cli.training.kinds_heard import HeardModule
 from avseg_cli.training.kinds_seen import SeenModule, SeenSample
 from avseg_cli.training.loop import Setup, Trainer
-from avseg_cli.training.memory import faked
+from avseg_cli.training.memory import fake_tensors, faked
 from avseg_cli.training.options import default_recipe
 from avseg_cli.training.parameters import set_trainable
 from avseg_cli.training.pretraining import ImageModule, SoundModule
@@ -32,14 +31,6 @@ from avseg_cli.training.tasks import SegmentationModule
 
 BF16 = torch.bfloat16
 SIZES = {"vit_b": (270, 480), "vit_h": (270, 480), "tiny": (90, 160), "small": (90, 160)}  # of a video
-
-
-@pytest.fixture(autouse=True)
-def nothing_fake_is_kept() -> Iterator[None]:
-    """What is made once for a device must not be made here: other tests would compute with it."""
-    statistics.cache_clear()
-    yield
-    statistics.cache_clear()
 
 
 def shape_only(config: ModelConfig) -> AvsegModel:
@@ -238,7 +229,7 @@ def test_gradients_reach_all_that_trains(
 ) -> None:
     """Fake tensors on the CPU, which torch differentiates, in the form of attention that CUDA takes."""
     monkeypatch.setattr(relative_attention, "TILE", 0)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with fake_tensors():
         run = trainer(backbone, stage, made, torch.device("cpu"))
         run.step([[], []])  # raises where the host would have to know a value
         without = [name for name, p in zip(run.names, run.parameters, strict=True) if p.grad is None]

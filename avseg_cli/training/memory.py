@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,15 +66,13 @@ def step_memory(
     weights = sum(p.nbytes for p in whole.parameters()) + STATES * sum(p.nbytes for p in trained)
     set_trainable(short, stage, unfreeze, recipe.still)
     kinds = [j in config.global_blocks for j in range(config.depth)]
-    statistics.cache_clear()  # of real ones, and then of fake ones
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with fake_tensors():
         saved = _Saved(faked(short, device))
         module = SegmentationModule(short, recipe.loss, device)
         samples = [_clip(config, annotated, cached, device)] * recipe.batch_size
         computing = torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
         with saved_tensors_hooks(saved.note, lambda tensor: tensor), computing:
             module(samples).mean()
-    statistics.cache_clear()
     if not saved.entrance:
         return StepMemory(weights, sum(saved.bytes.values()))
     return StepMemory(
@@ -83,8 +81,19 @@ def step_memory(
     )  # fmt: skip
 
 
+@contextmanager
+def fake_tensors() -> Iterator[None]:
+    """Tensors made inside have no values. Nothing that is made once for a device and kept crosses either way."""
+    statistics.cache_clear()
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            yield
+    finally:
+        statistics.cache_clear()
+
+
 def faked(module: nn.Module, device: torch.device) -> nn.Module:
-    """``module``, which was made on the device "meta", with fake tensors on ``device``; inside a ``FakeTensorMode``."""
+    """``module``, which was made on the device "meta", with fake tensors on ``device``; inside ``fake_tensors``."""
     for part in module.modules():
         for name, tensor in part._parameters.items():
             if tensor is not None:
