@@ -15,8 +15,8 @@ from avseg_cli.base.whole_files import commit, discard, partial_name
 from avseg_cli.media.codecs import H264, Codec
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import Picture, Video
-from avseg_cli.outputs.drawing import Style
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.style import Style
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.media.codecs import PRORES_4444, VP9_ALPHA, Codec
 from avseg_cli.media.video import Picture, even
-from avseg_cli.outputs.drawing import Upsampler, opacity, plane_array, upright
+from avseg_cli.outputs.drawing import plane_array, upright
 from avseg_cli.outputs.formats import Format
-from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.soft_mask import SoftMask
 from avseg_cli.outputs.writers import Job, MovieWriter
 
 SUFFIX = ".avseg.cutout.mov"
@@ -31,17 +31,16 @@ class CutoutWriter(MovieWriter):
     def __init__(self, path: Path, job: Job) -> None:
         web = path.suffix.lower() == ".webm"
         self.codecs = VP9_ALPHA if web else PRORES_4444
-        self.dtype, self.top, black = (np.uint8, 255, 16) if web else (np.uint16, 1023, 64)
-        self.ground = black, (self.top + 1) // 2, (self.top + 1) // 2
-        self.upsampler = Upsampler(job.low_res, job.image_size, (even(job.video.height), even(job.video.width)))
-        self.level = np.float32(logit(job.threshold))
+        self.dtype, top, black = (np.uint8, 255, 16) if web else (np.uint16, 1023, 64)
+        self.ground = black, (top + 1) // 2, (top + 1) // 2
+        self.mask = SoftMask(job, (even(job.video.height), even(job.video.width)), top)
         matrix = job.video.matrix if web else PRORES_MATRIX.get(job.video.matrix, job.video.matrix)
         super().__init__(path, replace(job, video=replace(job.video, matrix=matrix, full_range=False)))
 
     def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
         frame = upright(picture, self.codecs[0].pixel_format, full_range=False)
         frame.colorspace = self.job.video.matrix  # the encoder writes what each frame says
-        opaque = opacity(self.upsampler.full(logits - self.level), self.top)  # a soft edge, as the overlay's
+        opaque = self.mask.of(logits)  # a soft edge, as the overlay's
         seen = (opaque > 0).view(np.uint8)
         hidden = cv2.dilate(seen, np.ones((2 * SPILL + 1, 2 * SPILL + 1), np.uint8)) == 0
         for index, ground in enumerate(self.ground):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from avseg_cli.outputs.formats import Format
+from avseg_cli.outputs.growing import GrowingDocument
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.rle import encode_rle
 from avseg_cli.outputs.sources import Source
@@ -27,33 +26,29 @@ class JsonWriter(Writer):
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         head = {"format": "avseg-masks-1", **job.about, "video": job.video.to_dict()}
-        self._file = open(self.partial, "w", encoding="utf-8")  # noqa: SIM115  closed by finish or abort
-        self._file.write(json.dumps(head, indent=1)[:-2] + ',\n "masks": [')
-        self._first = True
+        self._document = GrowingDocument(self.partial, head, "masks")
 
     def take(self, result: MaskResult) -> None:
-        entry = {
-            "index": result.index,
-            "time": round(result.time, 6),
-            "sound": [round(result.end - 1, 6), round(result.end, 6)],
-            "area": result.area,
-            "fraction": round(result.area / result.mask.size, 6),
-            "confidence": round(result.confidence, 4),
-            "heard": {kind: round(sure, 4) for kind, sure in result.heard},
-            "loudness": round(result.loudness, 1),
-            "rle": encode_rle(result.mask),
-            **({"sources": [source_entry(source) for source in result.sources]} if result.tracked else {}),
-        }
-        self._file.write(("\n  " if self._first else ",\n  ") + json.dumps(entry))
-        self._first = False
+        self._document.add(
+            {
+                "index": result.index,
+                "time": round(result.time, 6),
+                "sound": [round(result.end - 1, 6), round(result.end, 6)],
+                "area": result.area,
+                "fraction": round(result.area / result.mask.size, 6),
+                "confidence": round(result.confidence, 4),
+                "heard": {kind: round(sure, 4) for kind, sure in result.heard},
+                "loudness": round(result.loudness, 1),
+                "rle": encode_rle(result.mask),
+                **({"sources": [source_entry(source) for source in result.sources]} if result.tracked else {}),
+            }
+        )
 
     def finish(self, summary: dict[str, Any]) -> None:
-        self._file.write("\n ],\n" + json.dumps(summary, indent=1)[2:] + "\n")
-        self._file.close()
+        self._document.finish(summary)
 
     def abort(self) -> None:
-        with suppress(OSError):  # the disk that is full does not take the last bytes either
-            self._file.close()
+        self._document.close()
         super().abort()
 
 

@@ -32,7 +32,7 @@ class MasksWriter(Writer):
 
     def take(self, result: MaskResult) -> None:
         name = mask_name(result)
-        self._sidecar.add(name, result.time)
+        self._sidecar.add_frame(name, result.time)
         if self.job.sources == "index":
             numbered(result).save(self.partial / name, compress_level=1)
         elif self.job.sources == "split":

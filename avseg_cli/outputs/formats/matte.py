@@ -10,9 +10,9 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.media.codecs import MATTE_H264, PRORES_422, Codec
 from avseg_cli.media.video import BT709, UNSPECIFIED, Picture, Video, even
-from avseg_cli.outputs.drawing import Upsampler, blank, opacity, plane_array
+from avseg_cli.outputs.drawing import blank, plane_array
 from avseg_cli.outputs.formats import MOVIES, Format
-from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.soft_mask import SoftMask
 from avseg_cli.outputs.writers import Job, MovieWriter
 
 SUFFIX = ".avseg.matte.mp4"
@@ -30,9 +30,8 @@ class MatteWriter(MovieWriter):
     def __init__(self, path: Path, job: Job) -> None:
         deep = path.suffix.lower() == ".mov"
         self.codecs = PRORES_422 if deep else MATTE_H264
-        self.dtype, self.ground, self.top, self.grey = (np.uint16, 64, 876, 512) if deep else (np.uint8, 16, 219, 128)
-        self.upsampler = Upsampler(job.low_res, job.image_size, (even(job.video.height), even(job.video.width)))
-        self.level = np.float32(logit(job.threshold))
+        self.dtype, ground, top, self.grey = (np.uint16, 64, 876, 512) if deep else (np.uint8, 16, 219, 128)
+        self.mask = SoftMask(job, (even(job.video.height), even(job.video.width)), top, ground)
         super().__init__(path, replace(job, video=_grey(job.video)))
 
     def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
@@ -40,9 +39,7 @@ class MatteWriter(MovieWriter):
         frame = blank(video, even(video.width), picture.pts, self.codecs[0].pixel_format)
         for index in (1, 2):
             plane_array(frame, index, self.dtype)[...] = self.grey
-        plane_array(frame, 0, self.dtype)[...] = opacity(
-            self.upsampler.full(logits - self.level), self.top, self.ground
-        )
+        plane_array(frame, 0, self.dtype)[...] = self.mask.of(logits)
         return frame
 
 

@@ -10,10 +10,9 @@ from av.video.frame import VideoFrame
 from PIL import Image
 
 from avseg_cli.media.video import Picture
-from avseg_cli.outputs.drawing import Upsampler, opacity
 from avseg_cli.outputs.formats import Format
-from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.sidecar import Sidecar
+from avseg_cli.outputs.soft_mask import SoftMask
 from avseg_cli.outputs.writers import Job, Writer
 
 SUFFIX = ".avseg.sequence"
@@ -27,21 +26,19 @@ class SequenceWriter(Writer):
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         self.name = path.name.removesuffix(SUFFIX)
-        self.upsampler = Upsampler(job.low_res, job.image_size, job.video.size)
-        self.level = np.float32(logit(job.threshold))
+        self.mask = SoftMask(job, job.video.size, 255)
         self.partial.mkdir(parents=True)
         self._sidecar = Sidecar(self.partial / f"{self.name}.json", job)
 
     def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
-        soft = opacity(self.upsampler.full(logits - self.level), 255)
-        frame = VideoFrame.from_ndarray(soft, format="gray")
+        frame = VideoFrame.from_ndarray(self.mask.of(logits), format="gray")
         frame.pts, frame.time_base = picture.pts, picture.video.time_base
         return frame
 
     def write(self, frame: VideoFrame) -> None:
         file = f"{self.name}.{self._sidecar.count:06d}.png"
         Image.fromarray(frame.to_ndarray()).save(self.partial / file, compress_level=1)
-        self._sidecar.add(file, float(frame.pts * frame.time_base))
+        self._sidecar.add_frame(file, float(frame.pts * frame.time_base))
 
     def finish(self, summary: dict[str, Any]) -> None:
         self._sidecar.finish(summary)
