@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -221,6 +222,19 @@ def test_the_reference_is_measured_compiled_too(monkeypatch: pytest.MonkeyPatch)
         told = row["compiled_reference"]
         assert len(told["all_seconds"]) == 2 and told["seconds"] == min(told["all_seconds"])
         assert told["compile_seconds"] > 0 and told["speedup"] > 0
+
+
+@pytest.mark.parametrize("part", ["clip", "decoder"])
+def test_torch_takes_the_reference_apart_without_a_fault(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of torch.compile but the code that it would make at the end."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setenv("CXX", sys.executable)
+    few = BenchOptions(
+        backbone="tiny", blocks=1, parts=(part,), repeats=1, threads=1, device="cpu", precision="fp32",
+        compiled_reference=True,
+    )  # fmt: skip
+    report = run_bench(few)
+    assert report["notes"] == [] and report["rows"][0]["compiled_reference"]["seconds"] > 0
 
 
 def test_without_a_compiler_or_where_it_fails_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

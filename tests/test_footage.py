@@ -189,11 +189,12 @@ def test_options_that_contradict_each_other_are_refused(footage: Path) -> None:
             FootageOptions(data=str(footage), **options)
     with pytest.raises(InputError, match="two clips or more"):
         evaluate_footage(FootageOptions(data=str(footage), swap_sound=True, limit_clips=1))
-    with pytest.raises(InputError, match="--negatives is for AVSBench"):
-        CliRunner().invoke(
-            app, ["evaluate", "--subset", "clips", "--data", str(footage), "--negatives", "noise"],
-            catch_exceptions=False,
-        )  # fmt: skip
+    for option, value in (("--negatives", "noise"), ("--jobs", "2"), ("--workers", "1"), ("--split", "val")):
+        with pytest.raises(InputError, match=f"{option} is for AVSBench"):
+            CliRunner().invoke(
+                app, ["evaluate", "--subset", "clips", "--data", str(footage), option, value],
+                catch_exceptions=False,
+            )  # fmt: skip
     with pytest.raises(AvsegError, match="--swap-sound is for --subset clips"):
         CliRunner().invoke(app, ["evaluate", "--data", str(footage), "--swap-sound"], catch_exceptions=False)
 

@@ -18,7 +18,7 @@ from miniature import make
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from avseg_cli.base.errors import AvsegError, InputError, OutputError
+from avseg_cli.base.errors import AvsegError, DeviceError, InputError, OutputError
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.data.clips import read_clips
@@ -26,6 +26,7 @@ from avseg_cli.data.files import read_frames
 from avseg_cli.data.subsets import SUBSETS, find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
+from avseg_cli.training.distributed import local_device
 from avseg_cli.training.loop import learning_rate, step_seed
 from avseg_cli.training.losses import LOSSES, bce, bce_iou, bce_iou_sama
 from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
@@ -382,7 +383,7 @@ def test_two_processes_are_one_with_the_doubled_batch(device: str, data: Path, t
     arguments = [
         "train", "--data", data, *SMALL, "--device", device,
         "--stage", "1a,2", "--epochs", 2, "--dropout", 0, "--limit-clips", 4,
-        "--no-augment", "--optimizer", "adam", "--lr", "1e-4", "--precision", "fp32",
+        "--no-augment", "--optimizer", "adam", "--lr", "1e-4", "--precision", "fp32", "--deterministic",
         "--unfreeze", "none",  # batch norm sees half a batch
     ]  # fmt: skip
     assert run(*arguments, "--batch-size", 2, "--out", tmp_path / "one", OMP_NUM_THREADS="1").returncode == 0
@@ -417,6 +418,36 @@ def test_two_processes_are_one_with_the_doubled_batch(device: str, data: Path, t
             if name.endswith("in_proj_bias"):  # the keys' third cancels in the softmax: Adam steps on rounding there
                 wanted, got = (torch.cat([x.chunk(3)[0], x.chunk(3)[2]]) for x in (wanted, got))
             torch.testing.assert_close(got, wanted, rtol=1e-4, atol=2e-6, msg=f"{stage} {name}")
+
+
+def test_each_process_opens_its_own_gpu_and_no_other(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+
+    class Stop(Exception):
+        pass
+
+    def first_tensor(*size: int, device: torch.device) -> None:
+        opened.append(f"tensor on {device}")
+        raise Stop
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: opened.append(f"set to {number}"))
+    monkeypatch.setattr(torch, "empty", first_tensor)
+    for name, rank, wanted in (
+        ("auto", "1", ["set to 1", "tensor on cuda"]), ("cuda:0", "1", ["tensor on cuda:0"]), ("cpu", "1", []),
+    ):  # fmt: skip
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(Stop):
+            train(options(data, tmp_path, "1a", device=name))
+        assert [line for line in opened if "cpu" not in line] == wanted
+        opened.clear()
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(DeviceError, match="process 3 of this machine finds 2 GPUs: start as many"):
+        train(options(data, tmp_path, "1a", device="auto"))
+    assert [str(local_device(torch.device(name))) for name in ("cuda", "cuda:1", "cpu")] == ["cuda:2", "cuda:1", "cpu"]
 
 
 def test_accumulated_batches_are_one_large_batch(data: Path, tmp_path: Path) -> None:

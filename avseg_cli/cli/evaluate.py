@@ -57,10 +57,7 @@ def evaluate(
     given |= {"device": device, "precision": precision}
     told = _Told(csv, report, as_json)
     if given["subset"] == CLIPS:
-        for name in ("prompts", "negatives", "move_sound"):
-            if given[name]:
-                flag = f"--{name.replace('_', '-')}"
-                raise InputError(f"{flag} is for AVSBench's subsets; --subset clips has --swap-sound")
+        _refuse_of_avsbench(given)
         if data is None:
             raise InputError("--subset clips needs --data: the folder that holds clips/ and masks/")
         shared = {field.name: given[field.name] for field in fields(FootageOptions) if field.name in given}
@@ -72,6 +69,15 @@ def evaluate(
     if data is None:
         raise InputError(DATA_NEEDED.format("evaluation"))
     _split(EvaluateOptions(data=str(data), **given, examples=EXAMPLES if report else 0), told, dry_run)
+
+
+def _refuse_of_avsbench(given: dict[str, Any]) -> None:
+    """What was asked for that real clips do not have."""
+    theirs = {field.name for field in fields(FootageOptions)} | {"subset"}
+    for field in fields(EvaluateOptions):
+        if field.name not in theirs and given.get(field.name, field.default) != field.default:
+            flag = f"--{field.name.replace('_', '-')}"
+            raise InputError(f"{flag} is for AVSBench's subsets, not for --subset clips, which has --swap-sound")
 
 
 def _split(options: EvaluateOptions, told: _Told, dry_run: bool) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import distributed
 
+from avseg_cli.base.errors import DeviceError
 from avseg_cli.base.sharing import Sharing
 
 
@@ -29,11 +30,24 @@ def process_group(device: torch.device) -> Iterator[Sharing]:
         distributed.destroy_process_group()
 
 
+def take_own_gpu(name: str) -> None:
+    """Have this process use its own GPU from the start when torchrun started several and ``name`` names none of them.
+
+    Before anything is asked of CUDA, else every process opens the first GPU too and keeps memory there. Raises
+    ``DeviceError`` where there are fewer GPUs than processes.
+    """
+    if name not in ("auto", "cuda") or "LOCAL_RANK" not in os.environ or not torch.cuda.is_available():
+        return
+    number, count = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if number >= count:
+        raise DeviceError(f"process {number + 1} of this machine finds {count} GPUs: start as many processes as GPUs")
+    torch.cuda.set_device(number)
+
+
 def local_device(device: torch.device) -> torch.device:
-    """This process's own GPU when torchrun started several."""
+    """This process's own GPU, by its number, when torchrun started several."""
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return device
 
 

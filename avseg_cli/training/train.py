@@ -28,7 +28,7 @@ from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.image_size import at_image_size
 from avseg_cli.training.arithmetic import arithmetic
-from avseg_cli.training.distributed import local_device, process_group
+from avseg_cli.training.distributed import local_device, process_group, take_own_gpu
 from avseg_cli.training.estimate import memory_in_words, steps_in_words
 from avseg_cli.training.loop import Setup, fit
 from avseg_cli.training.material import Material, material_of
@@ -52,6 +52,7 @@ def train(options: TrainOptions, resume: bool = False) -> Path:
     Raises ``InputError`` for options that do not fit together, ``OutputError`` when the run exists and
     ``resume`` is false, ``DataError`` and ``CheckpointError`` for what the data or a checkpoint lacks.
     """
+    take_own_gpu(options.device)
     options = replace(options, stages=options.stages or whole_recipe(options))
     run = Path(options.out)
     if not resume:
