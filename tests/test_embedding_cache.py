@@ -95,7 +95,11 @@ def test_a_file_takes_all_its_room_at_once(model: AvsegModel, clips: list[Clip],
     assert status.st_blocks * 512 >= status.st_size
 
 
-@pytest.mark.parametrize("left", [{VALUES: b""}, {VALUES: b"\0" * 100, DONE: b""}, {DONE: b"\0"}], ids=str)
+@pytest.mark.parametrize(
+    "left",
+    [{VALUES: b""}, {VALUES: b"\0" * 100, DONE: b""}, {DONE: b"\0"}, {DONE: b"\1"}, {VALUES: b"\0" * 8, DONE: b"\1"}],
+    ids=str,
+)
 def test_what_a_kill_left_of_its_making_is_taken_up(
     left: dict, model: AvsegModel, clips: list[Clip], tmp_path: Path
 ) -> None:

@@ -126,6 +126,8 @@ def _take_room(places: Sequence[Place], title: str) -> None:
     try:
         for place in places:
             place.folder.mkdir(parents=True, exist_ok=True)
+            if not place.is_there:
+                _forget_lost(place)
             for name, size in place.sizes.items():
                 if not (place.folder / name).exists():
                     made.append(place.folder / name)
@@ -140,6 +142,14 @@ def _take_room(places: Sequence[Place], title: str) -> None:
         ) from error
     if needed:
         print(f"{title}: {needed:.2f} GB in {root}", file=sys.stderr)
+
+
+def _forget_lost(place: Place) -> None:
+    """A file that is gone or of another length has lost its rows, whatever the marks say."""
+    for name, size in place.sizes.items():
+        path = place.folder / name
+        if name != DONE and not (path.is_file() and path.stat().st_size == size):
+            (place.folder / DONE).unlink(missing_ok=True)
 
 
 def _reserve(path: Path, count: int) -> None:
