@@ -84,6 +84,35 @@ def test_what_is_named_is_loaded(dry, data: Path, tiny_checkpoint: Path, tmp_pat
 
 
 @pytest.mark.parametrize("command", ["train", "ablate"])
+@pytest.mark.parametrize("lost", ["gt_masks/train", "gt_masks/val", "audio_wav/train", "audio_wav/val"])
+def test_a_file_that_the_data_lacks_is_found_first(lost: str, command: str, dry, data: Path, tmp_path: Path) -> None:
+    """A run would meet it after the embeddings, hours later."""
+    gaps = shutil.copytree(data, tmp_path / "data")
+    path = next(path for path in (gaps / "Multi-sources/ms3_data" / lost).rglob("*.*"))
+    path.unlink()
+    said = dry(command, "--data", gaps, "--out", "run", "--backbone", "tiny", "--device", "cpu", code=7)
+    assert f"{path}: " in said and "is missing; `avseg prepare --check` lists what a data root lacks" in said
+
+
+def test_what_is_made_for_pretraining_is_looked_for_too(dry, data: Path, tmp_path: Path) -> None:
+    gaps = shutil.copytree(data, tmp_path / "data")
+    train = ("train", "--data", gaps, "--out", "run", "--backbone", "tiny", "--device", "cpu")
+    (gaps / "object_maps/val/val0/val0_2.png").unlink()
+    assert "val0_2.png: object map of val0 is missing" in dry(*train, code=7)
+    shutil.rmtree(gaps / "object_maps/train/train1")
+    assert "object_maps/train/train1: object maps of train1 is missing" in dry(*train, code=7)
+    dry(*train, "--stage", "1a")
+
+
+def test_ablate_looks_at_the_split_that_it_reports(dry, data: Path, tmp_path: Path) -> None:
+    gaps = shutil.copytree(data, tmp_path / "data")
+    next((gaps / "Multi-sources/ms3_data/audio_wav/test").glob("*.wav")).unlink()
+    arguments = ("--data", gaps, "--out", "run", "--backbone", "tiny", "--device", "cpu")
+    assert "sound of test" in dry("ablate", *arguments, code=7)
+    dry("train", *arguments)
+
+
+@pytest.mark.parametrize("command", ["train", "ablate"])
 def test_without_tensorboard_nothing_begins(command: str, dry, data: Path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     said = dry(command, "--data", data, "--out", "run", "--backbone", "tiny", "--device", "cpu", code=1)

@@ -15,6 +15,7 @@ from avseg_cli.base.errors import DataError, InputError, OutputError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.progress import console
 from avseg_cli.base.whole_files import write_json, write_whole
+from avseg_cli.data.check import refuse_gaps
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.backbones import BACKBONES
@@ -135,7 +136,7 @@ def _fitting(variants: list[Variant], frozen: bool) -> list[Variant]:
 
 def _check_ready(base: TrainOptions, split: str) -> Material:
     """Look at all that the variants will need before the first folder is made; the clips that they learn from."""
-    read_clips(base.data, find_subset(base.subset), split, base.limit_clips)
+    refuse_gaps(read_clips(base.data, find_subset(base.subset), split, base.limit_clips))
     begun = _with_pretraining(base, Path(base.out))
     base = replace(base, cache=base.cache or str(Path(base.out) / "embeddings"))
     return check_ready(replace(base, stages=("1a",) if begun.pretrained == base.pretrained else (*pretraining(), "1a")))

@@ -11,7 +11,7 @@ import numpy as np
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.data.clips import Clip, all_clips
-from avseg_cli.data.files import read_image, read_log_mel, read_waveform
+from avseg_cli.data.files import CHECK, read_image, read_log_mel, read_waveform
 from avseg_cli.data.layouts import LAYOUTS
 from avseg_cli.data.subsets import MASK_SIZE, SPLITS, Subset
 
@@ -55,17 +55,42 @@ def _compare_counts(report: Report, subset: Subset) -> None:
             report.notes.append(f"{split}: {found} clips; AVSBench's {subset.name} has {expected}")
 
 
-def _check_clip(clip: Clip, square: bool, report: Report) -> None:
-    for kind, paths in (("frame", clip.frames), ("mask", clip.masks)):
+def missing_files(clip: Clip, made: bool = False) -> list[str]:
+    """What a clip lacks, a line for each kind of file, none of them opened.
+
+    made: by ``avseg synth``, for pretraining: with object maps, and a wav whatever else there is.
+    """
+    kinds = {"frame": clip.frames, "mask": clip.masks, "object map": clip.object_maps if made else ()}
+    lacking = []
+    for kind, paths in kinds.items():
         absent = [path for path in paths if not path.is_file()]
         if absent:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-            report.missing.append(f"{absent[0]}{more}: {kind} of {clip.name}")
-        for path in set(paths) - set(absent):
+            lacking.append(f"{absent[0]}{more}: {kind} of {clip.name}")
+    if made and not clip.object_maps:
+        lacking.append(f"object_maps/{clip.split}/{clip.name}: object maps of {clip.name}")
+    if not clip.wav.is_file() and (made or not _has_log_mel(clip)):
+        lacking.append(f"{clip.wav}: sound of {clip.name}")
+    return lacking
+
+
+def refuse_gaps(clips: Iterable[Clip], made: bool = False) -> None:
+    """Raise ``DataError`` for the first file that these clips lack, before anything is computed on the others."""
+    for clip in clips:
+        for line in missing_files(clip, made):
+            raise DataError(f"{line} is missing; {CHECK}")
+
+
+def _has_log_mel(clip: Clip) -> bool:
+    return clip.log_mel is not None and clip.log_mel.is_file()
+
+
+def _check_clip(clip: Clip, square: bool, report: Report) -> None:
+    report.missing += missing_files(clip)
+    for kind, paths in (("frame", clip.frames), ("mask", clip.masks)):
+        for path in filter(Path.is_file, set(paths)):
             _check(lambda path=path, kind=kind: _check_picture(path, kind, square), report)
-    if not clip.wav.is_file() and (clip.log_mel is None or not clip.log_mel.is_file()):
-        report.missing.append(f"{clip.wav}: sound of {clip.name}")
-    else:
+    if clip.wav.is_file() or _has_log_mel(clip):
         _check(lambda: _check_sound(clip), report)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.extras import extra
+from avseg_cli.data.check import refuse_gaps
 from avseg_cli.data.clips import read_categories, read_clips
 from avseg_cli.data.dataset import read_labels
 from avseg_cli.data.disk_rows import bytes_of
@@ -71,7 +72,10 @@ class Clips:
             )
         subset = find_subset(options.subset)
         splits = [read_clips(options.data, subset, split, options.limit_clips) for split in ("train", "val")]
-        if any(STAGES[name].pretrains for name in options.stages):
+        pretrains = any(STAGES[name].pretrains for name in options.stages)
+        for clips in splits:
+            refuse_gaps(clips, made=pretrains)
+        if pretrains:
             categories = read_categories(options.data, subset)
             for clips in splits:
                 read_labels(options.data, subset, clips, categories)
