@@ -14,10 +14,10 @@ from command_line import Ran, run_avseg
 from media_files import Clip, frames_of, rgb_of, sound_payload
 from PIL import Image
 
-from avseg_cli.attention.attention_options import AttentionOptions, Choice
+from avseg_cli.attention.attention_options import AttentionOptions, MapChoice
 from avseg_cli.attention.board import Scale, scales, sound_strip
 from avseg_cli.attention.film import Screen
-from avseg_cli.attention.instants import ClipLook, Instant, Row
+from avseg_cli.attention.instants import ClipLook, FrameLook, MapRow
 from avseg_cli.attention.looks import Looks
 from avseg_cli.attention.sheet import draw_sheet
 from avseg_cli.attention.show import show_attention
@@ -153,14 +153,14 @@ def test_a_short_video_repeats_its_last_second_in_the_model_only(clip: Path, mod
 @pytest.mark.parametrize(
     ("choice", "labels"),
     [
-        (Choice(), ["before ST-BAVA", "block 1", "block 2", "block 3", "after ST-BAVA"]),
-        (Choice(head=2), ["before ST-BAVA", "block 1", "block 2", "block 3", "after ST-BAVA"]),
-        (Choice(block=2), ["block 2, mean", *(f"head {n}" for n in range(1, 9))]),
-        (Choice(block=2, average=True), ["block 2, mean"]),
-        (Choice(block=2, head=8), ["block 2, head 8"]),
+        (MapChoice(), ["before ST-BAVA", "block 1", "block 2", "block 3", "after ST-BAVA"]),
+        (MapChoice(head=2), ["before ST-BAVA", "block 1", "block 2", "block 3", "after ST-BAVA"]),
+        (MapChoice(block=2), ["block 2, mean", *(f"head {n}" for n in range(1, 9))]),
+        (MapChoice(block=2, average=True), ["block 2, mean"]),
+        (MapChoice(block=2, head=8), ["block 2, head 8"]),
     ],
 )
-def test_rows_are_those_chosen(clip: Path, model: AvsegModel, choice: Choice, labels: list[str]) -> None:
+def test_rows_are_those_chosen(clip: Path, model: AvsegModel, choice: MapChoice, labels: list[str]) -> None:
     (look,) = Looks(probe(clip), model, AttentionOptions(duration=1.0, choice=choice))
     assert [row.label for row in look.rows] == labels
     for row in look.rows:  # multiples of an even share: their mean over what the softmax runs over is 1
@@ -170,7 +170,7 @@ def test_rows_are_those_chosen(clip: Path, model: AvsegModel, choice: Choice, la
 
 
 def test_the_mean_row_is_the_mean_of_the_head_rows(clip: Path, model: AvsegModel) -> None:
-    (look,) = Looks(probe(clip), model, AttentionOptions(duration=1.0, choice=Choice(block=1)))
+    (look,) = Looks(probe(clip), model, AttentionOptions(duration=1.0, choice=MapChoice(block=1)))
     mean, *heads = look.rows
     assert mean.space == pytest.approx(np.mean([row.space for row in heads], 0), abs=1e-5)
 
@@ -184,8 +184,8 @@ def made_up(corner: tuple[int, int], time: bool = True) -> ClipLook:
     picture = np.full((120, 160, 3), 100, np.uint8)
     logits = np.full((64, 64), -5, np.float32)
     logits[4 * corner[0] : 4 * corner[0] + 4, 4 * corner[1] : 4 * corner[1] + 4] = 5
-    instants = [Instant(n + 15 / 16, n + 1.0, picture, np.zeros(15600, np.float32), logits) for n in range(5)]
-    return ClipLook(instants, [Row("before ST-BAVA", space, *over_time)], new=5)
+    instants = [FrameLook(n + 15 / 16, n + 1.0, picture, np.zeros(15600, np.float32), logits) for n in range(5)]
+    return ClipLook(instants, [MapRow("before ST-BAVA", space, *over_time)], new=5)
 
 
 def test_heat_is_where_the_sound_looks() -> None:

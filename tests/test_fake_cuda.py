@@ -25,7 +25,7 @@ from avseg_cli.training.options import default_recipe
 from avseg_cli.training.parameters import set_trainable
 from avseg_cli.training.pretraining import ImageModule, SoundModule
 from avseg_cli.training.scene_task import SceneModule
-from avseg_cli.training.scenes import Scene
+from avseg_cli.training.scenes import SceneSample
 from avseg_cli.training.stages import STAGES
 from avseg_cli.training.tasks import SegmentationModule
 
@@ -143,7 +143,9 @@ def of_kinds(model: AvsegModel, stage: str, device: torch.device) -> tuple[nn.Mo
         module = SeenModule(model, torch.ones(seen, dtype=torch.bool, device=device), device)
         return module, lambda module: module([sample, sample])
     truth = torch.zeros(5, config.low_res, config.low_res, dtype=torch.uint8, device=device)
-    scene = Scene(0, "scene", features=features, sound=torch.zeros(5, len(config.kinds), device=device), truth=truth)
+    scene = SceneSample(
+        0, "scene", features=features, sound=torch.zeros(5, len(config.kinds), device=device), truth=truth
+    )
     return SceneModule(model, "bce+iou", device), lambda module: module([scene, scene], (1, 2, config.grid // 2))
 
 

@@ -9,7 +9,7 @@ import pytest
 from avseg_cli.base.errors import InputError
 from avseg_cli.cli.segment import FLAGGED, _lower
 from avseg_cli.outputs.formats import FORMATS
-from avseg_cli.segment.inputs import Source, plan_outputs
+from avseg_cli.segment.inputs import InputVideo, plan_outputs
 
 
 @pytest.mark.parametrize("name", FORMATS.names)
@@ -27,7 +27,7 @@ def test_names_keep_their_capitals_in_the_help() -> None:
 
 
 def test_names_follow_from_the_formats() -> None:
-    plan = plan_outputs([Source(Path("talks/clip.mp4"), Path("clip.mp4"))], None, list(FORMATS))[0]
+    plan = plan_outputs([InputVideo(Path("talks/clip.mp4"), Path("clip.mp4"))], None, list(FORMATS))[0]
     assert plan == {name: Path(f"talks/clip{FORMATS[name].suffix}") for name in FORMATS}
     assert set(FLAGGED) == {"preview", "report", "side-by-side"}
     with pytest.raises(InputError, match="no format named 'gif'; choose one of coco, cutout, json,"):

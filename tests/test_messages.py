@@ -20,7 +20,7 @@ from avseg_cli.bench.printing import WIDTH, _table
 from avseg_cli.checkpoints.describe import describe
 from avseg_cli.cli import COMMANDS
 from avseg_cli.cli.batch_pace import BatchPace
-from avseg_cli.cli.listener import Report
+from avseg_cli.cli.listener import Announcer
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.pages.plots import QUIET, curve
@@ -70,7 +70,7 @@ def test_doctor_and_card_count_the_same_parameters(avseg) -> None:
 
 
 def told(outcomes: list[Outcome]) -> str:
-    report = Report(len(outcomes), quiet=False, as_json=False)
+    report = Announcer(len(outcomes), quiet=False, as_json=False)
     with report.console.capture() as captured:
         for outcome in outcomes:
             report.ended(outcome)
@@ -106,7 +106,7 @@ def test_a_log_says_now_and_then_how_far_a_large_batch_is(monkeypatch: pytest.Mo
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(BatchPace.__init__, "__defaults__", (lambda: now[0],))
-    with Report(100, quiet=False, as_json=False) as report, report.console.capture() as captured:
+    with Announcer(100, quiet=False, as_json=False) as report, report.console.capture() as captured:
         for number in range(50):
             report.ended(Outcome(Path(f"{number}.mp4"), "skipped", {}, reason="exists"))
         for number in range(50, 75):

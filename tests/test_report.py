@@ -19,7 +19,7 @@ import avseg_cli.outputs.formats.report as segment_page
 from avseg_cli.base.errors import OutputError
 from avseg_cli.media.video import probe
 from avseg_cli.segment.index_page import BESIDE, write_index
-from avseg_cli.segment.inputs import Source, check_outputs
+from avseg_cli.segment.inputs import InputVideo, check_outputs
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
 
@@ -119,7 +119,7 @@ def test_a_large_video_lies_beside_its_page(tmp_path: Path, monkeypatch: pytest.
     movie = tmp_path / "clip.avseg.video.mp4"
     assert len(frames_of(movie)) == 10
     assert 'href="clip.avseg.video.mp4"' in page.read_text() and "keep both files" in page.read_text()
-    source = Source(tmp_path / "clip.mp4", Path("clip.mp4"))
+    source = InputVideo(tmp_path / "clip.mp4", Path("clip.mp4"))
     page.unlink()
     with pytest.raises(OutputError, match="clip.avseg.video.mp4: exists"):
         check_outputs(source, {"report": page}, overwrite=False)

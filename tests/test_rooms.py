@@ -99,6 +99,21 @@ def test_files_of_one_name_are_about_one_thing() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
+def public_classes(module: str) -> list[str]:
+    body = ast.parse(MODULES[module].read_text()).body
+    return [node.name for node in body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+
+
+def test_public_classes_of_one_name_are_about_one_thing() -> None:
+    """Who reads ``Row`` or ``Source`` in one room is not to think of another room's."""
+    places = defaultdict(list)
+    for module in INSIDE:
+        for name in public_classes(module):
+            places[name].append(module)
+    assert "Source" in places
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def flags_in_errors(module: str) -> list[str]:
     """Flags of the command line in the messages of errors, outside of whole commands in backticks."""
     calls = [node for node in ast.walk(ast.parse(MODULES[module].read_text())) if isinstance(node, ast.Call)]

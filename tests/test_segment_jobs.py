@@ -17,7 +17,7 @@ from avseg_cli.base.errors import DeviceError, InputError
 from avseg_cli.segment import processes
 from avseg_cli.segment.batch import Batch
 from avseg_cli.segment.cluster import _Silent
-from avseg_cli.segment.inputs import Source
+from avseg_cli.segment.inputs import InputVideo
 
 ROOT = Path(__file__).parents[1]
 
@@ -128,7 +128,7 @@ def test_no_process_starts_where_all_is_there(tmp_path: Path, monkeypatch: pytes
     """Nor for a single video that is missing, which this process makes."""
     monkeypatch.setattr(processes, "_Worker", lambda *_: pytest.fail("a process was started"))
     names = [f"{number}.mp4" for number in range(50)]
-    work = [(Source(tmp_path / name, Path(name)), {"json": tmp_path / f"{name}.json"}) for name in names]
+    work = [(InputVideo(tmp_path / name, Path(name)), {"json": tmp_path / f"{name}.json"}) for name in names]
     for _, outputs in work:
         outputs["json"].touch()
     batch = Batch(lambda: pytest.fail("the model was loaded"), skip_existing=True)

@@ -10,7 +10,7 @@ from miniature import make
 from typer.testing import CliRunner
 
 from avseg_cli.ablation import ablate as job
-from avseg_cli.ablation.ablate import SETS, VARIANTS, Row, choose, to_markdown
+from avseg_cli.ablation.ablate import SETS, VARIANTS, VariantScore, choose, to_markdown
 from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.cli import app
 
@@ -73,7 +73,7 @@ def test_the_papers_tables_are_sets() -> None:
 
 
 def test_published_figures_are_those_of_the_subset() -> None:
-    rows = [Row("no-temporal", 0.5, 0.6, 0.61, "x")]
+    rows = [VariantScore("no-temporal", 0.5, 0.6, 0.61, "x")]
     assert "| 50.00 | 0.600 | 65.37 | 0.752 |" in to_markdown(rows, "ms3")
     assert "80.72 | 0.892" in to_markdown(rows, "s4")
     assert "| – | – |" in to_markdown(rows, "v2")

@@ -67,7 +67,7 @@ SETS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class VariantScore:
     """What a variant reached on the evaluated split."""
 
     variant: str
@@ -89,7 +89,9 @@ def choose(names: list[str]) -> list[Variant]:
     return list(chosen.values())
 
 
-def ablate(base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False) -> list[Row]:
+def ablate(
+    base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False
+) -> list[VariantScore]:
     """Train and evaluate every variant in ``base.out/<variant>``; returns their rows in order.
 
     ``frozen``: stage 1a alone for all, encoder frozen and without adapters: the fusion modules compared at
@@ -253,7 +255,7 @@ def _evaluate_variant(base: TrainOptions, variant: Variant, best: Path, asked: d
     )
     total = result.total
     done.parent.mkdir(parents=True, exist_ok=True)
-    row = Row(variant.name, total.miou, total.f, total.f_dataset, str(best))
+    row = VariantScore(variant.name, total.miou, total.f, total.f_dataset, str(best))
     write_json(done, asdict(row) | {"of": asked})
 
 
@@ -264,12 +266,12 @@ TITLES = {
 }
 
 
-def read_row(path: Path) -> Row:
+def read_row(path: Path) -> VariantScore:
     """What an earlier run wrote of a variant. Raises ``DataError`` when the file is damaged."""
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
         content.pop("of", None)
-        row = Row(**content)
+        row = VariantScore(**content)
         scores = (row.miou, row.f, row.f_dataset)
         if row.variant not in VARIANTS or not all(fits(score, float) for score in scores):
             raise ValueError("not the scores of a variant")
@@ -278,7 +280,7 @@ def read_row(path: Path) -> Row:
         raise DataError(f"{path}: damaged ({error}); delete it, and the variant is evaluated again") from error
 
 
-def to_markdown(rows: list[Row], subset: str) -> str:
+def to_markdown(rows: list[VariantScore], subset: str) -> str:
     """The tables, the published figures beside ours; they are for AVSBench, ours for the data at hand."""
     by_name = {row.variant: row for row in rows}
     parts = []
@@ -305,7 +307,7 @@ def to_markdown(rows: list[Row], subset: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def draw_depth(rows: list[Row], subset: str, path: Path) -> None:
+def draw_depth(rows: list[VariantScore], subset: str, path: Path) -> None:
     """mIoU over the number of ST-BAVA blocks; the paper's best depth is marked."""
     from matplotlib.figure import Figure
 

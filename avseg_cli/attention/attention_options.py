@@ -19,7 +19,7 @@ HOW = "How the model runs"
 
 
 @dataclass(frozen=True)
-class Choice:
+class MapChoice:
     """Which maps to show: all blocks or the heads of one, the mean of the heads or one of them (from 1)."""
 
     block: int | None = option(
@@ -67,7 +67,7 @@ class AttentionOptions:
         None, "Look at this many seconds only.", least=1e-3, most=MOST_SECONDS, unit="seconds", panel=WHAT
     )
     batch_size: int = option(1, "Frames encoded together; more need more memory.", least=1, most=MANY, panel=HOW)
-    choice: Choice = field(default_factory=Choice)
+    choice: MapChoice = field(default_factory=MapChoice)
 
     def __post_init__(self) -> None:
         check(self)

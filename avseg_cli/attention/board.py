@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch.nn import functional as F
 
-from avseg_cli.attention.instants import Instant, Row
+from avseg_cli.attention.instants import FrameLook, MapRow
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_examples
 
 GROUND, PALE, FAINT, ACCENT = (20, 20, 28), (236, 236, 244), (150, 150, 166), (255, 45, 120)
@@ -86,7 +86,7 @@ def _gradient(stops: tuple[tuple[float, tuple[int, int, int]], ...], place: np.n
     return np.stack([np.interp(place, at, [colour[c] for _, colour in stops]) for c in range(3)], -1)
 
 
-def scales(rows: list[Row]) -> tuple[Scale, Scale]:
+def scales(rows: list[MapRow]) -> tuple[Scale, Scale]:
     """One scale for all maps over space, and one for all over time: rows can be compared by eye."""
     over_time = [maps for row in rows for maps in (row.time, row.listening) if maps is not None]
     return Scale.of_space([row.space for row in rows]), Scale.of_time(over_time)
@@ -117,7 +117,7 @@ def outlined(picture: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return out
 
 
-def sound_strip(instants: list[Instant], size: tuple[int, int]) -> np.ndarray:
+def sound_strip(instants: list[FrameLook], size: tuple[int, int]) -> np.ndarray:
     """What the model hears, a second beside the other: waveform above log-mel, RGB at (width, height) pixels."""
     width, height = size
     tall = height * 2 // 5

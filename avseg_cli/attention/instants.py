@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Row:
+class MapRow:
     """One row of maps for the T instants of a clip, all in multiples of an even share: 1 is no preference.
 
     space (T, g, g): the sound of t over the pixels of its frame. time (T, g, g): at each pixel, the sound of t on
@@ -25,7 +25,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Instant:
+class FrameLook:
     """One of a clip's frames with the second of sound it is seen with; times in seconds from the start of the file."""
 
     time: float
@@ -48,6 +48,6 @@ class ClipLook:
     A video shorter than a clip has its last instant repeated in the model's eyes, but not in ``instants``.
     """
 
-    instants: list[Instant]
-    rows: list[Row]
+    instants: list[FrameLook]
+    rows: list[MapRow]
     new: int

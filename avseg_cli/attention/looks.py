@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from avseg_cli.attention.attention_options import AttentionOptions
-from avseg_cli.attention.instants import ClipLook, Instant, Row
+from avseg_cli.attention.instants import ClipLook, FrameLook, MapRow
 from avseg_cli.attention.maps import Maps, fusion_maps
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Video, VideoReader
@@ -98,17 +98,17 @@ class Looks(Iterator[ClipLook]):
             rows = [_row(*row) for row in self.choice.of(maps)]
         logits = self._runner.decode([clip])[0]
         instants = [
-            Instant(item.encoded.time, item.encoded.end, item.picture, item.wave, own)
+            FrameLook(item.encoded.time, item.encoded.end, item.picture, item.wave, own)
             for item, own in zip(items, logits[: len(items)], strict=True)
         ]
         return ClipLook(instants, rows, new)
 
 
-def _row(label: str, maps: Maps, head: int | None) -> Row:
+def _row(label: str, maps: Maps, head: int | None) -> MapRow:
     space = _one(maps.space, head)  # (T, N)
     time, time_pairs = _over_time(maps.time, head)
     listening, listening_pairs = _over_time(maps.listening, head)
-    return Row(
+    return MapRow(
         label,
         _grid(space * space.shape[-1]),
         time,

@@ -19,7 +19,7 @@ from avseg_cli.attention.board import (
     scales,
     sound_strip,
 )
-from avseg_cli.attention.instants import ClipLook, Row
+from avseg_cli.attention.instants import ClipLook, MapRow
 
 CELL = (200, 160)  # pixels at most, of one map
 GAP, BETWEEN = 6, 60  # pixels between cells, and between groups of columns
@@ -98,7 +98,7 @@ class _Sheet:
             self.board.paste(outlined(resized(instant.picture, self.cell), instant.logits), place)
             self.board.write(f"{instant.time:.1f} s", (place[0] + self.cell[0] // 2, self.top - 8), SMALL, PALE, "md")
 
-    def _row(self, row: Row, top: int) -> None:
+    def _row(self, row: MapRow, top: int) -> None:
         middle = top + self.cell[1] // 2
         self.board.write(row.label, (MARGIN, middle - WORDS), WORDS)
         said = inside_words(self.clip, row)
@@ -141,7 +141,7 @@ class _Sheet:
             self.board.write(note, (left, top + BAR + 3 * SMALL + number * (SMALL + 10)), SMALL, FAINT)
 
 
-def inside_words(clip: ClipLook, row: Row) -> str:
+def inside_words(clip: ClipLook, row: MapRow) -> str:
     """How much of where the sound looks lies in the mask, over the seconds that have one; "" if none has."""
     shares = [instant.inside(space) for instant, space in zip(clip.instants, row.space, strict=False)]
     shares = [(inside, area) for inside, area in shares if area > 0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avseg_cli.attention.attention_options import AttentionOptions, Choice
+from avseg_cli.attention.attention_options import AttentionOptions, MapChoice
 from avseg_cli.attention.film import AttentionMovie, Screen
 from avseg_cli.attention.instants import ClipLook
 from avseg_cli.attention.looks import Looks
@@ -88,7 +88,7 @@ def show_attention(
     return shown
 
 
-def title(clip: ClipLook, choice: Choice, model: AvsegModel) -> str:
+def title(clip: ClipLook, choice: MapChoice, model: AvsegModel) -> str:
     """What a sheet shows, in one line."""
     heads = f"head {choice.head}" if choice.head else f"mean of {model.config.fusion_heads} heads"
     what = heads if choice.block is None else f"block {choice.block} of {model.config.fusion_depth}"

@@ -36,7 +36,7 @@ _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # instructions that whoeve
 
 
 @dataclass(frozen=True)
-class Choice:
+class PrecisionChoice:
     """What ``auto`` takes on a device, and why, as the end of a sentence that begins with "because"."""
 
     dtype: torch.dtype
@@ -57,24 +57,24 @@ def training_precision(name: str, device: torch.device) -> torch.dtype:
     return choose_precision("fp32" if name == "auto" and device.type == "cpu" else name, device)
 
 
-def automatic(device: torch.device) -> Choice:
+def automatic(device: torch.device) -> PrecisionChoice:
     """What ``auto`` takes on ``device``. Raises ``DeviceError`` when ``AVSEG_BF16`` is neither on nor off."""
     switch = os.environ.get(SWITCH, "").lower()
     if switch not in ("", "on", "off"):
         raise DeviceError(f"{SWITCH} is {switch!r}; set it to on or off, or leave it out")
     if switch:
-        return Choice(torch.bfloat16 if switch == "on" else torch.float32, f"{SWITCH} is {switch}")
+        return PrecisionChoice(torch.bfloat16 if switch == "on" else torch.float32, f"{SWITCH} is {switch}")
     if not has_bf16(device):
         if has_fp16(device):
-            return Choice(torch.float16, f"{device} multiplies it in hardware, and has no bf16")
-        return Choice(torch.float32, f"{device} has no bf16 arithmetic, where it would be slower")
+            return PrecisionChoice(torch.float16, f"{device} multiplies it in hardware, and has no bf16")
+        return PrecisionChoice(torch.float32, f"{device} has no bf16 arithmetic, where it would be slower")
     if device.type == "cuda":
-        return Choice(torch.bfloat16, f"{device} multiplies it in hardware")
+        return PrecisionChoice(torch.bfloat16, f"{device} multiplies it in hardware")
     speedup = _cpu_speedup()
     tried = (
         f"matrix products in bf16 take {1 / speedup:.2f} of float32's time here (tried once, {cache_dir() / RECORD})"
     )
-    return Choice(torch.bfloat16 if speedup >= PAYS_FROM else torch.float32, tried)
+    return PrecisionChoice(torch.bfloat16 if speedup >= PAYS_FROM else torch.float32, tried)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avseg_cli.attention.attention_options import HOW, WHAT, AttentionOptions, Choice
+from avseg_cli.attention.attention_options import HOW, WHAT, AttentionOptions, MapChoice
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
 from avseg_cli.cli.options import made_of
 from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command("attention")(attention)
 
 
-@made_of(choice=Choice, given=AttentionOptions)
+@made_of(choice=MapChoice, given=AttentionOptions)
 def attention(
     *,
     video: Annotated[str, typer.Argument(metavar="VIDEO", help="A video, or - for one on stdin.")],
@@ -71,7 +71,7 @@ def attention(
     from avseg_cli.segment.runner import check_span
     from avseg_cli.segment.segmenter import Segmenter
 
-    options = AttentionOptions(**given, choice=Choice(**choice))
+    options = AttentionOptions(**given, choice=MapChoice(**choice))
     source = find_source(video)
     outputs = plan_outputs([source], output, _formats(output), KINDS)[0]
     check_outputs(source, outputs, overwrite, "use --overwrite to replace it, or -o to write elsewhere", KINDS)

@@ -71,7 +71,7 @@ def progress_of(source: Path, video: Video, quiet: bool) -> Iterator[Callable[[f
         yield lambda seconds: progress.update(task, completed=seconds)
 
 
-class Report:
+class Announcer:
     """The listener of a batch. A few inputs get a line for each output and a table; many get totals and what failed.
 
     On a terminal there is a bar for each video at work and one for all; in a log, for many, a line now and then.
@@ -89,7 +89,7 @@ class Report:
         self._tasks: dict[Path, TaskID] = {}
         self._all: TaskID | None = None
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Announcer:
         if self.count and self.count > 1:
             self._all = self._progress.add_task("", total=self.count, pace=self._pace)
             self._tell_pace()

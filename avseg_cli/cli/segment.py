@@ -26,7 +26,7 @@ from avseg_cli.segment.many_options import ManyOptions
 from avseg_cli.segment.segment_options import HOW, OUT, WHAT, SegmentOptions
 
 if TYPE_CHECKING:
-    from avseg_cli.cli.listener import Report
+    from avseg_cli.cli.listener import Announcer
     from avseg_cli.segment.batch import Batch
 
 FLAGGED = tuple(name for name in FORMATS if FORMATS.constant(name, "FLAG"))  # formats with a flag of their own
@@ -166,7 +166,7 @@ def segment(
     # drawing multiplies small matrices beside busy encoder threads: more threads of its own only get in their way
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
-    from avseg_cli.cli.listener import Report
+    from avseg_cli.cli.listener import Announcer
     from avseg_cli.media.encoders import chosen_codecs
     from avseg_cli.segment.batch import Batch
     from avseg_cli.segment.cluster import everywhere, run_ray
@@ -194,7 +194,7 @@ def segment(
         how.no_sound != "fail",
     )
     if how.watch:
-        _watch(batch, inputs, recursive, output, wanted, how.watch_every, jobs, Report(None, quiet, as_json))
+        _watch(batch, inputs, recursive, output, wanted, how.watch_every, jobs, Announcer(None, quiet, as_json))
         return
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
@@ -203,7 +203,7 @@ def segment(
     if dry_run and ray is None:
         batch.load()  # raises for a checkpoint, a device or a precision that is not there
     work = list(zip(sources, outputs, strict=True))
-    with Report(len(sources), quiet, as_json) as report:
+    with Announcer(len(sources), quiet, as_json) as report:
         outcomes = (
             run_jobs(batch, work, report, jobs)
             if ray is None
@@ -234,7 +234,7 @@ def _contradictions(
 
 def _watch(
     batch: Batch, folders: list[str], recursive: bool, output: str | None, formats: list[str], every: float, jobs: int,
-    report: Report,
+    report: Announcer,
 ) -> None:  # fmt: skip
     """Segment what comes into folders until Ctrl-C, which is how a watch ends well."""
     from avseg_cli.segment.processes import run_feed

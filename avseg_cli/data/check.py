@@ -17,7 +17,7 @@ from avseg_cli.data.subsets import MASK_SIZE, SPLITS, Subset
 
 
 @dataclass
-class Report:
+class RootCheck:
     """What a check found. counts: clips of each split; missing and malformed: a sentence each."""
 
     counts: dict[str, int]
@@ -31,13 +31,15 @@ class Report:
         return not self.missing and not self.malformed
 
 
-def check_root(data_root: str | Path, subset: Subset, track: Callable[[list[Clip]], Iterable[Clip]] = iter) -> Report:
+def check_root(
+    data_root: str | Path, subset: Subset, track: Callable[[list[Clip]], Iterable[Clip]] = iter
+) -> RootCheck:
     """Open every file of a subset. ``track`` may wrap the clips in a progress bar.
 
     Raises ``DataError`` when the root itself is wrong.
     """
     clips = all_clips(data_root, subset)
-    report = Report(dict(Counter(clip.split for clip in clips)))
+    report = RootCheck(dict(Counter(clip.split for clip in clips)))
     _compare_counts(report, subset)
     for name, count in Counter((clip.split, clip.name) for clip in clips).items():
         if count > 1:
@@ -47,7 +49,7 @@ def check_root(data_root: str | Path, subset: Subset, track: Callable[[list[Clip
     return report
 
 
-def _compare_counts(report: Report, subset: Subset) -> None:
+def _compare_counts(report: RootCheck, subset: Subset) -> None:
     published = dict(zip(SPLITS, subset.published, strict=True))
     for split, expected in published.items():
         found = report.counts.get(split, 0)
@@ -85,7 +87,7 @@ def _has_log_mel(clip: Clip) -> bool:
     return clip.log_mel is not None and clip.log_mel.is_file()
 
 
-def _check_clip(clip: Clip, square: bool, report: Report) -> None:
+def _check_clip(clip: Clip, square: bool, report: RootCheck) -> None:
     report.missing += missing_files(clip)
     for kind, paths in (("frame", clip.frames), ("mask", clip.masks)):
         for path in filter(Path.is_file, set(paths)):
@@ -94,7 +96,7 @@ def _check_clip(clip: Clip, square: bool, report: Report) -> None:
         _check(lambda: _check_sound(clip), report)
 
 
-def _check(test: Callable[[], None], report: Report) -> None:
+def _check(test: Callable[[], None], report: RootCheck) -> None:
     try:
         test()
     except DataError as error:

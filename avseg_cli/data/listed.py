@@ -31,7 +31,7 @@ class Photograph:
 
 
 @dataclass(frozen=True)
-class Recording:
+class ListedRecording:
     """A sound of one kind. source: recordings that share one were made together, and are never held out apart."""
 
     path: Path
@@ -53,13 +53,13 @@ def read_photographs(folder: str | Path, kinds: Sequence[str]) -> list[Photograp
     return found
 
 
-def read_recordings(folder: str | Path, kinds: Sequence[str]) -> list[Recording]:
+def read_recordings(folder: str | Path, kinds: Sequence[str]) -> list[ListedRecording]:
     """The recordings of a folder. Raises ``DataError`` for a manifest that is missing, malformed or names others than
     ``kinds``."""
     root, found = Path(folder), []
     for number, row in _rows(root, ("path", "kind", "source")):
         _known(root, number, row["kind"], kinds)
-        found.append(Recording(root / row["path"], row["kind"], row["source"]))
+        found.append(ListedRecording(root / row["path"], row["kind"], row["source"]))
     return found
 
 

@@ -12,7 +12,7 @@ import torch
 from avseg_cli.base.errors import DataError
 from avseg_cli.data.disk_rows import DiskRows, FillSetup, Place
 from avseg_cli.data.listed import digest, read_recordings
-from avseg_cli.data.sound_seconds import Second, as_recorded, changed, cut_recordings
+from avseg_cli.data.sound_seconds import SoundSecond, as_recorded, changed, cut_recordings
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.kinds import NO_SOUND
 
@@ -24,7 +24,7 @@ RECIPE = "1"  # one more when seconds are changed otherwise
 class SoundFeatures:
     """Features (N, F), kinds (N, H) and the source and fold of every version of every second."""
 
-    def __init__(self, rows: DiskRows, seconds: list[Second]) -> None:
+    def __init__(self, rows: DiskRows, seconds: list[SoundSecond]) -> None:
         self.features = torch.from_numpy(np.array(rows.arrays["features"]))
         self.kinds = torch.from_numpy(np.array(rows.arrays["kinds"])).float()
         self.folds = torch.tensor([second.fold for second in seconds]).repeat_interleave(VERSIONS)
@@ -59,7 +59,7 @@ class SoundFeatures:
         return cls(made, seconds)
 
 
-def _version(seconds: list[Second], row: int) -> tuple[np.ndarray, set[str]]:
+def _version(seconds: list[SoundSecond], row: int) -> tuple[np.ndarray, set[str]]:
     """A version of a second by the number of its row: 0 as it is, the others changed, each in its own way."""
     second, version = seconds[row // VERSIONS], row % VERSIONS
     if version == 0:

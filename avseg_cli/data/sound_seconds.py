@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avseg_cli.data.files import read_waveform
-from avseg_cli.data.listed import Recording
+from avseg_cli.data.listed import ListedRecording
 from avseg_cli.model.kinds import NO_SOUND
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 
@@ -24,7 +24,7 @@ LIST = "its manifest lists it: make the folder again, or take the line out"
 
 
 @dataclass(frozen=True)
-class Second:
+class SoundSecond:
     """A second of a recording, 16-bit (15600,)."""
 
     kind: str
@@ -40,22 +40,22 @@ class Second:
         return self.samples.astype(np.float32) / 32767
 
 
-def cut_recordings(recordings: Sequence[Recording], limit: int | None = None) -> list[Second]:
+def cut_recordings(recordings: Sequence[ListedRecording], limit: int | None = None) -> list[SoundSecond]:
     """The seconds of all recordings that are not pauses, no kind with more than its share.
 
     limit: so many seconds of a kind at most. Raises ``DataError`` for a recording that cannot be read.
     """
-    by_kind: dict[str, list[Second]] = {}
+    by_kind: dict[str, list[SoundSecond]] = {}
     for recording in recordings:
         by_kind.setdefault(recording.kind, []).extend(_cut(recording))
-    chosen: list[Second] = []
+    chosen: list[SoundSecond] = []
     for kind, seconds in by_kind.items():
         random.Random(kind).shuffle(seconds)
         chosen += seconds[: min(limit or MOST, MOST_OF_A_KIND.get(kind, MOST))]
     return chosen
 
 
-def _cut(recording: Recording) -> list[Second]:
+def _cut(recording: ListedRecording) -> list[SoundSecond]:
     wave = read_waveform(recording.path, LIST)
     rng = np.random.default_rng(zlib.crc32(recording.path.name.encode()))
     if len(wave) < EXAMPLE_SAMPLES:  # a shot, a bark: somewhere in its second
@@ -67,16 +67,18 @@ def _cut(recording: Recording) -> list[Second]:
     loud = starts[loudness > max(loudness.max() * 10 ** (-QUIETEST / 20), 1e-6)]
     rng.shuffle(loud)
     pieces = [np.clip(wave[s : s + EXAMPLE_SAMPLES], -1, 1) for s in loud[:MOST_OF_A_RECORDING]]
-    return [Second(recording.kind, recording.source, (piece * 32767).astype(np.int16)) for piece in pieces]
+    return [SoundSecond(recording.kind, recording.source, (piece * 32767).astype(np.int16)) for piece in pieces]
 
 
-def as_recorded(second: Second) -> np.ndarray:
+def as_recorded(second: SoundSecond) -> np.ndarray:
     """At its own loudness, within what recordings have."""
     wave = second.wave
     return wave if second.kind == NO_SOUND else at_level(wave, float(np.clip(decibels(wave), -40, -8)))
 
 
-def changed(second: Second, others: Sequence[Second], rng: np.random.Generator) -> tuple[np.ndarray, set[str]]:
+def changed(
+    second: SoundSecond, others: Sequence[SoundSecond], rng: np.random.Generator
+) -> tuple[np.ndarray, set[str]]:
     """A second as another microphone in another place may hear it, with noise and perhaps another source beside it.
 
     others: where those come from. Returns the samples and the kinds that are to be heard in them.
@@ -102,7 +104,7 @@ def changed(second: Second, others: Sequence[Second], rng: np.random.Generator) 
     return np.clip(at_level(wave, level), -1, 1).astype(np.float32), kinds
 
 
-def _some_noise(others: Sequence[Second], rng: np.random.Generator) -> Second | None:
+def _some_noise(others: Sequence[SoundSecond], rng: np.random.Generator) -> SoundSecond | None:
     for index in rng.integers(len(others), size=64):
         if others[index].kind == NO_SOUND:
             return others[index]

@@ -23,7 +23,7 @@ from avseg_cli.base.version import __version__
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint
 from avseg_cli.checkpoints.describe import count_parameters
 from avseg_cli.checkpoints.manifest import cache_dir, manifest, size_text, status
-from avseg_cli.checkpoints.precision import Choice, automatic, choose_precision, has_bf16
+from avseg_cli.checkpoints.precision import PrecisionChoice, automatic, choose_precision, has_bf16
 from avseg_cli.media.codecs import H264, PRORES_4444, available
 from avseg_cli.media.encoders import QUALITY, library_codec
 from avseg_cli.media.sample import FRAME_RATE, make_video
@@ -140,7 +140,9 @@ def _device(wanted: str) -> Finding:
 
 def _precision(device: str, wanted: str) -> Finding:
     target = choose_device(device)
-    choice = automatic(target) if wanted == "auto" else Choice(choose_precision(wanted, target), "you asked for it")
+    choice = (
+        automatic(target) if wanted == "auto" else PrecisionChoice(choose_precision(wanted, target), "you asked for it")
+    )
     chosen = str(choice.dtype).removeprefix("torch.")
     facts = {"chosen": chosen, "why": choice.why, "bf16_in_hardware": has_bf16(target)}
     return Finding("precision", OK, f"{chosen}, because {choice.why}", facts=facts)

@@ -101,7 +101,7 @@ def _scored(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
 
 
 @dataclass
-class Part:
+class ScoresPart:
     """What one process found, by the place of each clip in the split."""
 
     clips: dict[int, ClipScore] = field(default_factory=dict)
@@ -143,7 +143,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     return result
 
 
-def score_part(options: EvaluateOptions, sharing: Sharing) -> Part:
+def score_part(options: EvaluateOptions, sharing: Sharing) -> ScoresPart:
     """Score this process's share of the clips: every ``sharing.world``-th, from ``sharing.rank`` on."""
     subset, clips = _scored(options)
     predictor = _predictor(options, clips)
@@ -151,7 +151,7 @@ def score_part(options: EvaluateOptions, sharing: Sharing) -> Part:
     data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False)
     extremes = Extremes(options.examples)
     other = _other_sounds(options, subset, clips, data)
-    part = Part(foreground={name: {} for name in other})
+    part = ScoresPart(foreground={name: {} for name in other})
     for sample in _samples(data, options.workers, sharing):
         truth = sample.masks
         probability = predictor.predict([sample])[0][: len(truth)]
@@ -174,10 +174,10 @@ def score_part(options: EvaluateOptions, sharing: Sharing) -> Part:
     return part
 
 
-def _joined(parts: Sequence[Part], count: int) -> Part:
+def _joined(parts: Sequence[ScoresPart], count: int) -> ScoresPart:
     """All clips in their order in the split, so that sums come out as one process has them."""
     names = parts[0].foreground
-    return Part(
+    return ScoresPart(
         _in_order([part.clips for part in parts], count),
         {name: _in_order([part.foreground[name] for part in parts], count) for name in names},
         _in_order([part.moved for part in parts], count),

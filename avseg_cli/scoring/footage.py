@@ -29,7 +29,7 @@ SIDE = 160  # pixels of a kept picture's height
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownSeconds:
     """The seconds of a clip to be looked at. frames: uint8 (N, h, w, 3), truth and prediction: bool (N, h, w)."""
 
     frames: np.ndarray
@@ -44,7 +44,7 @@ class ClipResult:
     name: str
     seconds: list[FrameScore]
     heard: list[str]
-    shown: Shown | None = None
+    shown: ShownSeconds | None = None
 
     @property
     def score(self) -> FrameScore:
@@ -190,7 +190,7 @@ def _write(folder: Path, found: list[Found]) -> None:
             Image.fromarray(own.mask.astype(np.uint8) * 255).save(folder / f"{second}.png")
 
 
-def _shown(truth: _Truth, found: list[Found], drawn: list[np.ndarray]) -> Shown:
+def _shown(truth: _Truth, found: list[Found], drawn: list[np.ndarray]) -> ShownSeconds:
     height, width = truth.video.size
     size = max(1, round(SIDE * width / height)), SIDE
 
@@ -198,7 +198,9 @@ def _shown(truth: _Truth, found: list[Found], drawn: list[np.ndarray]) -> Shown:
         return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 
     frames = [np.asarray(Image.fromarray(picture).resize(size)) for picture in _pictures(truth.video, found)]
-    return Shown(np.stack(frames), np.stack([small(m) for m in drawn]), np.stack([small(own.mask) for own in found]))
+    return ShownSeconds(
+        np.stack(frames), np.stack([small(m) for m in drawn]), np.stack([small(own.mask) for own in found])
+    )
 
 
 def _pictures(video: Video, found: list[Found]) -> list[np.ndarray]:

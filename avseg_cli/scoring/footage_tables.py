@@ -15,14 +15,14 @@ from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
 from avseg_cli.scoring.footage import FootageEvaluation
 from avseg_cli.scoring.footage_scores import DEFINITIONS, FrameScore
-from avseg_cli.scoring.tables import Row
+from avseg_cli.scoring.tables import TableRow
 
 COLUMNS = ("in %", "mIoU", "F", "point", "empty", "mIoU+", "AVSB", "marked", "truth")
 MEANINGS = dict(zip(COLUMNS[1:], DEFINITIONS.values(), strict=True))  # for people, who see the columns' names
 NAMES = tuple(field.name for field in fields(FrameScore))
 
 
-def rows(evaluation: FootageEvaluation) -> Iterator[Row]:
+def rows(evaluation: FootageEvaluation) -> Iterator[TableRow]:
     """The means, each clip, the worst first, and what they are to be seen beside."""
     yield _row(f"{evaluation.subject}, all frames", evaluation.total, "strong")
     for clip in evaluation.worst_first:
@@ -33,9 +33,9 @@ def rows(evaluation: FootageEvaluation) -> Iterator[Row]:
         yield _row(f"baseline: {name}", score)
 
 
-def _row(name: str, score: FrameScore, kind: str = "") -> Row:
+def _row(name: str, score: FrameScore, kind: str = "") -> TableRow:
     cells = ("" if value is None else f"{100 * value:.1f}" for value in (getattr(score, name) for name in NAMES))
-    return Row((name, *cells), kind)
+    return TableRow((name, *cells), kind)
 
 
 def notes(evaluation: FootageEvaluation) -> list[str]:

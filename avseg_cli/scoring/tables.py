@@ -72,23 +72,25 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
 COLUMNS = ("", "mIoU %", "F (per video)", "F (per data set)", "foreground %")
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A line of the table. kind: strong (the subject itself), published (others' figures), or nothing."""
 
     cells: tuple[str, ...]
     kind: str = ""
 
 
-def rows(evaluation: Evaluation) -> Iterator[Row]:
+def rows(evaluation: Evaluation) -> Iterator[TableRow]:
     """Ours, its categories, what else was measured, and the published rows where the subset is theirs."""
     yield _row(evaluation.subject, evaluation.total, "strong")
     ends = evaluation.intervals
     spread = [f"{100 * low:.2f}–{100 * high:.2f}" for low, high in (ends["miou"], ends["foreground"])]
     spread[1:1] = [f"{low:.3f}–{high:.3f}" for low, high in (ends["f"], ends["f_dataset"])]
-    yield Row((f"  {TOLD}", *spread))
+    yield TableRow((f"  {TOLD}", *spread))
     for name, score in by_size(evaluation.clips).items():
         f = "" if name == "empty" else f"{score.f_dataset:.3f}"
-        yield Row((f"  {name}: {SIZES[name]} ({counted(score.frames, 'frame')})", f"{100 * score.miou:.2f}", "", f, ""))
+        yield TableRow(
+            (f"  {name}: {SIZES[name]} ({counted(score.frames, 'frame')})", f"{100 * score.miou:.2f}", "", f, "")
+        )
     for name, score in by_category(evaluation.clips).items():
         yield _row(f"  {name} ({score.clips})", score)
     if evaluation.moved:
@@ -96,7 +98,7 @@ def rows(evaluation: Evaluation) -> Iterator[Row]:
     for name, score in evaluation.baselines.items():
         yield _row(f"baseline: {name}", score)
     for name, negative in evaluation.negatives.items():
-        yield Row((f"{name}: should be empty", "", "", "", f"{100 * negative.foreground:.2f}"))
+        yield TableRow((f"{name}: should be empty", "", "", "", f"{100 * negative.foreground:.2f}"))
     # on AVSBench's own clips only: the number of videos tells data laid out like it from the real one
     if evaluation.split == "test" and evaluation.total.clips == evaluation.subset.published[2]:
         yield from _published(evaluation)
@@ -116,19 +118,21 @@ def table(evaluation: Evaluation) -> Table:
     return result
 
 
-def _row(name: str, score: SplitScore, kind: str = "") -> Row:
-    return Row((
+def _row(name: str, score: SplitScore, kind: str = "") -> TableRow:
+    return TableRow((
         name, f"{100 * score.miou:.2f}", f"{score.f:.3f}", f"{score.f_dataset:.3f}", f"{100 * score.foreground:.2f}",
     ), kind)  # fmt: skip
 
 
-def _published(evaluation: Evaluation) -> Iterator[Row]:
+def _published(evaluation: Evaluation) -> Iterator[TableRow]:
     for row in (*METHODS, *PROMPTS.values()):
         miou, f = row.on(evaluation.subset.name)
         if miou is not None:
             figures = f"{miou:.2f}", "" if f is None else f"{f:.3f}", "", ""
-            yield Row((f"published: {row.name}", *figures), "published")
+            yield TableRow((f"published: {row.name}", *figures), "published")
     if evaluation.subset.name == "v2":
         for row in AVSS:
             figures = f"{row.miou:.1f}", "" if row.f is None else f"{row.f:.3f}", "", ""
-            yield Row((f"published on AVSS, means over classes, not of this figure: {row.name}", *figures), "published")
+            yield TableRow(
+                (f"published on AVSS, means over classes, not of this figure: {row.name}", *figures), "published"
+            )

@@ -14,14 +14,14 @@ from avseg_cli.base.limits import about_memory
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
 from avseg_cli.segment.addresses import delivered, fetched, is_url
-from avseg_cli.segment.inputs import Source, check_outputs, is_there
+from avseg_cli.segment.inputs import InputVideo, check_outputs, is_there
 from avseg_cli.segment.render import Progress, Rendered, render
 from avseg_cli.segment.runner import check_span
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
 from avseg_cli.segment.tally import EXISTS, NO_SOUND
 
-Work = tuple[Source, dict[str, Path]]  # a video, and where its outputs go: format -> path
+Work = tuple[InputVideo, dict[str, Path]]  # a video, and where its outputs go: format -> path
 
 
 @dataclass
@@ -129,7 +129,7 @@ class Batch:
         """Whether the error is a silent video's own; a silent ``audio`` file would be everybody's."""
         return self.skip_silent and self.audio is None and isinstance(error, NoSoundError)
 
-    def _one(self, source: Source, outcome: Outcome, loaded: Callable[[], Segmenter], listener: Listener) -> None:
+    def _one(self, source: InputVideo, outcome: Outcome, loaded: Callable[[], Segmenter], listener: Listener) -> None:
         missing = {name: path for name, path in outcome.outputs.items() if not is_there(name, path)}
         if self.skip_existing and not missing:
             outcome.status, outcome.reason = "skipped", EXISTS

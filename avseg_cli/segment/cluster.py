@@ -140,11 +140,11 @@ class _Segmenter:
         return self.model
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        from avseg_cli.segment.inputs import Source
+        from avseg_cli.segment.inputs import InputVideo
 
         path = location(row["input"])
         outputs = {name: location(place) for name, place in json.loads(row["outputs"]).items()}
-        (outcome,) = self.batch.run([(Source(path, Path(path.name)), outputs)], _Silent())
+        (outcome,) = self.batch.run([(InputVideo(path, Path(path.name)), outputs)], _Silent())
         outcome.worker = f"{socket.gethostname()}:{os.getpid()}"
         return {
             "number": row["number"],

@@ -28,7 +28,7 @@ OTHER_FILES = frozenset((".gif", ".webp", ".apng", ".jpg", ".jpeg", ".png", ".bm
 
 
 @dataclass(frozen=True)
-class Source:
+class InputVideo:
     """One video to segment, and its path relative to what was named (the tree that outputs keep)."""
 
     path: Path  # "-" is stdin
@@ -39,24 +39,24 @@ class Source:
         return str(self.path) == STDIN
 
 
-def find_sources(inputs: list[str], recursive: bool) -> list[Source]:
+def find_sources(inputs: list[str], recursive: bool) -> list[InputVideo]:
     """The videos that files, folders, patterns and ``-`` (stdin) stand for, each once, in order.
 
     Raises ``InputError`` for a name that stands for nothing.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, InputVideo] = {}
     for name in inputs:
         for source in _sources_of(name, recursive):
             found.setdefault(_identity(source), source)
     return list(found.values())
 
 
-def names_one(inputs: list[str], sources: list[Source]) -> bool:
+def names_one(inputs: list[str], sources: list[InputVideo]) -> bool:
     """Whether a user named one video, rather than several, a folder or a pattern."""
     return len(inputs) == len(sources) == 1 and str(sources[0].path) == str(location(inputs[0]))
 
 
-def find_source(name: str) -> Source:
+def find_source(name: str) -> InputVideo:
     """The one video that a file or ``-`` (stdin) stands for; raises ``InputError`` for several, or a folder."""
     if is_url(name):
         raise InputError(f"{name}: this command reads files of this machine; copy it here first")
@@ -66,29 +66,29 @@ def find_source(name: str) -> Source:
     return sources[0]
 
 
-def _identity(source: Source) -> str:
+def _identity(source: InputVideo) -> str:
     """Equal for two names of one file."""
     named = source.is_stdin or is_url(source.path)
     return str(source.path) if named else os.path.realpath(source.path)
 
 
-def _sources_of(name: str, recursive: bool) -> list[Source]:
+def _sources_of(name: str, recursive: bool) -> list[InputVideo]:
     path = location(name)
     if name == STDIN:
-        return [Source(path, Path("stdin"))]
+        return [InputVideo(path, Path("stdin"))]
     if is_url(path):
-        return _in_folder(path, recursive) if is_folder(path) else [Source(path, Path(plain_name(path)))]
+        return _in_folder(path, recursive) if is_folder(path) else [InputVideo(path, Path(plain_name(path)))]
     if os.path.isdir(path):
         return _in_folder(path, recursive)
     if os.path.lexists(path) or not glob.has_magic(name):
-        return [Source(path, Path(path.name))]  # one that is missing fails in its turn, beside the others
+        return [InputVideo(path, Path(path.name))]  # one that is missing fails in its turn, beside the others
     matches = [match for match in sorted(glob.glob(name, recursive=True)) if OWN not in Path(match).name]
     if not matches:
         raise InputError(f"{name}: no file matches this pattern")
     return [source for match in matches for source in _sources_of(match, recursive)]
 
 
-def _in_folder(folder: Path, recursive: bool) -> list[Source]:
+def _in_folder(folder: Path, recursive: bool) -> list[InputVideo]:
     videos = videos_in(folder, recursive)
     if not videos:
         cure = "" if recursive else f"; add {named('recursive')} to look into its subfolders"
@@ -96,13 +96,13 @@ def _in_folder(folder: Path, recursive: bool) -> list[Source]:
     return videos
 
 
-def videos_in(folder: Path, recursive: bool) -> list[Source]:
+def videos_in(folder: Path, recursive: bool) -> list[InputVideo]:
     """The videos in a folder, in order, without our own outputs and without what is hidden; perhaps none."""
     if is_url(folder):
         candidates = files_below(folder, recursive)
     else:
         candidates = sorted(folder.rglob("*") if recursive else folder.glob("*"))
-    return [Source(path, _below(path, folder)) for path in candidates if _is_video(path, folder)]
+    return [InputVideo(path, _below(path, folder)) for path in candidates if _is_video(path, folder)]
 
 
 def _below(path: Path, folder: Path) -> Path:
@@ -128,7 +128,7 @@ def _parts(path: Path, folder: Path) -> tuple[str, ...]:
 
 
 def plan_outputs(
-    sources: list[Source], output: str | None, formats: list[str], kinds: Kinds = FORMATS
+    sources: list[InputVideo], output: str | None, formats: list[str], kinds: Kinds = FORMATS
 ) -> list[dict[str, Path]]:
     """Where the outputs of each source go: format -> path, no two alike.
 
@@ -143,7 +143,7 @@ def plan_outputs(
     return plan
 
 
-def _plan(sources: list[Source], output: str | None, formats: dict[str, Kind]) -> list[dict[str, Path]]:
+def _plan(sources: list[InputVideo], output: str | None, formats: dict[str, Kind]) -> list[dict[str, Path]]:
     if output is not None and _names_a_file(output, formats):
         if len(sources) != 1 or len(formats) > 1:
             raise OutputError(f"{output}: one file cannot take several outputs; give {named('output')} a folder")
@@ -175,7 +175,7 @@ def _kinds(formats: dict[str, Kind]) -> str:
     return "; ".join(f"{name}: {', '.join(kind.files or ('a folder',))}" for name, kind in formats.items())
 
 
-def _stems(sources: list[Source], folder: Path | None) -> list[Path]:
+def _stems(sources: list[InputVideo], folder: Path | None) -> list[Path]:
     """The outputs' paths without what each format adds."""
     if folder is None:
         places = [Path("stdin") if source.is_stdin else source.path for source in sources]
@@ -193,7 +193,7 @@ def _suffix_known(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def _twins(sources: list[Source]) -> set[Path]:
+def _twins(sources: list[InputVideo]) -> set[Path]:
     """Sources beside which another video has their name: clip.mkv beside clip.mp4.
 
     Their outputs keep the suffix, whichever of them is asked for today. Each folder is listed once.
@@ -209,7 +209,7 @@ def _twins(sources: list[Source]) -> set[Path]:
     return {path for path in here if videos[path.parent].get(path.stem, set()) - {path.name}}
 
 
-def _relatives(sources: list[Source]) -> list[Path]:
+def _relatives(sources: list[InputVideo]) -> list[Path]:
     """Paths below the output folder; sources that would collide keep their path from a common folder."""
     count = Counter(source.relative for source in sources)
     if max(count.values(), default=0) <= 1:
@@ -238,7 +238,7 @@ KEEP_OR_REPLACE = f"use {named('overwrite')} to replace it, or {named('skip_exis
 
 
 def check_outputs(
-    source: Source, outputs: dict[str, Path], overwrite: bool, cure: str = KEEP_OR_REPLACE, kinds: Kinds = FORMATS
+    source: InputVideo, outputs: dict[str, Path], overwrite: bool, cure: str = KEEP_OR_REPLACE, kinds: Kinds = FORMATS
 ) -> None:
     """Refuse outputs that exist (unless ``overwrite``) or that are the input itself; raises ``OutputError``."""
     beside = [other for name, path in outputs.items() for other in kinds[name].beside(path)]

@@ -18,7 +18,7 @@ from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_json
 from avseg_cli.segment.addresses import is_url
-from avseg_cli.segment.inputs import Source, is_there, plan_outputs, videos_in
+from avseg_cli.segment.inputs import InputVideo, is_there, plan_outputs, videos_in
 from avseg_cli.segment.tally import NO_SOUND
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Watch:
             if source.path in whole:
                 self._consider(source, outputs, stamps[source.path])
 
-    def _consider(self, source: Source, outputs: dict[str, Path], stamp: Stamp) -> None:
+    def _consider(self, source: InputVideo, outputs: dict[str, Path], stamp: Stamp) -> None:
         self._settled[source.path] = stamp
         changed = source.path in self._given
         missing = {name: path for name, path in outputs.items() if changed or not is_there(name, path)}

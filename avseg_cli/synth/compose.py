@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from avseg_cli.synth.library import SPLITS, Cutout, Library, Media
-from avseg_cli.synth.sounds import OFF_SCREEN, SECONDS, Source, make_schedule, make_waveform
+from avseg_cli.synth.sounds import OFF_SCREEN, SECONDS, SoundSource, make_schedule, make_waveform
 
 VIDEO_FPS = 25
 # AVSBench takes frame int(l*fps + 15/16*fps) of second l; the same moment here, video or not.
@@ -136,7 +136,7 @@ def compose_clip(
     return SynthClip(frames, waveform, masks, object_map, sounding, off_screen, labels, parameters, scene)
 
 
-def _by_second(sources: list[Source], on_screen: bool) -> list[list[str]]:
+def _by_second(sources: list[SoundSource], on_screen: bool) -> list[list[str]]:
     chosen = [source for source in sources if source.on_screen == on_screen]
     return [sorted(source.category for source in chosen if source.sounding[second]) for second in range(SECONDS)]
 
@@ -158,7 +158,7 @@ def _layer_record(layer: Layer) -> dict[str, object]:
     }
 
 
-def _source_record(source: Source) -> dict[str, object]:
+def _source_record(source: SoundSource) -> dict[str, object]:
     return {
         "file": source.recording,
         "category": source.category,

@@ -42,7 +42,7 @@ class Cutout:
 
 
 @dataclass(frozen=True)
-class Sound:
+class SoundStretch:
     """A stretch of one recording: float32 mono at 16 kHz, long silences taken out, RMS 0.1."""
 
     name: str
@@ -56,10 +56,10 @@ class Media:
     """What one split may use."""
 
     objects: dict[str, list[Cutout]] = field(default_factory=dict)
-    sounds: dict[str, list[Sound]] = field(default_factory=dict)
+    sounds: dict[str, list[SoundStretch]] = field(default_factory=dict)
     distractors: list[Cutout] = field(default_factory=list)
     backgrounds: list[tuple[str, Image.Image]] = field(default_factory=list)
-    ambience: list[Sound] = field(default_factory=list)
+    ambience: list[SoundStretch] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _media_record(media: Media) -> dict[str, list[str]]:
     }
 
 
-def sound_record(sound: Sound) -> str:
+def sound_record(sound: SoundStretch) -> str:
     """The file, and which parts of it when it is shared between splits."""
     if sound.spans == WHOLE:
         return sound.name
@@ -252,7 +252,7 @@ def _background(path: Path) -> Image.Image:
     return picture
 
 
-def _sound(path: Path, category: str, spans: Spans) -> Sound:
+def _sound(path: Path, category: str, spans: Spans) -> SoundStretch:
     waveform = without_silence(read_wav(path))
     count = len(waveform)
     part = np.concatenate([_faded(waveform[int(start * count) : int(stop * count)]) for start, stop in spans])
@@ -260,7 +260,7 @@ def _sound(path: Path, category: str, spans: Spans) -> Sound:
     if level < 1e-4:
         raise DataError(f"{path} is silent where it should be heard; replace it with a louder recording")
     name = f"sounds/{category}/{path.name}" if category else f"ambience/{path.name}"
-    return Sound(name, category, spans, (part * (0.1 / level)).astype(np.float32))
+    return SoundStretch(name, category, spans, (part * (0.1 / level)).astype(np.float32))
 
 
 def _faded(piece: np.ndarray) -> np.ndarray:

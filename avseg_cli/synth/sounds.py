@@ -8,7 +8,7 @@ import librosa
 import numpy as np
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from avseg_cli.synth.library import Media, Sound, sound_record
+from avseg_cli.synth.library import Media, SoundStretch, sound_record
 from avseg_cli.synth.sound_files import SAMPLE_RATE
 
 SECONDS = 5
@@ -22,7 +22,7 @@ NO_AMBIENCE = 0.2
 
 
 @dataclass(frozen=True)
-class Source:
+class SoundSource:
     """One thing that sounds: its category, the seconds it sounds in, and what was played.
 
     sounding: bool (5,). on_screen: False for a sound whose object is not in the picture.
@@ -82,7 +82,7 @@ def make_waveform(
     plan: np.ndarray,
     rng: np.random.Generator,
     off_screen: str | None = None,
-) -> tuple[np.ndarray, list[Source], dict[str, object]]:
+) -> tuple[np.ndarray, list[SoundSource], dict[str, object]]:
     """Mix the clip's sound.
 
     categories: of the visible objects, in the order of the plan's rows. off_screen: a category that is heard
@@ -99,7 +99,9 @@ def make_waveform(
         gain_db = float(rng.uniform(-9, 4))
         track = _play(sound, row, speed, rng) * 10 ** (gain_db / 20)
         tracks.append(_coloured(track, rng))
-        sources.append(Source(category, on_screen, row.copy(), sound_record(sound), round(speed, 4), round(gain_db, 2)))
+        sources.append(
+            SoundSource(category, on_screen, row.copy(), sound_record(sound), round(speed, 4), round(gain_db, 2))
+        )
     ambience, parameters = _ambience(media, rng)
     audible = _audible(tracks, [source.sounding for source in sources], ambience)
     mix = ambience
@@ -116,7 +118,7 @@ def make_waveform(
     return (mix * gain).astype(np.float32), sources, parameters
 
 
-def _play(sound: Sound, seconds: np.ndarray, speed: float, rng: np.random.Generator) -> np.ndarray:
+def _play(sound: SoundStretch, seconds: np.ndarray, speed: float, rng: np.random.Generator) -> np.ndarray:
     """The recording from random starts, again and again, for each run of seconds; float32 (80000,)."""
     track = np.zeros(SECONDS * SAMPLE_RATE, dtype=np.float32)
     material = _resampled(sound.waveform, speed)

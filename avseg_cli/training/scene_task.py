@@ -16,7 +16,7 @@ from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.drawn import DrawnTask
 from avseg_cli.training.losses import KNOWN_LOSSES
-from avseg_cli.training.scenes import Scene, Scenes
+from avseg_cli.training.scenes import Scenes, SceneSample
 from avseg_cli.training.tasks import TaskSetup, on_device
 
 CROPS = (14, 16, 18, 20)  # sides, in parts of 32 of the grid
@@ -35,7 +35,7 @@ class SceneModule(nn.Module):
         super().__init__()
         self.model, self.loss, self.device = model, KNOWN_LOSSES[loss], device
 
-    def logits(self, scenes: Sequence[Scene], window: Window) -> Tensor:
+    def logits(self, scenes: Sequence[SceneSample], window: Window) -> Tensor:
         """(B, T, 4 side, 4 side), in the window of every scene."""
         encoder = self.model.image_encoder
         features = [on_device(each, self.device) for each in zip(*(s.features for s in scenes), strict=True)]
@@ -53,7 +53,7 @@ class SceneModule(nn.Module):
         embeddings = torch.cat([tokens, finer[:, None].expand(-1, time, -1, -1, -1)], 2)
         return self.model.decode(embeddings, sound, window[:2]).float()
 
-    def forward(self, scenes: Sequence[Scene], window: Window) -> Tensor:
+    def forward(self, scenes: Sequence[SceneSample], window: Window) -> Tensor:
         """One loss a scene."""
         truth = cut(on_device([scene.truth for scene in scenes], self.device), window, 4).flatten(0, 1)
         logits = self.logits(scenes, window).flatten(0, 1)

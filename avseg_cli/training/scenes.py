@@ -34,7 +34,7 @@ UNSURE, TRACE = 0.5, 0.12  # how often a pause is not heard for sure as one, and
 
 
 @dataclass
-class Scene(Sample):
+class SceneSample(Sample):
     """features: of the picture at strides 4, 8, 16, 32; sound: (T, H); truth: uint8 (T, 4g, 4g), 255 unknown."""
 
     features: list[Tensor] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Scenes:
 
     # --- scenes
 
-    def draw(self, rng: np.random.Generator, number: int = 0) -> Scene:
+    def draw(self, rng: np.random.Generator, number: int = 0) -> SceneSample:
         """A scene; the same from the same randomness."""
         thing = self._a_thing(rng) if rng.random() < CHOSEN else None
         view = self._showing(thing, rng) if thing else self._any(rng)
@@ -158,7 +158,7 @@ class Scenes:
         features = picture.features
         if rng.random() < 0.5:
             features, truth = [feature.flip(-1) for feature in features], truth.flip(-1)
-        return Scene(number, f"scene of view {view.row}", features=features, sound=track.sound, truth=truth)
+        return SceneSample(number, f"scene of view {view.row}", features=features, sound=track.sound, truth=truth)
 
     def _track(self, thing: str | None, visible: list[str], complete: bool, rng: np.random.Generator) -> _Track:
         """The noise of the place, and over it what sounds."""
