@@ -11,6 +11,7 @@ import pytest
 from media_files import iou
 
 from avseg_cli.model.log_mel import log_mel_spectrogram
+from avseg_cli.motion.cuts import Cuts
 from avseg_cli.motion.onset import onset, spectrum
 from avseg_cli.motion.timeline import Timeline
 from avseg_cli.motion.trail import Trail
@@ -102,12 +103,63 @@ def test_a_mask_follows_what_moves_also_before_the_first_result_and_after_the_la
     assert min(left_behind) < 0.4, "cross-fading alone trails"
 
 
-def test_nothing_is_carried_over_a_cut() -> None:
+SCENES = [(0.3, 0.5), (0.5, 0.5), (0.7, 0.4)]  # where the disc is in each
+
+
+def scenes(cuts: tuple[float, ...], times: list[float]) -> tuple[Place, Trail]:
+    """A film whose disc jumps at each cut, as its ground changes."""
+
+    def scene(time: float) -> int:
+        return sum(time >= cut for cut in cuts)
+
+    shown = [Shown(time, picture(SCENES[scene(time)], 1 + 4 * scene(time))) for time in times]
+    return lambda time: SCENES[scene(time)], trail_of(shown)
+
+
+@pytest.mark.parametrize("change", [None, 0.1, 0.6])
+def test_nothing_is_carried_over_a_cut_even_if_the_sound_changes_elsewhere(change: float | None) -> None:
     times = [k / RATE for k in range(26)]
-    place: Place = lambda time: (0.3, 0.5) if time < 0.3 else (0.7, 0.4)  # noqa: E731
-    trail = trail_of([Shown(time, picture(place(time), 1 if time < 0.3 else 5)) for time in times])
+    place, trail = scenes((0.3,), times)
     results = [found(place(time), time) for time in (0.0, 1.0)]
-    assert min(overlaps(place, results, trail, times)) > 0.95
+    timeline = Timeline(iter(results), trail, (lambda before, after: change) if change else None)
+    for time in times:
+        assert np.array_equal(timeline.at(time).between(LOGITS) > 0, disc(place(time), (SIDE, SIDE)))
+
+
+def test_a_scene_without_a_result_shows_no_other_scenes_masks() -> None:
+    times = [k / RATE for k in range(40)]
+    place, trail = scenes((0.3, 0.7), times)
+    timeline = Timeline(iter([found(place(time), time) for time in (0.0, 1.0)]), trail, lambda before, after: 0.5)
+    for time in times:
+        shown = disc(place(time), (SIDE, SIDE)) & (not 0.3 <= time < 0.7)
+        assert np.array_equal(timeline.at(time).between(LOGITS) > 0, shown)
+    place, trail = scenes((0.3, 0.7), times)
+    timeline = Timeline(iter([found(place(0.5), 0.5)]), trail)
+    for time in times:
+        shown = disc(place(time), (SIDE, SIDE)) & (0.3 <= time < 0.7)
+        instant = timeline.at(time)
+        assert np.array_equal(instant.between(LOGITS) > 0, shown)
+        assert shown.any() or not instant.chosen(LOGITS).any()
+
+
+def test_a_flash_hides_nothing() -> None:
+    times = [k / RATE for k in range(26)]
+    still, flash = picture((0.3, 0.5)), np.full(SIZE, 255, np.uint8)
+    trail = trail_of([Shown(time, flash if 0.3 < time < 0.4 else still) for time in times])
+    assert len(trail.cuts.between(0, 1)) == 2
+    timeline = Timeline(iter([found((0.3, 0.5), time) for time in (0.0, 1.0)]), trail)
+    for time in times:
+        assert np.array_equal(timeline.at(time).between(LOGITS) > 0, disc((0.3, 0.5), (SIDE, SIDE)))
+
+
+def test_cuts_are_the_same_with_and_without_the_motion() -> None:
+    times = [k / RATE for k in range(40)]
+    _, trail = scenes((0.3, 0.7), times)
+    cuts = Cuts(SIZE)
+    pictures = [Shown(time, picture(wandering(time), 1 + 4 * ((time >= 0.3) + (time >= 0.7)))) for time in times]
+    assert list(cuts.record(pictures)) == pictures
+    assert cuts.between(0, 9) == trail.cuts.between(0, 9) == (0.32, 0.72)
+    assert cuts.between(0, 0.32) == (0.32,) and cuts.between(0.32, 0.7) == ()
 
 
 def test_what_stands_still_stays_and_numbers_of_sources_are_carried_whole() -> None:

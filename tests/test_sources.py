@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from avseg_cli.base.errors import InputError
+from avseg_cli.media.recording import Recording
 from avseg_cli.media.video import probe
 from avseg_cli.motion.timeline import Instant, Pair
 from avseg_cli.outputs.colours import to_yuv
@@ -25,6 +26,7 @@ from avseg_cli.outputs.style import Style
 from avseg_cli.outputs.writers import Job
 from avseg_cli.scoring.source_scores import Named, score_sources
 from avseg_cli.segment.render import _numbers, render
+from avseg_cli.segment.runner import segment_video
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.tracks.naming import alike, named, scores
 from avseg_cli.tracks.pieces import CRUMB, pieces, territories
@@ -140,6 +142,24 @@ def test_a_long_video_is_not_held() -> None:
     for mask in range(300):
         seen(tracker, float(mask), (4 + 20 * (mask // 3 % 3), 4 + 14 * (mask // 9 % 4), 10, 10))
     assert len(tracker._tracks) < 10
+
+
+def test_after_a_cut_numbers_begin_anew() -> None:
+    tracker = Tracker()
+    mask, nothing = boxes((10, 10, 20, 20)), {}
+    assert [told.id for told in tracker.step(0, mask, nothing).sources] == [1]
+    assert [told.id for told in tracker.step(1, mask, nothing, cut=True).sources] == [2]
+    assert [told.id for told in tracker.step(2, mask, nothing).sources] == [2]
+
+
+def test_a_cut_in_the_video_begins_the_numbers_anew() -> None:
+    grounds = np.random.default_rng(0).integers(0, 200, (2, 12, 16, 1), np.uint8).repeat(10, 1).repeat(10, 2)
+    frames = grounds.repeat(3, 3)[[0] * 25 + [1] * 35]  # 2.5 and 3.5 seconds
+    frames[:, 40:80, 40:80] = 255, 0, 0
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 6 * 16_000)
+    found = list(segment_video(Recording(frames, 10, noise), LoudRed()))
+    assert [[source.id for source in one.sources] for one in found] == [[1], [1], [2], [2], [2], [2]]
+    assert [one.scene for one in found] == [None, None, 2.5, None, None, None]
 
 
 def result(index: int, mask: np.ndarray, tracker: Tracker | None, size: tuple[int, int] = (90, 160)) -> MaskResult:

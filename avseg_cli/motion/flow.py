@@ -20,6 +20,8 @@ PATCH, STRIDE = 6, 4  # pixels: patches this small follow thin things
 SLIP = 1.0  # cells by which there and back may miss each other before the trust falls
 SLACK = 0.05  # and more by this share of the distance
 CUT = 0.35  # share of cells that are trusted, below which two neighbours show different scenes
+FLAT = 4.0  # contrast, as standard deviation, below which there is nothing to follow: black, or a flash
+GLANCE = 0.4  # mean difference of two pictures in contrasts of theirs: of one scene below 0.35, of two from 0.85 on
 
 
 def small_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -58,20 +60,39 @@ class Flow:
         self._dis.setPatchStride(STRIDE)
 
     def step(self, before: np.ndarray, after: np.ndarray, time: float) -> Step:
-        """How ``before`` became ``after``."""
+        """How ``before`` became ``after``; over a cut nothing moves."""
+        still = np.zeros((before.shape[0] // COARSE, before.shape[1] // COARSE, 2), np.float16)
         if np.array_equal(before, after):
-            still = np.zeros((before.shape[0] // COARSE, before.shape[1] // COARSE, 2), np.float16)
             return Step(time, still, still)
+        if _becomes_flat(before, after):
+            return Step(time, still, still, cut=True)
         back, forth = self._coarse(after, before), self._coarse(before, after)
         ways = _way(back, True), _way(forth, True)
         sure = [float(trusted(way, other)[..., 2].mean()) for way, other in (ways, ways[::-1])]
-        return Step(time, back.astype(np.float16), forth.astype(np.float16), min(sure) < CUT)
+        if min(sure) < CUT:
+            return Step(time, still, still, cut=True)
+        return Step(time, back.astype(np.float16), forth.astype(np.float16))
 
     def _coarse(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
         """Where each cell of ``here`` lies in ``there``, relative to itself: float32 (h, w, 2) in cells."""
         flow = self._dis.calc(here, there, None)
         size = here.shape[1] // COARSE, here.shape[0] // COARSE
         return cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / np.float32(COARSE)
+
+
+def differ(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether grey pictures (H, W) differ so much that a cut may lie between them."""
+    contrast = max(1.0, min(_contrast(before), _contrast(after)))
+    return float(cv2.absdiff(before, after).mean()) > GLANCE * contrast
+
+
+def _becomes_flat(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether a picture gives way to black or to a flash, or the other way round."""
+    return (_contrast(before) < FLAT) != (_contrast(after) < FLAT) and differ(before, after)
+
+
+def _contrast(grey: np.ndarray) -> float:
+    return float(cv2.meanStdDev(grey)[1][0, 0])
 
 
 def trusted(way: np.ndarray, returning: np.ndarray) -> np.ndarray:

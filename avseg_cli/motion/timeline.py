@@ -16,6 +16,8 @@ from avseg_cli.motion.trail import Trail, Ways
 
 FADE = 0.12  # seconds that a switch from one source to another takes
 DOUBT = np.float32(1e-3)  # trust in what got lost on its way: it counts where the other result knows no better
+SILENT = np.float32(20)  # below the level: what a scene has of which nothing was found
+BLINK = 0.2  # seconds: what is shorter, such as a flash, is no scene of its own
 
 
 class Timed(Protocol):
@@ -35,13 +37,16 @@ class Pair(Generic[Found]):
     """Two results that follow each other, and where they show different things; at the ends of a video both are one.
 
     ways: between the pictures from the one to the other; None: things stay in their places. onset: when between them
-    the sound changes, in seconds; None: nothing switches. level: the value above which something sounds.
+    the sound changes, in seconds; None: nothing switches. level: the value above which something sounds. cuts: when
+    the scene changes, in seconds.
     """
 
     def __init__(
-        self, before: Found, after: Found, ways: Ways | None = None, onset: float | None = None, level: float = 0.0
-    ) -> None:
+        self, before: Found, after: Found, ways: Ways | None = None, onset: float | None = None, level: float = 0.0,
+        cuts: tuple[float, ...] = (),
+    ) -> None:  # fmt: skip
         self.before, self.after, self.ways, self.onset, self.level = before, after, ways, onset, level
+        self.cuts = cuts
         self._elsewhere: dict[Values, tuple[np.ndarray, np.ndarray]] = {}
 
     def elsewhere(self, values: Values, whole: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -67,13 +72,15 @@ class Instant(Generic[Found]):
     """A time between the two results of a pair, of which the one after counts with ``share``.
 
     ways lead from the picture shown now to those of the two results, None: things stay in their places. switched is
-    the share of the one after where other things sound than before.
+    the share of the one after where other things sound than before. unseen: between two cuts, so of neither result's
+    scene: nothing is known to sound.
     """
 
     pair: Pair[Found]
     share: float
     ways: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     switched: float = 0.0
+    unseen: bool = False
 
     @property
     def before(self) -> Found:
@@ -88,12 +95,16 @@ class Instant(Generic[Found]):
 
         Ask with one and the same ``values`` at all times: what is found of a pair is kept by it.
         """
+        if self.unseen:
+            return np.full_like(values(self.before), self.pair.level - SILENT)
         before, after = self._carried(values, whole=False)
         return before if before is after else before + self._shares(values, before.shape, False) * (after - before)
 
     def chosen(self, values: Values) -> np.ndarray:
         """What cannot be mixed, such as the numbers of sources (h, w), 0 for none: carried to this time, at each place
         that of the result which counts more."""
+        if self.unseen:
+            return np.zeros_like(values(self.before))
         before, after = self._carried(values, whole=True)
         return before if before is after else np.where(self._shares(values, before.shape, True) < 0.5, before, after)
 
@@ -158,21 +169,31 @@ class Timeline(Generic[Found]):
             pair.ways.to_first(time) if pair.ways and self._before else None,
             pair.ways.to_last(time) if pair.ways and self._after else None,
         )
-        if pair.before is pair.after:
-            return Instant(pair, 0.0, ways)
-        share = (time - pair.before.time) / (pair.after.time - pair.before.time)
+        share = self._share(pair, time)
         switched = 0.0 if pair.onset is None else min(1.0, max(0.0, (time - pair.onset) / FADE + 0.5))
-        return Instant(pair, share, ways, switched)
+        return Instant(pair, share or 0.0, ways, switched, unseen=share is None)
+
+    def _share(self, pair: Pair[Found], time: float) -> float | None:
+        """How much the result after counts: nothing before a cut, all from it on; None in a scene without a result."""
+        if pair.cuts:
+            if self._after is not None and time >= pair.cuts[-1]:
+                return 1.0
+            blink = self._after is not None and pair.cuts[-1] - pair.cuts[0] < BLINK
+            return 0.0 if self._before is not None and (blink or time < pair.cuts[0]) else None
+        if pair.before is pair.after:
+            return 0.0
+        return (time - pair.before.time) / (pair.after.time - pair.before.time)
 
     def _paired(self, start: float) -> Pair[Found] | None:
         """What happens from ``start`` to the next result."""
         before, after = self._before or self._after, self._after or self._before
         if before is None or after is None:
             return None
-        ways = onset = None
+        ways, onset, cuts = None, None, ()
         if self._trail is not None:
             self._trail.forget(start)
-            ways = self._trail.ways(start, self._after.time if self._after else float("inf"))
-        if self._onset is not None and before is not after:
+            end = self._after.time if self._after else float("inf")
+            ways, cuts = self._trail.ways(start, end), self._trail.cuts.between(start, end)
+        if self._onset is not None and before is not after and not cuts:
             onset = self._onset(before, after)
-        return Pair(before, after, ways, onset, self._level)
+        return Pair(before, after, ways, onset, self._level, cuts)

@@ -5,28 +5,14 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
 
 import numpy as np
 
+from avseg_cli.motion.cuts import Cuts, Picture
 from avseg_cli.motion.flow import COARSE, Flow, Step, joined, small_size, trusted, unmoved
 
 CLOSEST = 1 / 125  # seconds: pictures nearer than that to the one before make no step of their own
-
-
 LONGEST = 250  # pictures over which something is carried; over more it would be lost, and the ways take memory
-
-
-class Moving(Protocol):
-    """A picture at ``time`` seconds."""
-
-    @property
-    def time(self) -> float: ...
-
-    def grey(self, size: tuple[int, int]) -> np.ndarray: ...
-
-
-Picture = TypeVar("Picture", bound=Moving)
 
 
 class Ways:
@@ -65,11 +51,13 @@ def _chained(steps: list[tuple[np.ndarray, np.ndarray]], here: np.ndarray) -> li
 class Trail:
     """The steps between a video's pictures, recorded by one thread and read by another.
 
-    Holds those that nobody has said to ``forget``: 75 kB each, of the seconds by which the recorder is ahead.
+    Holds those that nobody has said to ``forget``: 75 kB each, of the seconds by which the recorder is ahead. ``cuts``
+    says when the scene changed.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
         """size: (height, width) of the upright video."""
+        self.cuts = Cuts(size)
         self._size = small_size(size)
         self._cells = self._size[0] // COARSE, self._size[1] // COARSE
         self._lock = threading.Lock()
@@ -88,6 +76,8 @@ class Trail:
                     self._times.append(last)
                     if step is not None:
                         self._steps.append(step)
+                        if step.cut:
+                            self.cuts.note(last)
             yield picture
 
     def forget(self, before: float) -> None:

@@ -37,7 +37,8 @@ class MaskResult:
     the mask belongs to, uint8 RGB (H, W, 3), for ``segment_video(…, keep_frames=True)``, else None. placed says where
     kinds of things are both seen and heard, as probabilities (g, g); tracked which source each part of the mask belongs
     to, None where they are not told apart. cleanup is what is done to the mask, and to all that is drawn of it; the
-    logits stay the model's. guide is the picture that outlines are fitted to, small, where they are.
+    logits stay the model's. guide is the picture that outlines are fitted to, small, where they are. scene is where its
+    scene begins, in seconds, if a cut lies between the mask before and this one, else None.
     """
 
     index: int
@@ -55,6 +56,7 @@ class MaskResult:
     tracked: Tracked | None = None
     cleanup: Cleanup = Cleanup()
     guide: np.ndarray | None = None
+    scene: float | None = None
 
     def __repr__(self) -> str:
         return (

@@ -23,6 +23,7 @@ from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.motion.cuts import Cuts
 from avseg_cli.motion.onset import spectrum
 from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.heard import Heard, listed, loudness
@@ -62,13 +63,14 @@ class Segmentation(Iterator[MaskResult]):
         self._runner = Runner(model, batch_size)
         steady = options.grid.step < 1
         self.trail = Trail(video.size) if follow or steady else None
-        pictures = self._reader if self.trail is None else self.trail.record(self._reader)
+        self._cuts = self.trail.cuts if self.trail else Cuts(video.size)
+        pictures = (self.trail or self._cuts).record(self._reader)
         self._frames = self._runner.loaded(sample(pictures, options.grid))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames)
         if self.trail is not None and steady:
             self._results = steadied(self._results, self.trail, forget=not follow)
         self._tracker = None if options.sources == "merge" else Tracker()
-        self._busy = 0.0
+        self._busy, self._told = 0.0, float("-inf")
 
     @property
     def warnings(self) -> list[str]:
@@ -89,11 +91,14 @@ class Segmentation(Iterator[MaskResult]):
             self._busy += perf_counter() - began
 
     def _told_apart(self, result: MaskResult) -> MaskResult:
-        """The result with its sources, whose numbers go on from the results before it."""
+        """The result with its scene and its sources, whose numbers go on from the results before it."""
+        cuts, self._told = self._cuts.between(self._told, result.time), result.time
+        scene = cuts[-1] if cuts else None
         if self._tracker is None:
-            return result
+            return replace(result, scene=scene)
         mask = result.logits > logit(result.threshold)
-        return replace(result, tracked=self._tracker.step(result.time, mask, result.placed))
+        tracked = self._tracker.step(result.time, mask, result.placed, cut=scene is not None)
+        return replace(result, scene=scene, tracked=tracked)
 
     def close(self) -> None:
         """Close the files; an unfinished segmentation needs it."""

@@ -76,9 +76,10 @@ class Tracker:
         self._last = 0  # number given
         self._before = 0.0  # seconds, of the mask before
 
-    def step(self, time: float, mask: np.ndarray, placed: Placed) -> Tracked:
-        """The sources of a mask, bool (h, w), at ``time`` in seconds; placed: kinds of things seen and heard."""
-        self._tracks = [track for track in self._tracks if time - track.time <= MEMORY]
+    def step(self, time: float, mask: np.ndarray, placed: Placed, cut: bool = False) -> Tracked:
+        """The sources of a mask, bool (h, w), at ``time`` in seconds; placed: kinds of things seen and heard; cut: it
+        is of another scene than the mask before, so that its sources are new ones."""
+        self._tracks = [track for track in self._tracks if time - track.time <= MEMORY and not cut]
         numbers = pieces(mask)
         parts = [numbers == number for number in range(1, int(numbers.max()) + 1)]
         holders = self._holders(parts, [scores(part, placed) for part in parts], time)
