@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from avseg_cli.bench.run import BenchOptions, run_bench
 from avseg_cli.checkpoints.checkpoint import load_model
 from avseg_cli.checkpoints.precision import has_bf16
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.train import train
+from avseg_cli.training.train_options import TrainOptions
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(not has_bf16(CPU), reason="this processor has no bf16 arithmetic")

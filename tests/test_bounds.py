@@ -17,7 +17,7 @@ from avseg_cli.scoring.evaluate import EvaluateOptions
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.synth.synth_options import SynthOptions
 from avseg_cli.synth.write import synthesise
-from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.train_options import TrainOptions
 
 DIGITS = 10**22  # 23 of them
 HUGE = 10**400  # more than a float holds

@@ -14,7 +14,7 @@ from command_line import run_avseg
 from media_files import Clip
 
 from avseg_cli.ablation.ablate import _asked
-from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.train_options import TrainOptions
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from avseg_cli.training.kinds_heard import HeardModule
 from avseg_cli.training.kinds_seen import SeenModule, SeenSample
 from avseg_cli.training.loop import Setup, Trainer
 from avseg_cli.training.memory import fake_tensors, faked
-from avseg_cli.training.options import default_recipe
 from avseg_cli.training.parameters import set_trainable
 from avseg_cli.training.pretraining import ImageModule, SoundModule
+from avseg_cli.training.recipe import default_recipe
 from avseg_cli.training.scene_task import SceneModule
 from avseg_cli.training.scenes import SceneSample
 from avseg_cli.training.stages import STAGES

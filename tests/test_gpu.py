@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from avseg_cli.bench.run import BenchOptions, run_bench
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.training.loop import Trainer
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.train import resume, train
+from avseg_cli.training.train_options import TrainOptions
 
 DEVICES = ("cpu", pytest.param("cuda", marks=pytest.mark.gpu))
 HALF = {"cpu": "bf16", "cuda": "auto"}

@@ -24,7 +24,7 @@ from avseg_cli.cli.listener import Announcer
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.pages.plots import QUIET, curve
-from avseg_cli.segment.batch import Outcome
+from avseg_cli.segment.outcome import Outcome
 from avseg_cli.segment.render import Rendered
 from avseg_cli.segment.tally import FEW
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import Picture, VideoReader, probe
 from avseg_cli.outputs.drawing import Highlighter
-from avseg_cli.segment.batch import Outcome
+from avseg_cli.segment.outcome import Outcome
 from avseg_cli.segment.render import Rendered, render
 from avseg_cli.segment.segment_options import SegmentOptions
 

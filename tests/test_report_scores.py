@@ -25,7 +25,7 @@ from avseg_cli.scoring.examples import Example, Extremes
 from avseg_cli.scoring.scores import ClipScore
 from avseg_cli.scoring.scores_page import _strips
 from avseg_cli.scoring.strips import FOUND, TRUE, strip
-from avseg_cli.training.options import TrainOptions
+from avseg_cli.training.train_options import TrainOptions
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,9 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+REGISTRIES = {"avseg_cli.model.fusion", "avseg_cli.training.stages"}  # of what is built from the options naming them
+
+
 def imports(module: str, types: bool = True) -> set[str]:
     """The modules of the package that ``module`` imports, anywhere in its text; those for ``types`` alone, if asked."""
     tree = ast.parse(MODULES[module].read_text())
@@ -77,12 +80,13 @@ def test_arrows_run_downwards_only(name: str) -> None:
 
 
 def test_no_imports_in_a_circle() -> None:
+    """Those for types alone count, but for a registry's: options name what is built from those options."""
     done: set[str] = set()
 
     def walk(module: str, above: tuple[str, ...]) -> None:
         assert module not in above, " -> ".join((*above[above.index(module) :], module))
         if module not in done:
-            for imported in sorted(imports(module, types=False)):
+            for imported in sorted(imports(module, types=module not in REGISTRIES)):
                 walk(imported, (*above, module))
             done.add(module)
 

@@ -29,10 +29,11 @@ from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.training.distributed import local_device
 from avseg_cli.training.loop import learning_rate, step_seed
 from avseg_cli.training.losses import LOSSES, bce, bce_iou, bce_iou_sama
-from avseg_cli.training.options import Recipe, TrainOptions, default_recipe
 from avseg_cli.training.parameters import set_trainable, start_adapters, trained_parts, transfer
+from avseg_cli.training.recipe import Recipe, default_recipe
 from avseg_cli.training.stages import STAGES
 from avseg_cli.training.train import train, whole_recipe
+from avseg_cli.training.train_options import TrainOptions
 
 TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices on this machine")
 SMALL = ["--backbone", "tiny", "--image-size", "64", "--depth", "1", "--device", "cpu"]

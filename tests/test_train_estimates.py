@@ -16,7 +16,7 @@ from avseg_cli.training import memory
 from avseg_cli.training.arithmetic import arithmetic
 from avseg_cli.training.estimate import Pace, in_words, memory_in_words, steps_in_words
 from avseg_cli.training.memory import StepMemory, recomputes, step_memory
-from avseg_cli.training.options import Recipe, default_recipe
+from avseg_cli.training.recipe import Recipe, default_recipe
 
 CPU = torch.device("cpu")
 TEN = StepMemory(weights=1, rest=2, blocks=30, entrances=3, largest=2)

@@ -32,10 +32,10 @@ from avseg_cli.training.kinds_heard import known_labels
 from avseg_cli.training.kinds_seen import targets
 from avseg_cli.training.loop import Trainer
 from avseg_cli.training.losses import known_bce, known_bce_iou
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.parameters import set_trainable
 from avseg_cli.training.scenes import Scenes
 from avseg_cli.training.train import resume, train
+from avseg_cli.training.train_options import TrainOptions
 
 KINDS = list(SEEN)
 

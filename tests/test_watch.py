@@ -16,7 +16,8 @@ from media_files import Clip
 
 from avseg_cli.base.errors import DeviceError, InputError, NoSoundError, OutputError
 from avseg_cli.segment import processes
-from avseg_cli.segment.batch import Batch, Outcome
+from avseg_cli.segment.batch import Batch
+from avseg_cli.segment.outcome import Outcome
 from avseg_cli.segment.tally import NO_SOUND
 from avseg_cli.segment.watch import NOTES, Watch
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from avseg_cli.base.errors import DataError, InputError, OutputError, named
 from avseg_cli.base.json_text import parse_json
+from avseg_cli.base.json_types import fits
 from avseg_cli.base.progress import console
 from avseg_cli.base.whole_files import write_json, write_whole
 from avseg_cli.data.check import refuse_gaps
@@ -25,10 +26,10 @@ from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.published import ABLATIONS, Published
 from avseg_cli.scoring.published import FUSIONS as FUSION_ROWS
 from avseg_cli.training.material import Material
-from avseg_cli.training.options import TrainOptions, fits
 from avseg_cli.training.run_folder import StageFolder, unfinished
 from avseg_cli.training.stages import pretraining
 from avseg_cli.training.train import check_ready, train
+from avseg_cli.training.train_options import TrainOptions
 
 DEEPEST = 8  # blocks, Fig. 6.3
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from avseg_cli.media.video import Video
-    from avseg_cli.segment.batch import Outcome
+    from avseg_cli.segment.outcome import Outcome
     from avseg_cli.segment.watch import Watch
 
 EVERY = 30.0  # seconds between two lines of a log that say how far it is

@@ -15,8 +15,8 @@ from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
 from avseg_cli.cli.options import made_of
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.stages import STAGES
+from avseg_cli.training.train_options import TrainOptions
 
 
 def register(app: typer.Typer) -> None:

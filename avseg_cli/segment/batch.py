@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from avseg_cli.base.errors import AvsegError, NoSoundError, OutputError, debugging
 from avseg_cli.base.limits import about_memory
@@ -15,59 +15,14 @@ from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
 from avseg_cli.segment.addresses import delivered, fetched, is_url
 from avseg_cli.segment.inputs import InputVideo, check_outputs, is_there
-from avseg_cli.segment.render import Progress, Rendered, render
+from avseg_cli.segment.outcome import Outcome
+from avseg_cli.segment.render import Progress, render
 from avseg_cli.segment.runner import check_span
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
 from avseg_cli.segment.tally import EXISTS, NO_SOUND
 
 Work = tuple[InputVideo, dict[str, Path]]  # a video, and where its outputs go: format -> path
-
-
-@dataclass
-class Outcome:
-    """What became of one input: done, skipped (and why), planned (dry run) or failed."""
-
-    source: Path
-    status: str
-    outputs: dict[str, Path]
-    video: Video | None = None
-    rendered: Rendered | None = None
-    error: AvsegError | None = None
-    seconds: float = 0.0
-    reason: str = ""  # why it was skipped
-    worker: str | None = None  # machine and process of a cluster
-
-    def to_dict(self) -> dict[str, Any]:
-        """The outcome as one JSON object."""
-        values: dict[str, Any] = {"input": str(self.source), "status": self.status}
-        values["outputs"] = {name: str(path) for name, path in self.outputs.items()}
-        if self.video:
-            values |= {"duration": self.video.duration, "size": [self.video.width, self.video.height]}
-        if self.rendered:
-            values |= {
-                "model": self.rendered.model,
-                "masks": self.rendered.masks,
-                "fps": self.rendered.fps,
-                "frames": self.rendered.frames,
-                "heard": self.rendered.heard,
-                "sound": self.rendered.sound,
-                "warnings": self.rendered.warnings,
-                "pace": _pace(self.rendered.pace),
-            }
-        if self.reason:
-            values["reason"] = self.reason
-        if self.error:
-            values |= {"error": str(self.error), "exit_code": self.error.exit_code}
-        if self.worker:
-            values["worker"] = self.worker
-        return values | {"seconds": round(self.seconds, 3)}
-
-
-def _pace(stages: dict[str, float]) -> dict[str, Any]:
-    """Which of the overlapping stages had the most work and so set the pace, and the seconds of each."""
-    seconds = {name: round(spent, 3) for name, spent in stages.items()}
-    return {"slowest": max(stages, key=stages.__getitem__, default=None), "seconds": seconds}
 
 
 class Listener(Protocol):

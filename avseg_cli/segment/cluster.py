@@ -20,7 +20,8 @@ from avseg_cli.base.extras import extra
 from avseg_cli.segment.addresses import is_url, location
 
 if TYPE_CHECKING:
-    from avseg_cli.segment.batch import Batch, Listener, Outcome, Work
+    from avseg_cli.segment.batch import Batch, Listener, Work
+    from avseg_cli.segment.outcome import Outcome
 
 ROWS_A_BLOCK = 8  # videos that travel together; a block's outcomes come back together, and are retried together
 MOST_BLOCKS = 100_000
@@ -167,7 +168,7 @@ class _Silent:
 
 def _received(rows: Any, work: list[Work], listener: Listener) -> Iterator[Outcome]:
     """The outcomes under the names the user gave; videos whose actor died failed."""
-    from avseg_cli.segment.batch import Outcome
+    from avseg_cli.segment.outcome import Outcome
 
     left = dict(enumerate(work))
     for row in rows:

@@ -25,7 +25,8 @@ from avseg_cli.segment.addresses import is_url
 
 if TYPE_CHECKING:
     from avseg_cli.media.video import Video
-    from avseg_cli.segment.batch import Batch, Listener, Outcome, Work
+    from avseg_cli.segment.batch import Batch, Listener, Work
+    from avseg_cli.segment.outcome import Outcome
     from avseg_cli.segment.render import Progress
 
 PROGRESS_EVERY = 0.2  # seconds between two messages of how far a video is
@@ -194,7 +195,7 @@ class _Worker:
     def died(self) -> Outcome | None:
         """What became of the video it was at, if any, whose unfinished outputs are deleted."""
         from avseg_cli.base.whole_files import discard_of
-        from avseg_cli.segment.batch import Outcome
+        from avseg_cli.segment.outcome import Outcome
 
         self.end()
         if not self.item:

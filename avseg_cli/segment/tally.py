@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from avseg_cli.base.text import clock, counted
 
 if TYPE_CHECKING:
-    from avseg_cli.segment.batch import Outcome
+    from avseg_cli.segment.outcome import Outcome
 
 FEW = 40  # inputs that are told of one by one
 EXISTS, NO_SOUND = "exists", "no sound track"  # reasons to skip an input

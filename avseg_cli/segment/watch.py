@@ -22,7 +22,8 @@ from avseg_cli.segment.inputs import InputVideo, is_there, plan_outputs, videos_
 from avseg_cli.segment.tally import NO_SOUND
 
 if TYPE_CHECKING:
-    from avseg_cli.segment.batch import Outcome, Work
+    from avseg_cli.segment.batch import Work
+    from avseg_cli.segment.outcome import Outcome
 
 Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
 NOTES = ".avseg-watch.json"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from avseg_cli.training.memory import StepMemory
-from avseg_cli.training.options import Recipe
+from avseg_cli.training.recipe import Recipe
 
 FIRST, LAST = 3, 8  # the steps that are timed; those before them start things up
 UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))

@@ -16,13 +16,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from avseg_cli.base.device_copies import Arriving
 from avseg_cli.base.errors import AvsegError, DataError, named
+from avseg_cli.base.json_types import misfits
 from avseg_cli.base.progress import console, progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.dataset import Sample
 from avseg_cli.training.distributed import from_first, mean_over_processes
 from avseg_cli.training.estimate import Pace
 from avseg_cli.training.feed import fed
-from avseg_cli.training.options import Recipe, misfits
+from avseg_cli.training.recipe import Recipe
 from avseg_cli.training.run_folder import RESUME, StageFolder
 from avseg_cli.training.tasks import Task
 

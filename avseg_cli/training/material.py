@@ -20,9 +20,9 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.efficientnet import LiteTrunk
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.stages import STAGES, StageData
 from avseg_cli.training.tasks import Task, TaskSetup
+from avseg_cli.training.train_options import TrainOptions
 
 
 class Material(Protocol):

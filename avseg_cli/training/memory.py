@@ -19,8 +19,8 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.image_encoder import ImageEncoder
 from avseg_cli.model.transforms import statistics
-from avseg_cli.training.options import Recipe
 from avseg_cli.training.parameters import set_trainable
+from avseg_cli.training.recipe import Recipe
 from avseg_cli.training.tasks import SegmentationModule
 
 ROOM = 0.85  # of what is free; the rest is for kernels' own needs and gaps

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from avseg_cli.base.errors import AvsegError, DataError, OutputError, named
 from avseg_cli.base.json_text import parse_json
+from avseg_cli.base.json_types import fits
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.whole_files import write_json, write_whole
-from avseg_cli.training.options import TrainOptions, fits
 from avseg_cli.training.stages import in_order
+from avseg_cli.training.train_options import TrainOptions
 
 RESUME = "resume.safetensors"
 EPOCH = ("epoch", "step", "loss", "time")  # numbers that the record of every epoch has

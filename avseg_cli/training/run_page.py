@@ -10,9 +10,9 @@ from avseg_cli.pages.html import page, stamp, write_page
 from avseg_cli.pages.plots import curve
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.scoring.scores_page import scores
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.run_folder import StageFolder
 from avseg_cli.training.stages import STAGES, in_order
+from avseg_cli.training.train_options import TrainOptions
 
 NAME = "report.html"
 EXAMPLES = 4  # best clips, and as many worst

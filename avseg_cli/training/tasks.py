@@ -25,7 +25,7 @@ from avseg_cli.model.transforms import prepare_frames, upsample_logits
 from avseg_cli.scoring.metrics import f_score, mask_iou
 from avseg_cli.training.feed import fed
 from avseg_cli.training.losses import LOSSES
-from avseg_cli.training.options import Recipe
+from avseg_cli.training.recipe import Recipe
 
 
 class Task(Protocol):

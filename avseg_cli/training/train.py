@@ -33,7 +33,6 @@ from avseg_cli.training.estimate import memory_in_words, steps_in_words
 from avseg_cli.training.loop import Setup, fit
 from avseg_cli.training.material import Material, material_of
 from avseg_cli.training.memory import StepMemory, recomputes, step_memory
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.parameters import (
     set_dropout,
     set_trainable,
@@ -44,6 +43,7 @@ from avseg_cli.training.parameters import (
 )
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
 from avseg_cli.training.stages import STAGES, in_order
+from avseg_cli.training.train_options import TrainOptions
 
 
 def train(options: TrainOptions, resume: bool = False) -> Path:

@@ -202,7 +202,7 @@ def changeable_pickle(folder: Path, **options: bool) -> bytes:
 
 
 def run_settings(folder: Path) -> bytes:
-    from avseg_cli.training.options import TrainOptions
+    from avseg_cli.training.train_options import TrainOptions
 
     options = TrainOptions(data=str(folder / "none"), subset="ms3", out=str(folder / "run"), stages=("1a",))
     return json.dumps({"options": options.to_dict()}, indent=1).encode()

@@ -106,7 +106,7 @@ def _state(folder: Path) -> bytes:
 def _trainer(stage: Any) -> Any:
     """What trains the smallest of modules."""
     from avseg_cli.training.loop import Setup, Trainer
-    from avseg_cli.training.options import Recipe
+    from avseg_cli.training.recipe import Recipe
 
     module = torch.nn.Linear(2, 2)
     task = SimpleNamespace(module=module, batch_count=lambda: 1, skips_parameters=False)

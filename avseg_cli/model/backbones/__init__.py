@@ -48,7 +48,7 @@ class Backbone:
     packaged: the networks of ``checkpoints.packaged_weights`` it starts from; its checkpoints carry them.
     trained: the parts trained in a stage, where they are not those of ``training.parameters``.
     stages: those of `avseg train` it goes through, in their order; pretraining is left out after ``--init``.
-    recipes: for each stage it can be trained in, the fields of ``training.options.Recipe``.
+    recipes: for each stage it can be trained in, the fields of ``training.recipe.Recipe``.
     released: the same as the published code does it, which its papers tell otherwise; empty where there is none.
     fast: the same in a tenth of the time, for a first look.
     unfreeze: "image", "sound": trained besides the paper's parts in stage 2.

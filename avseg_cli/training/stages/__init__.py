@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from avseg_cli.data.subsets import Subset
     from avseg_cli.model.avseg import AvsegModel
     from avseg_cli.model.config import ModelConfig
-    from avseg_cli.training.options import TrainOptions
     from avseg_cli.training.tasks import Task, TaskSetup
+    from avseg_cli.training.train_options import TrainOptions
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from avseg_cli.data.clips import read_categories
 from avseg_cli.data.photo_features import PhotoFeatures
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.kinds_seen import KindsSeen
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.pretraining import ImagePretraining
 from avseg_cli.training.stages import Stage, StageData
 from avseg_cli.training.tasks import Task, TaskSetup
+from avseg_cli.training.train_options import TrainOptions
 
 
 def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: StageData) -> Task:

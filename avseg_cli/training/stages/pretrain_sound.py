@@ -7,10 +7,10 @@ from avseg_cli.data.dataset import read_labels
 from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.kinds_heard import KindsHeard
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.pretraining import SoundPretraining
 from avseg_cli.training.stages import Stage, StageData
 from avseg_cli.training.tasks import Task, TaskSetup
+from avseg_cli.training.train_options import TrainOptions
 
 
 def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: StageData) -> Task:

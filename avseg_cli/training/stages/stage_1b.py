@@ -7,9 +7,9 @@ from dataclasses import replace
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.stages import ENCODERS, Stage, StageData
 from avseg_cli.training.tasks import SegmentationTask, Task, TaskSetup
+from avseg_cli.training.train_options import TrainOptions
 
 
 def without_fusion(config: ModelConfig) -> ModelConfig:

@@ -8,10 +8,10 @@ from avseg_cli.data.photo_features import PhotoFeatures
 from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.kinds_heard import unmet_sounds
-from avseg_cli.training.options import TrainOptions
 from avseg_cli.training.scene_task import SceneTask
 from avseg_cli.training.stages import ENCODERS, Stage, StageData
 from avseg_cli.training.tasks import SegmentationTask, Task, TaskSetup
+from avseg_cli.training.train_options import TrainOptions
 
 
 def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: StageData) -> Task:

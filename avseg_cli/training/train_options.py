@@ -1,70 +1,21 @@
-"""What a training run is told, and what each stage does unless told otherwise."""
+"""What a training run is told."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from avseg_cli.base.errors import DataError, InputError, named
+from avseg_cli.base.json_types import misfits
 from avseg_cli.base.option_fields import MANY, MAX_SEED, MOST_CLIPS, MOST_ROUNDS, MOST_WORKERS, check, option
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
+from avseg_cli.training.recipe import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES, STARTS, Recipe, default_recipe
 from avseg_cli.training.stages import STAGES
 
-OPTIMIZERS = ("adam", "adamw")
-SCHEDULES = ("constant", "cosine")
-LOSSES = ("bce", "bce+iou", "bce+iou-sama")
-STARTS = ("zero", "normal")
-RECIPES = ("paper", "released", "fast")
 RECOMPUTE = ("auto", "on", "off")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one stage is trained. batch_size: clips per process and step; clip_gradient: largest norm, None for any.
-
-    still: parts of the stage that do not learn and are otherwise in training, their dropout included.
-    """
-
-    epochs: int
-    batch_size: int = 1
-    learning_rate: float = 1e-4
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    schedule: str = "constant"
-    warmup: float = 0.0  # share of all steps with a rising learning rate
-    floor: float = 0.01  # where a cosine ends, as a share of the learning rate
-    clip_gradient: float | None = None
-    loss: str = "bce"
-    augment: bool = False
-    patience: int | None = None  # validations without a better score before stopping
-    still: tuple[str, ...] = ()
-    adapter_start: str = "zero"  # how adapters begin: without effect, or "normal" as SAMA-AVS's
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name.replace('_', ' ')} must be more than 0, not {getattr(self, name)}")
-        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES or self.loss not in LOSSES:
-            raise InputError(
-                f"optimizer {self.optimizer!r} must be one of {OPTIMIZERS}, schedule {self.schedule!r} one of "
-                f"{SCHEDULES}, loss {self.loss!r} one of {LOSSES}"
-            )
-
-
-def default_recipe(backbone: str, stage: str, of: str = "paper") -> Recipe:
-    """The recipe a backbone declares for a stage. Raises ``InputError`` for a stage it is not trained in."""
-    known = BACKBONES[backbone]
-    recipes = {"paper": known.recipes, "released": known.released, "fast": known.fast}[of]
-    if not recipes:
-        raise InputError(f"there is no {of} recipe for {backbone}: leave out {named('recipes')} {of}")
-    if stage not in recipes:
-        raise InputError(f"{backbone} is not trained in stage {stage!r}; choose one of {', '.join(recipes)}")
-    return Recipe(**recipes[stage])
 
 
 @dataclass(frozen=True)
@@ -219,17 +170,3 @@ class TrainOptions:
         for name in misfits(values, cls):
             raise DataError(f"{name} is {values[name]!r}, which it cannot be")
         return cls(**values)
-
-
-def misfits(values: Mapping[str, Any], cls: type) -> list[str]:
-    """The fields of the dataclass ``cls`` for which JSON gave ``values`` of another type."""
-    return [name for name, kind in get_type_hints(cls).items() if name in values and not fits(values[name], kind)]
-
-
-def fits(value: Any, kind: Any) -> bool:
-    """Whether a value that JSON gave is of a field's type."""
-    if isinstance(kind, UnionType):
-        return any(fits(value, part) for part in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
-    return type(value) in (int, float) if kind is float else type(value) is kind
