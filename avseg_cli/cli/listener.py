@@ -18,6 +18,7 @@ from rich.text import Text
 from avseg_cli.base.text import clock, counted
 from avseg_cli.cli.batch_pace import BatchPace
 from avseg_cli.cli.options import said
+from avseg_cli.outputs.formats import FORMATS
 from avseg_cli.segment.tally import FEW, NO_SOUND, Tally
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from avseg_cli.segment.watch import Watch
 
 EVERY = 30.0  # seconds between two lines of a log that say how far it is
-HEARD = ("overlay", "cutout", "side-by-side")  # formats with sound
 COLOURS = {"done": "green", "skipped": "yellow", "planned": "cyan", "failed": "red"}
 
 
@@ -167,9 +167,10 @@ class Announcer:
         """Show the contact sheets that were made, if they are few, in terminals that can."""
         from avseg_cli.cli.picture import show_picture
 
-        for outcome in () if self.many else self.tally.few:
-            if outcome.status == "done" and "preview" in outcome.outputs and not (self.quiet or self.as_json):
-                show_picture(outcome.outputs["preview"], self.console)
+        for outcome in () if self.many or self.quiet or self.as_json else self.tally.few:
+            for name, path in outcome.outputs.items():
+                if outcome.status == "done" and FORMATS[name].shown:
+                    show_picture(path, self.console)
 
     def model(self) -> None:
         """Say which model was used and what it is for, where anything was made."""
@@ -211,7 +212,7 @@ class Announcer:
         if outcome.status == "planned":
             return "would be written"
         done = outcome.rendered
-        sound = f", sound {done.sound}" if done.sound != "none" and name in HEARD else ""
+        sound = f", sound {done.sound}" if done.sound != "none" and FORMATS[name].sounds else ""
         return f"written in {done.seconds:.1f} s, {counted(done.masks, 'mask')} ({done.fps:g} a second){sound}"
 
     def _line(self, text: str, colour: str | None = None) -> None:

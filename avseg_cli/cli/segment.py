@@ -198,11 +198,12 @@ def segment(
         return
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, wanted)
-    index = _index([paths["report"] for paths in outputs if "report" in paths], output, overwrite or skip_existing)
+    work = list(zip(sources, outputs, strict=True))
+    pages = [(source.path, paths[name]) for source, paths in work for name in paths if FORMATS[name].indexed]
+    index = _index([page for _, page in pages], output, overwrite or skip_existing)
     batch.skip_silent &= how.no_sound == "skip" or not names_one(inputs, sources)
     if dry_run and ray is None:
         batch.load()  # raises for a checkpoint, a device or a precision that is not there
-    work = list(zip(sources, outputs, strict=True))
     with Announcer(len(sources), quiet, as_json) as report:
         outcomes = (
             run_jobs(batch, work, report, jobs)
@@ -213,7 +214,7 @@ def segment(
     if report.tally.total == 1 and (error := report.tally.few[0].error):
         raise error
     if index:
-        report.index(index, [(source.path, paths["report"]) for source, paths in work], dry_run)
+        report.index(index, pages, dry_run)
     report.previews()
     report.summary({source.path: place for place, source in enumerate(sources)})
     report.model()

@@ -23,9 +23,16 @@ __all__ = ["FORMATS", "MOVIES", "Format", "open_writer"]
 
 @dataclass(frozen=True)
 class Format(Kind):
-    """A kind of output with what writes it; a writer whose class ``draws`` needs every picture of the video."""
+    """A kind of output with what writes it; a writer whose class ``draws`` needs every picture of the video.
+
+    sounds: the video's sound is in it. indexed: a page leads to all of them where there are several. shown: a picture
+    that the command line shows in terminals that can.
+    """
 
     writer: Callable[[Path, Job], Writer]
+    sounds: bool = False
+    indexed: bool = False
+    shown: bool = False
 
 
 FORMATS: Registry[Format] = Registry(__name__, Path(__file__).parent, "FORMAT", "format", InputError, hyphens=True)

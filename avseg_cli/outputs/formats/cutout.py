@@ -51,4 +51,4 @@ class CutoutWriter(MovieWriter):
         return frame
 
 
-FORMAT = Format(writer=CutoutWriter, suffix=SUFFIX, files=(".mov", ".mkv", ".webm"))
+FORMAT = Format(writer=CutoutWriter, suffix=SUFFIX, files=(".mov", ".mkv", ".webm"), sounds=True)

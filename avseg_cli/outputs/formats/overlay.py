@@ -28,4 +28,4 @@ class OverlayWriter(MovieWriter):
         return frame
 
 
-FORMAT = Format(writer=OverlayWriter, suffix=SUFFIX, files=MOVIES)
+FORMAT = Format(writer=OverlayWriter, suffix=SUFFIX, files=MOVIES, sounds=True)

@@ -149,4 +149,4 @@ def _draw_sound(
         axis.spines[:].set_visible(False)
 
 
-FORMAT = Format(writer=PreviewWriter, suffix=SUFFIX, files=(".png",))
+FORMAT = Format(writer=PreviewWriter, suffix=SUFFIX, files=(".png",), shown=True)

@@ -286,6 +286,7 @@ FORMAT = Format(
     suffix=SUFFIX,
     files=(".html",),
     several=True,
+    indexed=True,
     beside=lambda page: (report_video(page),),
     is_whole=is_whole,
 )

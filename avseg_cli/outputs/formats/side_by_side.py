@@ -41,4 +41,4 @@ class SideBySideWriter(MovieWriter):
         return both
 
 
-FORMAT = Format(writer=SideBySideWriter, suffix=SUFFIX, files=MOVIES)
+FORMAT = Format(writer=SideBySideWriter, suffix=SUFFIX, files=MOVIES, sounds=True)
