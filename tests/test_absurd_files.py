@@ -33,10 +33,15 @@ READ = {  # FILE stands for what is no such thing
     "train --sounds": "train --photos data --sounds FILE --backbone small --out made",
     "train --public": "train --photos data --sounds data --public FILE --backbone small --out made",
     "train --init": f"train --data data --init FILE {TRAIN}",
+    "train --init-adapters": f"train --data data --init-adapters FILE {TRAIN}",
+    "train --pretrained": f"train --data data --pretrained FILE {TRAIN}",
     "evaluate --data": "evaluate --data FILE --checkpoint default",
     "evaluate --checkpoint": "evaluate --data data --checkpoint FILE",
     "evaluate --predictions": "evaluate --data data --predictions FILE",
     "ablate --data": f"ablate --data FILE {TRAIN}",
+    "ablate --init": f"ablate --data data --init FILE {TRAIN}",
+    "ablate --pretrained": f"ablate --data data --pretrained FILE {TRAIN}",
+    "bench --checkpoint": "bench --checkpoint FILE --parts decoder",
     "prepare --data": "prepare --data FILE",
     "synth --media": "synth --media FILE --out made",
     "synth --objects": "synth --objects FILE --sounds data --backgrounds data --out made",
@@ -52,7 +57,7 @@ READ = {  # FILE stands for what is no such thing
     "weights import file": "weights import FILE",
     "settings": "--config FILE info clip.mp4",
 }
-WRITTEN = {"--output", "--out", "--masks", "--csv", "--report", "--plot", "--html"}
+WRITTEN = {"--output", "--out", "--masks", "--csv", "--report", "--plot", "--html", "--cache"}
 ELSEWHERE = {"doctor --checkpoint", "info --audio"}  # their reports say it beside what else they find
 
 
@@ -62,7 +67,10 @@ def paths() -> Iterator[str]:
         for param in command.params:
             wanted = f"{param.type_descriptor.annotation} {param.metavar or ''}"
             name = param.name if param.param_type_name == "argument" else f"--{long_name(param)}"
-            if any(word in wanted for word in ("Path", "FILE", "FOLDER", "INPUTS", "VIDEO")) and name not in WRITTEN:
+            if (
+                any(word in wanted for word in ("Path", "PATH", "FILE", "FOLDER", "INPUTS", "VIDEO"))
+                and name not in WRITTEN
+            ):
                 yield f"{' '.join(words)} {name}"
 
 

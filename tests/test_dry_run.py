@@ -14,6 +14,9 @@ from command_line import run_avseg
 from media_files import Clip
 
 from avseg_cli.ablation.ablate import _asked
+from avseg_cli.checkpoints.checkpoint import save_checkpoint
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import preset
 from avseg_cli.training.train_options import TrainOptions
 
 
@@ -79,6 +82,12 @@ def test_what_is_named_is_loaded(dry, data: Path, tiny_checkpoint: Path, tmp_pat
     train = ("train", "--data", data, "--out", "run", "--device", "cpu")
     assert "avseg weights download" in dry(*train, "--backbone", "vit_b", code=3)
     assert "no such checkpoint" in dry(*train, "--backbone", "tiny", "--init", "nope", code=3)
+    for command in ("train", "ablate"):
+        made = (command, *train[1:], "--backbone", "tiny")
+        assert "holds no pretrain-sound/best.safetensors or" in dry(*made, "--pretrained", "nowhere", code=3)
+        assert "clip.mp4: not a folder" in dry(*made, "--cache", "clip.mp4", code=5)
+    assert "no such checkpoint file" in dry("bench", "--scaling", "--checkpoint", "nope", code=3)
+    assert "no device 'cuda:99'" in dry("bench", "--scaling", "--device", "cuda:99", code=4)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     assert "what frozen networks give takes" in dry(*train, "--backbone", "tiny", code=5)
 
@@ -110,6 +119,21 @@ def test_ablate_looks_at_the_split_that_it_reports(dry, data: Path, tmp_path: Pa
     arguments = ("--data", gaps, "--out", "run", "--backbone", "tiny", "--device", "cpu")
     assert "sound of test" in dry("ablate", *arguments, code=7)
     dry("train", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "said", "code"),
+    [
+        ({"fusion_depth": 0}, (), "this checkpoint has none (fusion_depth 0)", 3),
+        ({"fusion": "none"}, (), "this checkpoint's fusion is 'none'", 3),
+        ({}, ("--block", 9), "--block 9 is not there; this model has", 2),
+    ],
+)
+def test_attention_that_has_no_maps(changes: dict, asked: tuple, said: str, code: int, dry, tmp_path: Path) -> None:
+    Clip(seconds=1).write(tmp_path / "clip.mp4")
+    save_checkpoint(tmp_path / "model.safetensors", AvsegModel(preset("tiny", **changes)))
+    told = dry("attention", "clip.mp4", "--checkpoint", "model.safetensors", *asked, code=code)
+    assert said in told and len(told.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["train", "ablate"])

@@ -12,7 +12,11 @@ from typer.testing import CliRunner
 from avseg_cli.ablation import ablate as job
 from avseg_cli.ablation.ablate import SETS, VARIANTS, VariantScore, choose, to_markdown
 from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import preset
+from avseg_cli.training.run_folder import StageFolder
 
 
 def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,8 +25,11 @@ def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pyte
     arguments = [
         "ablate", "--data", str(data), "--out", str(out), "--backbone", "tiny", "--epochs", "1", "--limit-clips", "2",
         "--device", "cpu", "--json", "--variants", "full,no-adapters,fusion-none,fusion-sama,fusion-jca,depth-1",
-        "--pretrained", str(out / "none"), "--image-size", "64",
+        "--pretrained", str(tmp_path / "earlier"), "--image-size", "64",
     ]  # fmt: skip
+    best = StageFolder(tmp_path / "earlier/pretrain-image").best
+    best.parent.mkdir(parents=True)
+    save_checkpoint(best, AvsegModel(preset("tiny", image_size=64)))
     first = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     rows = json.loads(first.stdout)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from avseg_cli.attention.attention_options import AttentionOptions
 from avseg_cli.attention.instants import ClipLook, FrameLook, MapRow
-from avseg_cli.attention.maps import Maps, fusion_maps
+from avseg_cli.attention.maps import Maps, fusion_maps, stbava_of
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import Video, VideoReader
 from avseg_cli.model.avseg import AvsegModel
@@ -29,18 +29,24 @@ class _Item:
     encoded: Encoded
 
 
+def check_ready(model: AvsegModel, options: AttentionOptions) -> None:
+    """Raises ``CheckpointError`` for a model without maps, ``InputError`` for a choice of what it does not have."""
+    stbava_of(model)
+    options.choice.check(model.config)
+
+
 class Looks(Iterator[ClipLook]):
     """The clips of one video in order, one instant a second as in training, made while they are asked for.
 
-    ``width``: of the pictures kept, in pixels at most. Raises ``InputError`` for an unusable span or choice at
-    once, and what ``segment_video`` raises while it goes on.
+    ``width``: of the pictures kept, in pixels at most. Raises as ``check_ready`` does, ``InputError`` for an unusable
+    span at once, and what ``segment_video`` raises while it goes on.
     """
 
     def __init__(
         self, video: Video, model: AvsegModel, options: AttentionOptions | None = None, width: int = 480
     ) -> None:
         options = options or AttentionOptions()
-        options.choice.check(model.config)
+        check_ready(model, options)
         self.video, self.choice, self.width = video, options.choice, width
         self._runner = Runner(model, options.batch_size)
         check_span(video, options.start)

@@ -49,11 +49,8 @@ class FusionMaps:
     after: Maps
 
 
-def fusion_maps(model: AvsegModel, embeddings: Tensor, sound: Tensor) -> FusionMaps:
-    """The maps of clips: embeddings (B, T, C, g, g) and VGGish vectors (B, T, 128), as ``AvsegModel.decode`` takes.
-
-    Raises ``CheckpointError`` for a model whose fusion is not ST-BAVA.
-    """
+def stbava_of(model: AvsegModel) -> STBAVA:
+    """The fusion that has maps. Raises ``CheckpointError`` for another, and for one without blocks."""
     fusion = model.fusion
     if not isinstance(fusion, STBAVA):
         raise CheckpointError(
@@ -65,6 +62,15 @@ def fusion_maps(model: AvsegModel, embeddings: Tensor, sound: Tensor) -> FusionM
             "attention maps are those of ST-BAVA's blocks, and this checkpoint has none (fusion_depth 0); "
             "give one with at least one"
         )
+    return fusion
+
+
+def fusion_maps(model: AvsegModel, embeddings: Tensor, sound: Tensor) -> FusionMaps:
+    """The maps of clips: embeddings (B, T, C, g, g) and VGGish vectors (B, T, 128), as ``AvsegModel.decode`` takes.
+
+    Raises ``CheckpointError`` for a model that has none.
+    """
+    fusion = stbava_of(model)
     pixels, sound_0, positions = model.fusion_inputs(embeddings, sound)
     with ExitStack() as watches:
         seen = [watches.enter_context(_watched(block)) for block in fusion.blocks]

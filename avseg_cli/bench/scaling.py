@@ -22,6 +22,7 @@ from avseg_cli.base.errors import AvsegError, OutputError
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
 from avseg_cli.bench.bench_options import ScalingOptions
+from avseg_cli.checkpoints.checkpoint import load_model
 from avseg_cli.media.sample import make_video
 
 if TYPE_CHECKING:
@@ -90,6 +91,13 @@ def fit(points: list[Point], fps: float) -> dict[str, float | None]:
         "cpu_seconds_per_video_second": float(np.polyfit(lengths, busy, 1)[0]) if busy else None,
         "memory_growth": max(peaks) / min(peaks) if peaks else None,
     }
+
+
+def check_ready(options: ScalingOptions) -> None:
+    """Raises for the plot, the device or the checkpoint that ``run_scaling`` and ``draw`` would miss."""
+    if options.plot:
+        check_plot(Path(options.plot))
+    load_model(options.checkpoint, options.device)
 
 
 def check_plot(path: Path) -> None:

@@ -63,6 +63,7 @@ def attention(
     Three of a block's attentions can be seen. The fourth, pixels looking at the one sound of their own frame, is
     1 by construction. In a video of one second the two over time are even: there is only one second to choose.
     """
+    from avseg_cli.attention.looks import check_ready
     from avseg_cli.attention.show import KINDS, show_attention
     from avseg_cli.cli.listener import progress_of
     from avseg_cli.media.container import spooled
@@ -80,6 +81,7 @@ def attention(
         check_span(facts, options.start)
         shown = None
         model = Segmenter.load(checkpoint, device, precision).model
+        check_ready(model, options)
         if not dry_run:
             with progress_of(source.path, facts, quiet) as progress:
                 shown = show_attention(facts, model, outputs, options, progress)

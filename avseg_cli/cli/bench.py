@@ -47,15 +47,16 @@ def bench(
 
 def _scaling(options: ScalingOptions, as_json: bool, dry_run: bool) -> None:
     from avseg_cli.bench.printing import print_scaling
-    from avseg_cli.bench.scaling import check_plot, draw, run_scaling
+    from avseg_cli.bench.scaling import check_plot, check_ready, draw, run_scaling
 
-    if options.plot:
-        check_plot(Path(options.plot))
     if dry_run:
+        check_ready(options)
         lengths, rates = (",".join(f"{value:g}" for value in values) for values in (options.lengths, options.rates))
         written = [f"write {options.plot}"] if options.plot else []
         say_plan([f"time avseg segment on videos of {lengths} s at {rates} masks a second", *written])
         return
+    if options.plot:
+        check_plot(Path(options.plot))
     told = run_scaling(options, _say)
     if options.plot:
         draw(told, Path(options.plot))

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from avseg_cli.base.errors import InputError, OutputError, named
+from avseg_cli.base.errors import CheckpointError, InputError, OutputError, named
 from avseg_cli.base.extras import extra
 from avseg_cli.base.free_memory import free_bytes
 from avseg_cli.base.progress import console
@@ -42,7 +42,7 @@ from avseg_cli.training.parameters import (
     transfer,
 )
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
-from avseg_cli.training.stages import STAGES, in_order
+from avseg_cli.training.stages import STAGES, in_order, pretraining
 from avseg_cli.training.train_options import TrainOptions
 
 
@@ -124,14 +124,27 @@ def _checked(options: TrainOptions) -> tuple[Material, ModelConfig]:
     _, config, _ = _starting_point(options)
     if options.init_adapters:
         read_info(find_checkpoint(options.init_adapters))
+    if options.pretrained:
+        _refuse_unpretrained(Path(options.pretrained))
     config = options.ablated(config)
     _check_space(options, material.kept(config))
     return material, config
 
 
+def _refuse_unpretrained(run: Path) -> None:
+    """A run without pretraining would leave the encoders at random weights without a word."""
+    if not any(StageFolder(run / stage).best.is_file() for stage in pretraining()):
+        raise CheckpointError(
+            f"{run}: holds no {' or '.join(f'{stage}/best.safetensors' for stage in pretraining())}; give "
+            f"{named('pretrained')} the folder of a run that was pretrained, or leave it out"
+        )
+
+
 def _check_space(options: TrainOptions, needed: int) -> None:
     """Where nothing is kept yet, all of it must fit, in bytes; where there is something, it may be this."""
     folder = Path(options.embeddings)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: not a folder; give one with {named('cache')}")
     if folder.is_dir() and any(folder.iterdir()):
         return
     there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())

@@ -39,9 +39,11 @@ class TrainOptions:
     public: str | None = option(
         None, "Folder of the packages whose networks small starts from. [default: those installed]", metavar="PATH"
     )
-    init: str | None = option(None, "Checkpoint to start from (a warm start from another subset, or an earlier stage).")
-    init_adapters: str | None = option(None, "Checkpoint whose adapters stage 2 starts from.")
-    pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.")
+    init: str | None = option(
+        None, "Checkpoint to start from (a warm start from another subset, or an earlier stage).", metavar="NAME|FILE"
+    )
+    init_adapters: str | None = option(None, "Checkpoint whose adapters stage 2 starts from.", metavar="NAME|FILE")
+    pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.", metavar="PATH")
     # recipe
     recipes: str = option(
         "paper", "paper; released, as the authors' code; fast, in a tenth of the time.",
@@ -92,7 +94,9 @@ class TrainOptions:
     deterministic: bool = option(False, "The same run gives the same weights on a GPU too: slower.")
     validate_every: int = option(1, "Epochs between validations.", least=1, most=MOST_ROUNDS)
     save_minutes: float = option(5.0, "Minutes between saved states, besides one an epoch.", least=0, most=MOST_ROUNDS)
-    cache: str | None = option(None, "Folder of what frozen networks give, kept. [default: OUT/embeddings]")
+    cache: str | None = option(
+        None, "Folder of what frozen networks give, kept. [default: OUT/embeddings]", metavar="PATH"
+    )
     command: str = ""  # as typed
 
     def __post_init__(self) -> None:
