@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from avseg_cli.base.errors import DataError
@@ -16,6 +16,7 @@ from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE, clip_log_mel
 
 CHECK = "`avseg prepare --check` lists what a data root lacks"
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what opening a picture may end in
 PREPARE = "`avseg prepare` makes it from the raw video"
 
 
@@ -26,7 +27,7 @@ def read_image(path: Path, mode: str | None = None, cure: str = CHECK) -> np.nda
             return np.asarray(image.convert(mode) if mode and image.mode != mode else image)
     except FileNotFoundError as error:
         raise DataError(f"{path}: missing; {cure}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: not a readable picture ({error})") from error
 
 

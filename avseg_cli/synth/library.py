@@ -12,6 +12,7 @@ from PIL import Image
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.json_text import parse_json
+from avseg_cli.data.files import UNREADABLE
 from avseg_cli.synth.sound_files import SAMPLE_RATE, read_wav
 from avseg_cli.synth.synth_options import SPLITS
 
@@ -231,7 +232,7 @@ def _open(path: Path, mode: str) -> Image.Image:
     try:
         with Image.open(path) as opened:
             return opened.convert(mode)
-    except OSError as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is not a readable picture ({error}); remove or replace it") from error
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.whole_files import new_folder, refuse_existing
+from avseg_cli.data.files import UNREADABLE
 
 COLUMNS = ("image", "mask", "kinds", "complete", "source", "licence", "origin")
 LICENCE = "photo: Flickr user's Creative Commons licence; masks: CC BY 4.0"
@@ -66,8 +67,10 @@ def _convert(picture: Path, coco: Path, classes: dict[int, str], folder: Path) -
     try:
         with Image.open(coco / "masks" / f"{name}.png") as mask, Image.open(picture) as opened:
             numbers, size = np.asarray(mask), opened.size
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DataError(f"{coco / 'masks' / name}.png: {error}; each picture needs its mask") from error
+    except UNREADABLE as error:
+        raise DataError(f"{picture}, or its mask: not a readable picture ({error})") from error
     if numbers.shape != size[::-1]:
         raise DataError(f"{coco / 'masks' / name}.png: {numbers.shape[::-1]}, and its picture is {size}")
     found = {KINDS[classes[n]] for n in np.unique(numbers).tolist() if classes.get(n) in KINDS}
