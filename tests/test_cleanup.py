@@ -179,3 +179,15 @@ def test_all_formats_have_the_same_clean_masks(tmp_path: Path) -> None:
     told = re.search(r"&#34;fraction&#34;: ([0-9.]+)", outputs["report"].read_text())
     assert told and float(told[1]) == pytest.approx(document["masks"][0]["fraction"], abs=1e-4)
     assert document["masks"][0]["sources"][0]["area"] == document["masks"][0]["area"]
+
+
+def test_tracks_and_markers_know_only_what_clean_up_leaves(tmp_path: Path) -> None:
+    clip = Clip(seconds=2, tags=(1, 1, 1, 1), size=(320, 240), loudness=lambda t: 0.4 + 0 * t)
+    path = clip.write(tmp_path / "clip.mp4")
+    for cleanup in (Cleanup(grow="10"), Cleanup(min_area="90%")):
+        outputs = {"json": tmp_path / f"{cleanup.grow}.json", "markers": tmp_path / f"{cleanup.grow}.csv"}
+        render(path, LoudRed(), outputs, SegmentOptions(cleanup=cleanup), "test")
+        document = json.loads(outputs["json"].read_text())
+        areas = [source["area"] for mask in document["masks"] for source in mask["sources"]]
+        assert [track["area"] for track in document["tracks"]] == ([np.mean(areas)] if areas else [])
+        assert outputs["markers"].read_text().count("seen") == len(document["tracks"]) == (cleanup.grow == "10")

@@ -158,6 +158,19 @@ def barks(times: np.ndarray) -> np.ndarray:
     return np.where((times >= 1) & (times < 3), 0.4, 0.0)
 
 
+def test_markers_and_tracks_begin_and_end_where_the_sound_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch)
+    bark = lambda times: np.where((times >= 1.45) & (times < 3), 0.4, 0.0)  # noqa: E731
+    path = Clip(seconds=5, loudness=bark).write(tmp_path / "clip.mp4")
+    outputs = {"markers": tmp_path / "out.csv", "json": tmp_path / "out.json"}
+    render(probe(path), LoudRed(), outputs, SegmentOptions(), "test")
+    with open(outputs["markers"], newline="") as file:
+        found = [(row["kind"], float(row["start"]), float(row["end"])) for row in csv.DictReader(file)]
+    assert [kind for kind, *_ in found] == ["heard", "seen"]
+    times = [times for _, *times in found] + json.loads(outputs["json"].read_text())["tracks"][0]["times"]
+    assert times == [pytest.approx([1.45, 3], abs=0.03)] * 3
+
+
 def test_where_the_dog_barks_is_a_row_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told(monkeypatch)
     path = Clip(seconds=5, loudness=barks).write(tmp_path / "clip.mp4")
@@ -186,6 +199,17 @@ def test_markers_open_as_a_timeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert found == [("dog", 1, 2), ("source 1", 1, 2)]
     assert clip.markers[0].marked_range.start_time.rate == 10
     assert timeline.metadata["avseg"]["settings"]["fps"] == 1.0
+
+
+@pytest.mark.parametrize(("span", "frames"), [((0, 60), (0, 50)), ((3, 60), (30, 20)), ((1, 2), (10, 20))])
+def test_a_timeline_is_no_longer_than_its_media(
+    tmp_path: Path, span: tuple[float, float], frames: tuple[int, int]
+) -> None:
+    path = Clip(seconds=5).write(tmp_path / "clip.mp4")
+    out = make(path, "otio", tmp_path / "out.otio", start=span[0], duration=span[1])
+    clip = opentimelineio.adapters.read_from_file(str(out)).tracks[0][0]
+    assert (clip.source_range.start_time.value, clip.source_range.duration.value) == frames
+    assert clip.media_reference.available_range.duration.value == 50
 
 
 def test_timecodes_count_frames() -> None:

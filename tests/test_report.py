@@ -88,6 +88,14 @@ def test_facts_say_when_what_sounds_changes(report: Path) -> None:
         assert poster.size == (240, 180)
 
 
+def test_changes_within_a_second_are_told_where_the_sound_has_them(tmp_path: Path) -> None:
+    page = write_report(tmp_path, Clip(seconds=4, loudness=lambda times: np.where(times >= 1.6, 0.4, 0.0)))
+    facts = json.loads(text_of(page, "facts"))
+    assert [change["what"] for change in facts["changes"]] == ["starts"]
+    assert facts["changes"][0]["since"] == pytest.approx(1.6, abs=0.03) == facts["masks"][0]["end"]
+    assert facts["tracks"][0]["times"] == [[pytest.approx(1.6, abs=0.03), 4]]
+
+
 def test_a_change_is_told_where_the_timeline_marks_it(report: Path) -> None:
     cards = re.findall(r'data-seek="([\d.]+)".*?<span>(\S+) ·', report.read_text(), re.S)
     assert [(float(seek), written) for seek, written in cards] == [(0, "0:00"), (2, "0:02"), (4, "0:04")]

@@ -14,6 +14,7 @@ from avseg_cli.base.errors import InputError
 from avseg_cli.media.recording import Recording
 from avseg_cli.media.video import probe
 from avseg_cli.motion.timeline import Instant, Pair
+from avseg_cli.outputs.borders import Borders
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.formats.masks import numbered
@@ -202,10 +203,35 @@ def test_tracks_have_the_times_at_which_they_sound() -> None:
         assert [one.id for one in made.sketches] == [source.id for source in made.sources]
         for one, source in zip(made.sketches, made.sources, strict=True):
             assert one.area == pytest.approx(source.area, rel=0.05), "by the cells of the model's grid"
-        tracks.take(made.end, made.sketches)
+        tracks.take(made.end - 1, made.end, made.sketches)
     first, second = (track.to_dict() for track in tracks)
     assert (first["id"], first["label"], first["masks"], first["times"]) == (1, "dog", 4, [[0, 4]])
     assert second["times"] == [[0, 2], [3, 4]]
+
+
+def test_borders_lie_where_the_sound_changes_or_at_a_cut() -> None:
+    quiet, loud = (np.full((96, 16), level, np.float16) for level in (-4, 2))
+    turning = loud.copy()
+    turning[:40] = -4
+    changes = {  # what is seen, with what spectrum, and where its scene begins
+        "begins": (TWO, turning, None), "goes on": (TWO, loud, None), "cut": (TWO, loud, 3.2),
+        "ends": (boxes(), quiet, None), "is seen without a sound": (TWO, quiet, None),
+    }  # fmt: skip
+    borders, tracker = Borders(0.0), Tracker()
+    made = replace(result(0, boxes(), tracker), spectrum=quiet)
+    found = [borders.step(made)]
+    for index, (mask, heard, scene) in enumerate(changes.values(), 1):
+        made = replace(result(index, mask, tracker), spectrum=heard, scene=scene)
+        found.append(borders.step(made))
+    assert [border.seen for border in found] == [0, pytest.approx(1.4, abs=0.02), 2, 3.2, pytest.approx(4, abs=0.1), 5]
+    assert [border.heard for border in found] == [0, 1, 2, 3, 4, 5], "names were the same"
+    dog, none = ({"heard": heard, "loudness": -20.0} for heard in ((("dog", 0.9),), (("dog", 0.1),)))
+    borders = Borders(0.0)
+    closer = [
+        MaskResult(k, end - 0.1, end, made.logits, (90, 160), 128, spectrum=spectrum, **names)
+        for k, (end, spectrum, names) in enumerate([(1.0, quiet, none), (1.2, quiet, none), (1.4, turning, dog)])
+    ]
+    assert [border.heard for border in map(borders.step, closer)] == [0, 1, pytest.approx(1.2, abs=0.1)]
 
 
 def test_the_first_colours_differ_for_every_kind_of_colour_vision() -> None:
@@ -241,7 +267,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for index, mask in enumerate((TWO, boxes((10, 4, 20, 20)), boxes())):
                 made = result(index, mask, tracker)
                 writer.take(made)
-                tracks.take(made.end, made.sources)
+                tracks.take(made.end - 1, made.end, made.sources)
             writer.finish({"tracks": [track.to_dict() for track in tracks]})
             writer.commit()
     return folder

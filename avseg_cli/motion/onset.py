@@ -13,6 +13,7 @@ RATE = SAMPLE_RATE // HOP  # rows of a spectrum a second
 BANDS = 16
 SPAN = 60  # rows on either side that are compared: shorter ones take each bark for a change
 LEAST = 5  # rows that must be known on either side
+CLEAR = 0.5  # weighted difference of the spectra from which a change is heard; below the sound goes on as it was
 
 
 class Second(Protocol):
@@ -36,20 +37,32 @@ def onset(before: Second, after: Second) -> float:
 
     That is where the mean spectra of what comes before and of what follows differ most.
     """
+    return _greatest(before, after, (before.time, after.time))[0]
+
+
+def turn(before: Second, after: Second, within: tuple[float, float]) -> float | None:
+    """As ``onset``, between two times; None where the sound goes on as it was."""
+    time, strength = _greatest(before, after, within)
+    return time if strength >= CLEAR else None
+
+
+def _greatest(before: Second, after: Second, within: tuple[float, float]) -> tuple[float, float]:
+    """When the sound changes most, in seconds, and how much; halfway and not at all where that is not known."""
     heard, start = _together(before, after)
+    unknown = sum(within) / 2, 0.0
     if heard is None:
-        return (before.time + after.time) / 2
-    first, last = (round((time - start) * RATE) for time in (before.time, after.time))
+        return unknown
+    first, last = (round((time - start) * RATE) for time in within)
     splits = np.arange(max(first, LEAST), min(last, len(heard) - LEAST) + 1)
     if not len(splits):
-        return (before.time + after.time) / 2
+        return unknown
     sums = np.concatenate([np.zeros((1, BANDS)), np.cumsum(heard, 0, dtype=np.float64)])
     left, right = np.minimum(splits, SPAN), np.minimum(len(heard) - splits, SPAN)
     earlier = (sums[splits] - sums[splits - left]) / left[:, None]
     later = (sums[splits + right] - sums[splits]) / right[:, None]
     weight = np.sqrt(left * right / (left + right))  # means of few rows differ by chance
     differs = np.abs(later - earlier).mean(1) * weight
-    return start + float(splits[differs.argmax()]) / RATE
+    return start + float(splits[differs.argmax()]) / RATE, float(differs.max())
 
 
 def _together(before: Second, after: Second) -> tuple[np.ndarray | None, float]:

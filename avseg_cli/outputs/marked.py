@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from avseg_cli.outputs.borders import Borders
 from avseg_cli.outputs.heard import NOTHING
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.spans import HeardSecond, spans
@@ -33,13 +34,15 @@ class MarkersWriter(Writer):
 
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
-        self._tracks, self._heard, self._since = TrackList(job.span[0]), list[HeardSecond](), job.span[0]
+        self._tracks, self._heard, self._borders = TrackList(), list[HeardSecond](), Borders(job.span[0])
+        self.end = job.span[0]  # seconds, of the last mask's
 
     def take(self, result: MaskResult) -> None:
         sure = result.known[0][1] if result.known else None
-        self._heard.append(HeardSecond(self._since, result.end, result.called, sure))
-        self._tracks.take(result.end, result.sketches)
-        self._since = result.end
+        since = self._borders.step(result)
+        self._heard.append(HeardSecond(since.heard, result.end, result.called, sure))
+        self._tracks.take(since.seen, result.end, result.sketches)
+        self.end = result.end
 
     def markers(self) -> list[Marker]:
         """All of them, in order of time."""

@@ -111,8 +111,8 @@ class MaskResult:
 
     @property
     def sketches(self) -> tuple[Sketch, ...]:
-        """As ``sources``, without their pixels, which cost time."""
-        if self.tracked is not None:
+        """As ``sources``, without their pixels, which cost time; where clean-up changes the mask they are needed."""
+        if self.tracked is not None and self.cleanup.idle:
             return sketches(self.tracked, self.size)
         return tuple(Sketch(source.id, source.label, source.area) for source in self.sources)
 

@@ -11,7 +11,10 @@ MOST = 400  # stretches on a timeline; of more the longest are kept
 
 
 class HeardSecond(NamedTuple):
-    """A mask's stretch of time in seconds, what is heard most in it, and how probably where it is a kind."""
+    """A mask's stretch of time in seconds, what is heard most in it, and how probably where it is a kind.
+
+    It ends where the next one begins; ``end`` counts for the last one.
+    """
 
     since: float
     end: float
@@ -32,13 +35,15 @@ class Span:
 
 def spans(seconds: Sequence[HeardSecond], most: int | None = MOST) -> list[Span]:
     """Neighbours of the same name joined, in order of time, the longest ``most``; none where nothing has a name."""
-    joined = [_span(list(group)) for name, group in groupby(seconds, key=lambda second: second.name) if name]
+    groups = [list(group) for _, group in groupby(seconds, key=lambda second: second.name)]
+    ends = [*(group[0].since for group in groups[1:]), *(group[-1].end for group in groups[-1:])]
+    joined = [_span(group, end) for group, end in zip(groups, ends, strict=True) if group[0].name]
     longest = sorted(joined, key=lambda span: span.since - span.end)[:most]
     return sorted(longest, key=lambda span: span.since)
 
 
-def _span(group: list[HeardSecond]) -> Span:
+def _span(group: list[HeardSecond], end: float) -> Span:
     name, sure = group[0].name, [second.probability for second in group if second.probability is not None]
     mean = sum(sure) / len(sure) if sure else None
     words = name if mean is None else f"{name} {mean:.2f}"
-    return Span(group[0].since, group[-1].end, name, words, mean)
+    return Span(group[0].since, end, name, words, mean)

@@ -24,6 +24,7 @@ from avseg_cli.media.video import Picture, Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.motion.onset import onset
 from avseg_cli.motion.timeline import Instant, Timeline
+from avseg_cli.outputs.borders import Borders
 from avseg_cli.outputs.formats import FORMATS, open_writer
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
@@ -81,7 +82,7 @@ def render(
     outputs = {name: Path(path) for name, path in outputs.items()}
     drawing = any(getattr(FORMATS[name].writer, "draws", False) for name in outputs)
     masks = segment_video(video, model, options, follow=drawing)
-    done, tracks = Rendered(outputs, told(model, checkpoint)), TrackList(options.start)
+    done, tracks = Rendered(outputs, told(model, checkpoint)), TrackList()
     done.fps = options.grid.fps
     writers: list[Writer] = []
     try:
@@ -150,7 +151,7 @@ def _run(
     drawing = [writer for writer in writers if writer.draws]
     pictures = VideoReader(masks.video, *options.span)
     try:
-        taken = _taken(results, writers, done, tracks)
+        taken = _taken(results, writers, done, tracks, Borders(options.start))
         if drawing:
             timeline = partial(Timeline, taken, masks.trail, onset, logit(options.threshold))
             _write_pictures(pictures, timeline, drawing, done, options, progress)
@@ -168,7 +169,7 @@ def _run(
 
 
 def _taken(
-    results: Iterator[MaskResult], writers: list[Writer], done: Rendered, tracks: TrackList
+    results: Iterator[MaskResult], writers: list[Writer], done: Rendered, tracks: TrackList, borders: Borders
 ) -> Iterator[MaskResult]:
     """Pass each mask on after the writers took it."""
     for result in results:
@@ -177,7 +178,7 @@ def _taken(
                 writer.take(result)
         done.masks += 1
         if result.tracked:
-            tracks.take(result.end, result.sketches)
+            tracks.take(borders.step(result).seen, result.end, result.sketches)
         for kind, _ in result.known:
             done.heard[kind] = done.heard.get(kind, 0) + 1
         yield result

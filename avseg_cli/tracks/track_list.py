@@ -40,20 +40,22 @@ class TrackSummary:
 class TrackList:
     """Gathers the sources of results in order of time; a few numbers for each source."""
 
-    def __init__(self, start: float = 0.0) -> None:
+    def __init__(self) -> None:
         self._tracks: dict[int, TrackSummary] = {}
-        self._since = start  # seconds, where the next mask's stretch begins
+        self._sounding: dict[int, TrackSummary] = {}  # in the last mask
 
-    def take(self, end: float, sources: Iterable[OneSource]) -> None:
-        """The sources of a mask whose second ends at ``end``: they sound since the mask before."""
+    def take(self, since: float, end: float, sources: Iterable[OneSource]) -> None:
+        """The sources of a mask, which sound from ``since`` to ``end``, in seconds; what only the mask before it
+        had sounded until ``since``."""
+        before, self._sounding = self._sounding, {}
         for source in sources:
             track = self._tracks.setdefault(source.id, TrackSummary(source.id, source.label))
             track.label, track.masks, track.area = source.label, track.masks + 1, track.area + source.area
-            if track.spans and track.spans[-1][1] == self._since:
-                track.spans[-1] = track.spans[-1][0], end
-            else:
-                track.spans.append((self._since, end))
-        self._since = end
+            began = track.spans.pop()[0] if source.id in before else since
+            track.spans.append((began, end))
+            self._sounding[source.id] = track
+        for number in before.keys() - self._sounding.keys():
+            before[number].spans[-1] = before[number].spans[-1][0], since
 
     def __iter__(self):
         return iter(self._tracks.values())

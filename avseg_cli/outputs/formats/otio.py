@@ -25,9 +25,10 @@ class OtioWriter(MarkersWriter):
 
     def finish(self, summary: dict[str, Any]) -> None:
         schema, markers = self._otio.schema, self.markers()
-        end = self.job.span[1] or self.job.video.duration or self._since
+        whole = self.job.video.duration or self.end
+        end = min(self.job.span[1] or whole, whole)
         reference = schema.ExternalReference(
-            target_url=self.job.video.path.absolute().as_uri(), available_range=self._range(0.0, end)
+            target_url=self.job.video.path.absolute().as_uri(), available_range=self._range(0.0, whole)
         )
         timeline = schema.Timeline(name=self.job.video.path.name, metadata={"avseg": self.job.about})
         for kind in (schema.TrackKind.Video, schema.TrackKind.Audio):

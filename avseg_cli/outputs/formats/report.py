@@ -19,6 +19,7 @@ from avseg_cli.base.text import clock
 from avseg_cli.base.whole_files import discard
 from avseg_cli.media.codecs import Codec
 from avseg_cli.media.video import Picture, Video
+from avseg_cli.outputs.borders import Borders
 from avseg_cli.outputs.changes import Changes
 from avseg_cli.outputs.formats import Format
 from avseg_cli.outputs.formats.side_by_side import SideBySideWriter
@@ -55,7 +56,7 @@ class _PageMovie(SideBySideWriter):
 class Moment:
     """A change of what sounds: since when, the time of its picture, what happens, how much (0 to 1)."""
 
-    since: float  # seconds: where the mask before it ends
+    since: float  # seconds
     time: float  # seconds
     what: str
     strength: float
@@ -65,7 +66,8 @@ class Moment:
 
 
 class Mask(NamedTuple):
-    """What the page knows of each mask: seconds, share of the picture, confidence, what is heard in words."""
+    """What the page knows of each mask: its own time and where its stretch ends, in seconds, share of the picture,
+    confidence, what is heard in words."""
 
     time: float
     end: float
@@ -82,6 +84,7 @@ class ReportWriter(Writer):
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         self._changes, self._snapshots = Changes(job.threshold), Snapshots(job, 320, 240)
+        self._borders = Borders(job.span[0])
         self._named: dict[int, tuple[float, str, float]] = {}  # mask -> change, until its picture passes
         self._moments: list[Moment] = []
         self._poster: Snapshot | None = None  # where most of the picture sounds
@@ -92,10 +95,12 @@ class ReportWriter(Writer):
 
     def take(self, result: MaskResult) -> None:
         fraction = result.area / result.mask.size
-        since = self._masks[-1].end if self._masks else self.job.span[0]
+        heard, since = (round(seconds, 3) for seconds in self._borders.step(result))
+        if self._masks:
+            self._masks[-1] = self._masks[-1]._replace(end=since)
         end, sure = round(result.end, 3), round(result.confidence, 4)
         self._masks.append(Mask(round(result.time, 3), end, round(fraction, 5), sure, result.hears(NAMED)))
-        self._heard.append(HeardSecond(since, end, result.called, result.known[0][1] if result.known else None))
+        self._heard.append(HeardSecond(heard, end, result.called, result.known[0][1] if result.known else None))
         change = self._changes.step(result)
         if change:
             self._named[result.index] = (since, *change)
