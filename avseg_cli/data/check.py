@@ -12,8 +12,8 @@ import numpy as np
 from avseg_cli.base.errors import DataError
 from avseg_cli.data.clips import Clip, all_clips
 from avseg_cli.data.files import CHECK, read_image, read_log_mel, read_waveform
-from avseg_cli.data.layouts import LAYOUTS
-from avseg_cli.data.subsets import MASK_SIZE, SPLITS, Subset
+from avseg_cli.data.layouts import Subset
+from avseg_cli.data.subsets import MASK_SIZE, SPLITS
 
 
 @dataclass
@@ -45,7 +45,7 @@ def check_root(
         if count > 1:
             report.malformed.append(f"{name[1]}: {count} times in split {name[0]} of the csv")
     for clip in track(clips):
-        _check_clip(clip, LAYOUTS[subset.layout].square, report)
+        _check_clip(clip, subset.layout.square, report)
     return report
 
 

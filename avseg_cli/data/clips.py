@@ -8,8 +8,8 @@ from pathlib import Path
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.json_text import parse_json
-from avseg_cli.data.layouts import LAYOUTS
-from avseg_cli.data.subsets import SPLITS, Subset, subset_folder
+from avseg_cli.data.layouts import Subset
+from avseg_cli.data.subsets import SPLITS, subset_folder
 
 LABEL_TABLE = "label2idx.json"  # of the later release, beside its metadata.csv
 PATH_COLUMNS = ("name", "split", "category", "uid")  # what becomes part of a path
@@ -57,7 +57,7 @@ def read_metadata(folder: Path, subset: Subset) -> list[dict[str, str]]:
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a csv file ({error})") from error
-    for column in LAYOUTS[subset.layout].needed:
+    for column in subset.layout.needed:
         if column not in header:
             raise DataError(f"{path}: the csv has no column {column!r} (it has {', '.join(header) or 'no header'})")
     for number, row in enumerate(rows, start=2):
@@ -117,7 +117,7 @@ def _belongs(row: dict[str, str], subset: Subset) -> bool:
 
 
 def _clip(folder: Path, subset: Subset, row: dict[str, str]) -> Clip:
-    places = LAYOUTS[subset.layout].places(folder / subset.files, row, subset.frames)
+    places = subset.layout.places(folder / subset.files, row, subset.frames)
     return Clip(
         places.name, row["split"], places.category, places.frames, places.masks[: subset.annotated(row["split"])],
         places.wav, places.log_mel, _object_maps(folder, places.object_maps), places.video,

@@ -19,7 +19,8 @@ from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.files import read_frames, read_log_mel, read_masks, read_object_maps, read_waveform
-from avseg_cli.data.subsets import MASK_SIZE, Subset, subset_folder
+from avseg_cli.data.layouts import Subset
+from avseg_cli.data.subsets import MASK_SIZE, subset_folder
 from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE
 
 SHARED_MEMORY = Path("/dev/shm")

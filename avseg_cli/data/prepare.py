@@ -21,7 +21,8 @@ from PIL import Image
 from avseg_cli.base.errors import AvsegError, DataError, named
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.data.clips import Clip, all_clips
-from avseg_cli.data.subsets import MASK_SIZE, Subset
+from avseg_cli.data.layouts import Subset
+from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.media.audio import mono
 from avseg_cli.media.container import Damage, audio_stream, decode, open_input, video_stream
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel

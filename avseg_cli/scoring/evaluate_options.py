@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.option_fields import MAX_SEED, MOST_CLIPS, MOST_WORKERS, check, option
+from avseg_cli.base.text import either
+from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.model.backbones import BACKBONES
+from avseg_cli.scoring.published import PROMPTS
 
 CLIPS = "clips"  # the subset that is a folder of the user's own
-SUBSETS = ("s4", "ms3", "v1s", "v1m", "v2", CLIPS)
-PROMPTS = ("points:1", "points:3", "box:1", "box:3")
 NEGATIVES = ("silence", "noise", "swap")
 SUBJECT = "to say what is evaluated"
 
@@ -25,21 +26,19 @@ class EvaluateOptions:
     data: str
     subset: str = option(
         "ms3",
-        "s4, ms3, v1s, v1m or v2, or data in that layout; clips: your own videos (--data/clips/NAME.mp4) with masks "
+        f"{either(SUBSETS, '')}, or data in that layout; clips: your own videos (--data/clips/NAME.mp4) with masks "
         "you drew (--data/masks/NAME/0.png, 1.png, … for each second).",
-        offers=SUBSETS,
+        offers=(*SUBSETS, CLIPS),
     )
     split: str = option("test", "A split that the subset's csv has.")
     checkpoint: str | None = option(
         None, "A checkpoint file, or default for the embedded one.", flags=("--checkpoint", "-c")
     )
     predictions: str | None = option(None, "Score the mask PNGs in this folder instead of a model.", metavar="PATH")
-    prompts: str | None = option(
-        None, "Score SAM prompted with the truth: points:1, points:3, box:1, box:3.", offers=PROMPTS
-    )
-    backbone: str = option("vit_h", "Of the prompted SAM: vit_h, vit_l, vit_b.", offers=tuple(BACKBONES))
+    prompts: str | None = option(None, f"Score SAM prompted with the truth: {either(PROMPTS)}", offers=tuple(PROMPTS))
+    backbone: str = option("vit_h", "Of the prompted SAM, one that starts from SAM's weights.", offers=tuple(BACKBONES))
     negatives: tuple[str, ...] = option(
-        (), "Also with wrong sound: silence, noise, swap (comma separated).", offers=NEGATIVES
+        (), f"Also with wrong sound: {', '.join(NEGATIVES)} (comma separated).", offers=NEGATIVES
     )
     move_sound: bool = option(False, "Also with another visible object's sound (avseg synth's data).")
     baselines: bool = option(False, "Also what can be reached without sound (avseg synth's data).")

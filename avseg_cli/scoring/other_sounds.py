@@ -15,8 +15,8 @@ from avseg_cli.base.errors import InputError, named
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.dataset import ClipDataset
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel
+from avseg_cli.scoring.evaluate_options import NEGATIVES
 
-NEGATIVES = ("silence", "noise", "swap")
 NOISE_RMS = 0.1  # of full scale: as loud as the recordings
 VISIBLE_SHARE = 0.005  # of a frame: an object smaller than this does not count as visible
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
+from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.synth.library import SPLITS, Cutout, Library, Media
 from avseg_cli.synth.sounds import OFF_SCREEN, SECONDS, SoundSource, make_schedule, make_waveform
 
@@ -97,12 +98,13 @@ def compose_clip(
 ) -> SynthClip:
     """Make clip ``index`` of a split; the same library, split, seed and index give the same clip.
 
-    size: (height, width) in pixels. layout: "ms3" (sources that come and go) or "s4" (one, all along).
+    size: (height, width) in pixels. layout: the subset it is made like: one source
+    all along (s4), or several that come and go.
     """
     key = (seed, SPLITS.index(split), index)
     rng = np.random.default_rng(key)
     media = library.splits[split]
-    steady = layout == "s4"
+    steady = SUBSETS[layout].single
     names = list(media.objects)
     count = int(rng.choice((1, 2, 3, 4), p=(0.6, 0.3, 0.1, 0.0) if steady else (0.17, 0.41, 0.28, 0.14)))
     visible = [names[i] for i in rng.permutation(len(names))[:count]]

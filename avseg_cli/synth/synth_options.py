@@ -7,7 +7,12 @@ from pathlib import Path
 
 from avseg_cli.base.errors import DataError, named
 from avseg_cli.base.option_fields import MAX_SEED, MOST_WORKERS, check, option
-from avseg_cli.data.subsets import made_subsets
+from avseg_cli.data.subsets import SUBSETS, made_subsets
+
+
+def _about(name: str) -> str:
+    return f"{name}: {'one source all along' if SUBSETS[name].single else 'sources come and go'}"
+
 
 SPLITS = ("train", "val", "test", "test_unseen")
 
@@ -29,7 +34,7 @@ class SynthOptions:
     seed: int = option(0, "The same seed makes the same bytes.", least=0, most=MAX_SEED)
     distractors: Path | None = option(None, "Cut-outs of things that never sound.")
     ambience: Path | None = option(None, "Background sounds that are nobody's.")
-    layout: str = option("ms3", "ms3: sources come and go; s4: one source all along.", offers=tuple(made_subsets()))
+    layout: str = option("ms3", "; ".join(map(_about, made_subsets())) + ".", offers=tuple(made_subsets()))
     shares: tuple[float, ...] = (80, 10, 10, 0)
     size: int = option(224, "Side of the frames in pixels.", least=32, most=2048, unit="pixels")
     workers: int = option(1, least=1, most=MOST_WORKERS)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from avseg_cli.base.errors import DataError, OutputError
 from avseg_cli.base.whole_files import new_folder, refuse_existing
-from avseg_cli.data.layouts import LAYOUTS, Places
+from avseg_cli.data.layouts import Places
 from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.synth.compose import SynthClip, compose_clip
 from avseg_cli.synth.contact_sheet import contact_sheet
@@ -165,7 +165,7 @@ def _filmed(options: SynthOptions, clip: SynthClip, path: Path) -> SynthClip:
 
 
 def _clip_name(layout: str, split: str, index: int, clip: SynthClip) -> str:
-    if "category" in LAYOUTS[SUBSETS[layout].layout].needed:
+    if "category" in SUBSETS[layout].layout.needed:
         return f"{clip.parameters['category']}_{split}_{index:05d}"
     return f"synth_{split}_{index:05d}"
 
@@ -174,7 +174,7 @@ def _places(options: SynthOptions, root: Path, split: str, name: str, clip: Synt
     """Where the parts of one clip go."""
     subset = SUBSETS[options.layout]
     row = {"name": name, "split": split, "category": clip.parameters.get("category") or ""}
-    return LAYOUTS[subset.layout].places(root / subset.folder / subset.files, row, subset.frames)
+    return subset.layout.places(root / subset.folder / subset.files, row, subset.frames)
 
 
 def _write_clip(options: SynthOptions, root: Path, split: str, places: Places, clip: SynthClip) -> None:
@@ -198,7 +198,7 @@ def _save(path: Path, pixels: np.ndarray) -> None:
 
 def _write_record(options: SynthOptions, library: Library, root: Path, rows: list[dict[str, object]]) -> None:
     subset = SUBSETS[options.layout]
-    columns = LAYOUTS[subset.layout].columns
+    columns = subset.layout.columns
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         [columns, *([row.get(name, 0) for name in columns] for row in rows)]

@@ -1,6 +1,6 @@
-"""How AVSBench lays out the files of its clips: each file here declares one layout in ``LAYOUT``.
+"""How AVSBench lays out the files of its clips: each file here is one layout, and says in ``SUBSETS`` what comes in it.
 
-Both who reads a data set and who makes one (`avseg synth`) take the places from here.
+Both who reads a data set and who makes one (`avseg synth`) take the places from here. To add one, add a file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,36 @@ class Layout:
     square: bool = True
 
 
-LAYOUTS: Registry[Layout] = Registry(__name__, Path(__file__).parent, "LAYOUT", "layout", DataError)
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """One subset of AVSBench: where its files lie and how they are used.
+
+    folder: below the data root, "" for the data root itself; metadata: the csv in it; files: the folder of the files
+    in it. frames: T, one a second. train_annotated: frames with a mask in the train split, from the first. single: one
+    source sounds all along, rather than several that come and go. fusion_depth: ST-BAVA blocks of the paper.
+    published: videos in train, val and test. figures: the subset whose published figures are of the same clips; none
+    where that is itself.
+    """
+
+    name: str
+    title: str
+    layout: Layout
+    folder: str
+    metadata: str
+    files: str
+    frames: int = 5
+    train_annotated: int = 5
+    single: bool = False
+    fusion_depth: int = 7
+    published: tuple[int, int, int]
+    figures: str = ""
+
+    def annotated(self, split: str) -> int:
+        """How many frames of a clip have a mask, from the first on."""
+        return self.train_annotated if split == "train" else self.frames
+
+
+LAYOUTS: Registry[tuple[Subset, ...]] = Registry(__name__, Path(__file__).parent, "SUBSETS", "layout", DataError)
 
 
 def object_maps(split: str, name: str, frames: int) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from avseg_cli.data.layouts import Layout, Places, object_maps
+from avseg_cli.data.layouts import Layout, Places, Subset, object_maps
 
 
 def places(files: Path, row: Mapping[str, str], frames: int) -> Places:
@@ -31,3 +31,10 @@ LAYOUT = Layout(
     told="with ms3_data/visual_frames/{name}/{name}.mp4_{1..5}.png, audio_wav/{split}/{name}.wav and "
     "gt_masks/{split}/{name}/{name}_{1..5}.png beside it",
 )
+
+SUBSETS = (
+    Subset(
+        name="ms3", title="multiple sources", layout=LAYOUT, folder="Multi-sources", metadata="ms3_meta_data.csv",
+        files="ms3_data", published=(296, 64, 64),
+    ),
+)  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from avseg_cli.data.layouts import Layout, Places, object_maps
+from avseg_cli.data.layouts import Layout, Places, Subset, object_maps
 
 
 def places(files: Path, row: Mapping[str, str], frames: int) -> Places:
@@ -31,3 +31,10 @@ LAYOUT = Layout(
     told="with s4_data/visual_frames/{split}/{category}/{name}/{name}_{1..5}.png, audio_wav/{split}/{category}/"
     "{name}.wav and gt_masks/{split}/{category}/{name}/{name}_{1..5}.png beside it",
 )
+
+SUBSETS = (
+    Subset(
+        name="s4", title="single source", layout=LAYOUT, folder="Single-source", metadata="s4_meta_data.csv",
+        files="s4_data", train_annotated=1, single=True, fusion_depth=5, published=(3452, 740, 740),
+    ),
+)  # fmt: skip

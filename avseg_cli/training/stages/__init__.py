@@ -15,7 +15,7 @@ from avseg_cli.base.registry import Registry
 
 if TYPE_CHECKING:
     from avseg_cli.data.clips import Clip
-    from avseg_cli.data.subsets import Subset
+    from avseg_cli.data.layouts import Subset
     from avseg_cli.model.avseg import AvsegModel
     from avseg_cli.model.config import ModelConfig
     from avseg_cli.training.tasks import Task, TaskSetup
