@@ -8,13 +8,13 @@ from torch import nn
 
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
-from avseg_cli.model.fusion import build_fusion
+from avseg_cli.model.fusion import FUSIONS, build_fusion
 from avseg_cli.model.fusion.cmran import SpatialChannelAttention
 from avseg_cli.model.fusion.han import HAN
 from avseg_cli.model.fusion.jca import JointAttention
 from avseg_cli.model.fusion.tpavi import TPAVI
 
-NAMES = ("tpavi", "han", "cmran", "jca", "stbava")
+NAMES = tuple(name for name in FUSIONS if FUSIONS[name].build)
 SMALL = {"out_chans": 64, "fusion_depth": 2}
 B, T, N, C = 2, 5, 9, 64
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from avseg_cli.base.errors import CheckpointError
 from avseg_cli.model import kinds, log_mel
 from avseg_cli.model.avseg import AvsegModel, steadied
 from avseg_cli.model.backbones import preset
@@ -23,6 +24,12 @@ from avseg_cli.model.sound_events import SoundEventsNet
 def model() -> AvsegModel:
     torch.manual_seed(0)
     return AvsegModel(preset("small", image_size=128)).eval()
+
+
+@pytest.mark.parametrize(("backbone", "stem"), [("tiny", "lite2"), ("small", "conv"), ("vit_b", "none")])
+def test_an_encoder_refuses_a_stem_that_it_does_not_know(backbone: str, stem: str) -> None:
+    with torch.device("meta"), pytest.raises(CheckpointError, match=f"stem is '{stem}', not one of"):
+        AvsegModel(preset(backbone, stem=stem))
 
 
 def test_shapes_from_pictures_and_sound_to_logits(model: AvsegModel) -> None:

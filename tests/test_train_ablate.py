@@ -16,6 +16,8 @@ from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
+from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.training.run_folder import StageFolder
 
 
@@ -77,6 +79,11 @@ def test_the_papers_tables_are_sets() -> None:
     assert len(choose(["full", "table-6.3", "full"])) == 5
     with pytest.raises(InputError, match="no variant 'no-sound'; choose from table-6.2"):
         choose(["no-sound"])
+
+
+def test_every_fusion_has_a_variant() -> None:
+    default = ModelConfig().fusion
+    assert {f"fusion-{name}" for name in FUSIONS if name != default} == set(SETS["table-6.2"]) - {"full"}
 
 
 def test_published_figures_are_those_of_the_subset() -> None:

@@ -23,8 +23,7 @@ from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS, Fusion
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
-from avseg_cli.scoring.published import ABLATIONS, Published
-from avseg_cli.scoring.published import FUSIONS as FUSION_ROWS
+from avseg_cli.scoring.published import ABLATIONS, FUSION_ROWS, Published
 from avseg_cli.training.material import Material
 from avseg_cli.training.run_folder import StageFolder, unfinished
 from avseg_cli.training.stages import pretraining
@@ -53,8 +52,8 @@ VARIANTS: dict[str, Variant] = {
         Variant("no-adapters", "6.3", {"adapters": False}, ABLATIONS["no-adapters"]),
         Variant("full", "6.3", {}, ABLATIONS["full"]),
         *(
-            Variant(f"fusion-{name}", "6.2", {"fusion": name}, row)
-            for name, row in FUSION_ROWS.items()
+            Variant(f"fusion-{name}", "6.2", {"fusion": name}, FUSION_ROWS.get(name))
+            for name in dict.fromkeys((*FUSION_ROWS, *FUSIONS))  # the table's first
             if name != ModelConfig.fusion
         ),
         *(Variant(f"depth-{depth}", "depth", {"depth": depth}) for depth in range(1, DEEPEST + 1)),

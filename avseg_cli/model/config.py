@@ -10,7 +10,6 @@ from avseg_cli.model.fusion import FUSIONS
 
 MAX_GRID = 256  # tokens a side; SAM has 64
 MAX_KINDS = 2048
-STEMS = ("patch", "conv", "lite0", "lite2")
 LATER = ("kinds", "seen_kinds", "smoothing")  # fields that older checkpoints lack; their defaults describe them
 RANGES = {       # what a model can be made of; ViT-H lies well inside
     "image_size": (8, 4096), "patch_size": (1, 64), "embed_dim": (1, 4096), "depth": (1, 64), "num_heads": (1, 64),
@@ -31,7 +30,7 @@ class ModelConfig:
     backbone: str = "vit_b"
     image_size: int = 1024  # pixels, square
     patch_size: int = 16  # pixels per token side
-    stem: str = "patch"  # "patch": SAM's one convolution; "conv": a small stack; "lite0", "lite2": EfficientNet-Lite
+    stem: str = "patch"  # how the encoder begins: SAM's one convolution; each encoder knows its own
     embed_dim: int = 768
     depth: int = 12
     num_heads: int = 12
@@ -79,7 +78,8 @@ class ModelConfig:
             kinds = getattr(self, name)
             if not isinstance(kinds, tuple) or not all(isinstance(k, str) for k in kinds) or len(kinds) > MAX_KINDS:
                 return f"{name} is not a list of at most {MAX_KINDS} names"
-        return None if isinstance(self.backbone, str) else f"backbone is {self.backbone!r}"
+        wrong = (name for name in ("backbone", "stem") if not isinstance(getattr(self, name), str))
+        return next((f"{name} is {getattr(self, name)!r}" for name in wrong), None)
 
     def _problem(self) -> str | None:
         if self.image_size % self.patch_size:
@@ -88,14 +88,10 @@ class ModelConfig:
             return f"image_size {self.image_size} makes {self.grid} tokens a side, more than {MAX_GRID}"
         if self.embed_dim % self.num_heads or self.out_chans % (2 * self.fusion_heads):
             return "a width is not divisible by its number of heads"
-        if self.stem not in STEMS:
-            return f"stem is {self.stem!r}, not one of {', '.join(STEMS)}"
         if self.smoothing % 2 == 0:
             return f"smoothing is {self.smoothing}, not an odd number of pixels"
         if self.kinds and len(self.kinds) != self.audio_dim:
             return f"kinds has {len(self.kinds)} names, audio_dim says {self.audio_dim}"
-        if self.stem == "conv" and self.patch_size != 8:
-            return "the conv stem makes tokens of 8 pixels; patch_size must be 8"
         if self.fusion not in FUSIONS:
             return f"fusion is {self.fusion!r}, not one of {', '.join(FUSIONS)}"
         if not (FUSIONS[self.fusion].prompts or self.adapters):

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avseg_cli.base.errors import CheckpointError
+
 # (kernel, stride, expansion) of the seven stages; the same for every Lite
 STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
 # variant -> blocks of each stage, channels of each stage
@@ -55,10 +57,12 @@ class LiteBlock(nn.Module):
 
 
 class LiteTrunk(nn.Module):
-    """Pictures to features at strides 4, 8, 16 and 32."""
+    """Pictures to features at strides 4, 8, 16 and 32. Raises ``CheckpointError`` for an unknown variant."""
 
     def __init__(self, variant: str) -> None:
         super().__init__()
+        if variant not in VARIANTS:
+            raise CheckpointError(f"stem is {variant!r}, not one of {', '.join(VARIANTS)}")
         repeats, channels = VARIANTS[variant]
         self.stem = SameConv(3, STEM, 3, 2)
         self.stages = nn.ModuleList()

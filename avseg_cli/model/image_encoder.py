@@ -8,11 +8,14 @@ Parameter names are those of segment_anything's ``ImageEncoderViT``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from avseg_cli.base.errors import CheckpointError
 from avseg_cli.model.adapters import AudioAdapters
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.linear import GeluLinear
@@ -98,6 +101,25 @@ def pairwise(rel_pos: Tensor) -> Tensor:
     return rel_pos[places[:, None] - places[None, :] + n - 1]
 
 
+def _conv_stem(config: ModelConfig) -> ConvStem:
+    if config.patch_size != 8:
+        raise CheckpointError("the conv stem makes tokens of 8 pixels; patch_size must be 8")
+    return ConvStem(config.embed_dim)
+
+
+STEMS: dict[str, Callable[[ModelConfig], nn.Module]] = {
+    "patch": lambda config: PatchEmbed(config.patch_size, config.embed_dim),
+    "conv": _conv_stem,
+}
+
+
+def build_stem(config: ModelConfig) -> nn.Module:
+    """What makes tokens of frames: (B, 3, S, S) -> (B, g, g, C). Raises ``CheckpointError`` for an unknown stem."""
+    if config.stem not in STEMS:
+        raise CheckpointError(f"stem is {config.stem!r}, not one of {', '.join(STEMS)}")
+    return STEMS[config.stem](config)
+
+
 class Attention(nn.Module):
     """Attention with decomposed relative position over windows, or over the whole grid (window 0)."""
 
@@ -173,7 +195,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         grid, dim = config.grid, config.embed_dim
-        self.patch_embed = PatchEmbed(config.patch_size, dim) if config.stem == "patch" else ConvStem(dim)
+        self.patch_embed = build_stem(config)
         self.pos_embed = nn.Parameter(torch.zeros(1, grid, grid, dim))
         self.blocks = nn.ModuleList(
             Block(dim, config.num_heads, 0 if j in config.global_blocks else config.window_size, grid)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from avseg_cli.base.processor import processor_field
-from avseg_cli.model.fusion.stbava import STBAVA
+from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.linear import GeluLinear
 
 # glibc's mallopt parameters (malloc.h)
@@ -23,7 +24,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _ROWS = 4096  # the number of tokens packed weights are laid out for; others work too
 
 
-def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module:
+def prepare_for_inference(model: AvsegModel, compiled: bool = False) -> AvsegModel:
     """Make ``model`` (on its device, in its precision) ready to predict fast; returns it.
 
     compiled: also compile the image encoder. It costs a minute or so when first called, then is kept on
@@ -38,8 +39,8 @@ def prepare_for_inference(model: nn.Module, compiled: bool = False) -> nn.Module
                 pack_linears(encoder.get_submodule(name))
         if encoder.channels_last:
             encoder.to(memory_format=torch.channels_last)
-        if can_pack(parameter.dtype) and isinstance(model.fusion, STBAVA):
-            pack_linears(model.fusion)  # so narrow that a pass for GELU and one for the residual weigh more than MKL
+        if can_pack(parameter.dtype) and FUSIONS[model.config.fusion].packed:
+            pack_linears(model.fusion)
     if compiled:
         encoder.compile()
     return model

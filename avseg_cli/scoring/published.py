@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from avseg_cli.data.subsets import SUBSETS
+
 THESIS = "Tables 6.1 to 6.3 of the thesis behind Seon et al., ICIP 2024"
 SAVE = "arXiv:2407.02004, abstract"
 STONES = "table in the repository of arXiv:2407.11820"
@@ -23,12 +25,9 @@ class Published(NamedTuple):
     source: str = THESIS
 
     def on(self, subset: str) -> tuple[float | None, float | None]:
-        """mIoU in percent and F on a subset; the later release's v1s and v1m are the same clips."""
-        if subset in ("s4", "v1s"):
-            return self.s4_miou, self.s4_f
-        if subset in ("ms3", "v1m"):
-            return self.ms3_miou, self.ms3_f
-        return None, None
+        """mIoU in percent and F on a subset, or on the one with the same clips; None where nothing is published."""
+        known = {"s4": (self.s4_miou, self.s4_f), "ms3": (self.ms3_miou, self.ms3_f)}
+        return known.get(SUBSETS[subset].figures or subset, (None, None))
 
 
 METHODS = (
@@ -74,7 +73,7 @@ PROMPTS = {
     "box:3": Published("SAM, 3 boxes", 76.75, 0.874, 66.76, 0.813),
 }
 
-FUSIONS = {
+FUSION_ROWS = {
     "none": Published("none: the sound straight to the decoder", None, None, None, None),
     "sama": Published("SAMA-AVS", 81.53, 0.886, 63.14, 0.691),
     "tpavi": Published("TPAVI", 81.68, 0.902, 64.78, 0.749),

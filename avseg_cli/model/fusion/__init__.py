@@ -25,10 +25,12 @@ class Fusion:
     """build: the module of a configuration; None where nothing is fused.
 
     prompts: whether the sound prompts the decoder; if not, the adapters alone hear, and the decoder gives one mask.
+    packed: whether its linear layers are packed for inference on a CPU, where that is faster.
     """
 
     build: Callable[[ModelConfig], nn.Module] | None = None
     prompts: bool = True
+    packed: bool = False
 
 
 FUSIONS: Registry[Fusion] = Registry(__name__, Path(__file__).parent, "FUSION", "fusion", CheckpointError)
