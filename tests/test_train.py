@@ -16,9 +16,12 @@ import pytest
 import torch
 from miniature import make
 from safetensors.torch import load_file
+from torch import nn
 from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError, DeviceError, InputError, OutputError
+from avseg_cli.base.sharing import Sharing
+from avseg_cli.base.signals import heard
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.data.clips import read_clips
@@ -26,11 +29,13 @@ from avseg_cli.data.files import read_frames
 from avseg_cli.data.subsets import SUBSETS, find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
+from avseg_cli.training import loop
 from avseg_cli.training.distributed import local_device
-from avseg_cli.training.loop import learning_rate, step_seed
+from avseg_cli.training.loop import asked_to_stop, learning_rate, step_seed
 from avseg_cli.training.losses import LOSSES, bce, bce_iou, bce_iou_sama
 from avseg_cli.training.parameters import set_trainable, start_adapters, trained_parts, transfer
 from avseg_cli.training.recipe import Recipe, default_recipe
+from avseg_cli.training.run_folder import StageFolder
 from avseg_cli.training.stages import STAGES
 from avseg_cli.training.train import train, whole_recipe
 from avseg_cli.training.train_options import TrainOptions
@@ -366,17 +371,30 @@ def _wait_for(condition, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-def test_asked_to_stop_it_saves_first_and_exits_130(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", heard("SIGINT", "SIGTERM", "SIGHUP"))
+def test_asked_to_stop_it_saves_first_and_exits_130(number: signal.Signals, data: Path, tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "avseg_cli", "train", "--data", str(data), *SMALL, "--stage", "1a", "--epochs", "500",
         "--out", str(tmp_path / "run"),
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     _wait_for(lambda: (tmp_path / "run/1a/metrics.jsonl").is_file(), process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == 130 and "the state is saved" in errors, errors
     assert _step(tmp_path / "run/1a/resume.safetensors") > 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminal hangs up here")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_under_nohup_training_goes_on(ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with asked_to_stop() as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert asked() is not ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, TWO_GPUS])])
@@ -535,3 +553,37 @@ def test_positions_and_sound_stay_in_float32_when_the_rest_is_bf16() -> None:
             mixed = model.embed_sound(log_mel), model.positions(8), model.audio_embed(log_mel.flatten()[:128])
     assert mixed[2].dtype == torch.bfloat16, "autocast is at work"
     assert all(torch.equal(one, other) for one, other in zip(plain[:2], mixed[:2], strict=True))
+
+
+class Listening:
+    """A task of one weight that notes what each step's dropout would be drawn from."""
+
+    skips_parameters = False
+
+    def __init__(self) -> None:
+        self.module, self.heard = nn.Linear(1, 1), []
+
+    def batch_count(self) -> int:
+        return 9
+
+    def loss(self, module: nn.Module, samples: list) -> torch.Tensor:
+        self.heard.append(torch.initial_seed())
+        return module(torch.ones(1, 1))[0]
+
+
+def test_a_process_resumes_with_its_own_dropout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state on disk is the first process's, its random state included; the second takes it up all the same."""
+    monkeypatch.setattr(loop, "DistributedDataParallel", lambda module, **_: module)
+
+    def trainer(rank: int) -> loop.Trainer:
+        task, setup = Listening(), loop.Setup(Recipe(epochs=1), seed=3, sharing=Sharing(rank, 2))
+        return loop.Trainer(task, dict(task.module.named_parameters()), setup, StageFolder(tmp_path))
+
+    first, second, resumed = trainer(0), trainer(1), trainer(1)
+    for one in (first, second):
+        one.step([[]])
+    resumed.restore(*first.state())
+    for one in (first, second, resumed):
+        one.step([[]])
+    assert resumed.task.heard == second.task.heard[1:]
+    assert len({*first.task.heard, *second.task.heard}) == 4

@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from avseg_cli.base.errors import AvsegError, InputError, debugging, named
 from avseg_cli.base.limits import about_memory, ensure_limits
+from avseg_cli.base.signals import heard
 from avseg_cli.base.startup import spare_the_processor
 from avseg_cli.cli.config_file import Config, check_environment, long_name, name_variables, read_config
 from avseg_cli.cli.options import said
@@ -191,17 +192,12 @@ def _terminated_like_interrupted() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)  # a process forked from this one ends as if nothing were set
         os.kill(os.getpid(), number)
 
-    names = ("SIGTERM", "SIGHUP")  # Windows lacks the second
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    heard = [number for number in numbers if before[number] != signal.SIG_IGN]  # nohup: the run is to outlive it
-    for number in heard:
-        signal.signal(number, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in heard("SIGTERM", "SIGHUP")}
     try:
         yield
     finally:
-        for number in heard:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _explain(error: Exception) -> tuple[str, int] | None:

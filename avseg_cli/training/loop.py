@@ -19,6 +19,7 @@ from avseg_cli.base.errors import AvsegError, DataError, named
 from avseg_cli.base.json_types import misfits
 from avseg_cli.base.progress import console, progress_bar
 from avseg_cli.base.sharing import Sharing
+from avseg_cli.base.signals import heard
 from avseg_cli.data.dataset import Sample
 from avseg_cli.training.distributed import from_first, mean_over_processes
 from avseg_cli.training.estimate import Pace
@@ -244,7 +245,7 @@ def fit(
     """Train to the last epoch or until patience ends; returns the best validation figures.
 
     ``save("last" | "best", figures)`` writes a checkpoint. Continues from the folder's resume state if it
-    has one. Ctrl-C and SIGTERM save the state after the running step and then raise ``KeyboardInterrupt``.
+    has one. Ctrl-C, SIGTERM and SIGHUP save the state after the running step and then raise ``KeyboardInterrupt``.
     """
     trainer = Trainer(task, parameters, setup, folder)
     if trainer.go_on() and setup.sharing.rank == 0:
@@ -377,7 +378,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came; a second Ctrl-C stops at once."""
+    """Whether Ctrl-C, SIGTERM, or SIGHUP of a terminal that closes came; a second Ctrl-C stops at once."""
     asked = False
 
     def note(number: int, frame: object) -> None:
@@ -386,7 +387,8 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM, *heard("SIGHUP"))
+        previous = {number: signal.signal(number, note) for number in numbers}
     except ValueError:  # not the main thread: the caller owns the signals
         yield lambda: False
         return
