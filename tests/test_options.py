@@ -13,6 +13,7 @@ from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.option_fields import check, option, options_of
 from avseg_cli.cli.options import made_of, said
 from avseg_cli.outputs.style import Style
+from avseg_cli.segment.many_options import ManyOptions
 from avseg_cli.segment.segment_options import SegmentOptions
 
 
@@ -110,3 +111,18 @@ def test_a_word_stands_for_what_the_job_chooses(given: list[str], value: float |
     assert seen == [{"fps": value}]
     refused = CliRunner().invoke(app, ["--fps", "fast"])
     assert refused.exit_code == 2 and "is not a number, nor auto" in " ".join(refused.output.split())
+
+
+def test_a_text_is_read_as_its_field_says() -> None:
+    app, seen = typer.Typer(), []
+    app.command()(made_of(job=(Style, ("color",)))(lambda *, job: seen.append(job)))
+    assert CliRunner().invoke(app, []).exit_code == 0 and CliRunner().invoke(app, ["--color", "#0a0b0c"]).exit_code == 0
+    assert seen == [{"color": Style().color}, {"color": (10, 11, 12)}]
+    refused = CliRunner().invoke(app, ["--color", "pink"]).exception
+    assert isinstance(refused, InputError) and said(refused).startswith("--color pink: not a colour; give six")
+
+
+@pytest.mark.parametrize("values", [{"overwrite": True, "skip_existing": True}, {"watch": True, "ray": "auto"}])
+def test_options_of_many_videos_may_contradict_each_other(values: dict) -> None:
+    with pytest.raises(InputError, match=" and ".join(values) + " contradict each other"):
+        ManyOptions(**values)

@@ -6,7 +6,7 @@ The library checks the bounds when the options are made; the command line is mad
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -39,6 +39,8 @@ class Option:
     metavar: str | None = None
     variable: str | None = None  # of the environment, besides the one that every option has
     panel: str | None = None  # of the command's help
+    read: Callable[[str], Any] | None = None  # the value that a text stands for; ValueError says what would do
+    written: str = ""  # the default as such a text
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, and the cure: the end of a sentence that begins with the field; else None."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from avseg_cli.base.errors import AvsegError
+from avseg_cli.base.errors import AvsegError, InputError, named
 from avseg_cli.base.option_fields import Option, options_of
 from avseg_cli.base.text import either
 from avseg_cli.cli.completion import checkpoints, list_of, one_of
@@ -77,15 +77,15 @@ def _default(field: inspect.Parameter) -> Any:
 
 def _parameter(name: str, kind: Any, default: Any, facts: Option) -> inspect.Parameter:
     """The field as typer has it; bounds that belong to the allowed values are shown and refused by click itself."""
-    many = get_origin(kind) is tuple
+    many = get_origin(kind) is tuple and facts.read is None
     words = facts.help or (either(facts.offers) if facts.offers else None)
     complete = (list_of if many else one_of)(*facts.offers) if facts.offers else COMPLETIONS.get(name)
     shown: str | bool = True
     if many:
         values = [value if isinstance(value, str) else f"{value:g}" for value in default]
         default, shown = ",".join(values), ", ".join(values) or False  # with places to break the line at
-    if facts.unset:
-        default = facts.unset
+    if facts.unset or facts.read:
+        default = facts.unset or facts.written
     switch = (f"--{name.replace('_', '-')}",) if default is False else ()  # without its --no-
     option = typer.Option(
         *(facts.flags or switch), min=facts.least, max=None if facts.unset else facts.most, metavar=facts.metavar,
@@ -94,16 +94,20 @@ def _parameter(name: str, kind: Any, default: Any, facts: Option) -> inspect.Par
     )  # fmt: skip
     if facts.flags:
         FLAGS[name] = facts.flags[0]
-    annotation = Annotated[str if many or facts.unset else kind, option, kind, facts.unset]
+    annotation = Annotated[str if many or facts.unset or facts.read else kind, option, kind, facts]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def _given(field: inspect.Parameter, value: Any) -> Any:
     """What the user said for a field, as the field has it."""
-    kind, unset = get_args(field.annotation)[-2:]
+    kind, facts = get_args(field.annotation)[-2:]
+    if not isinstance(facts, Option):  # a parameter that stands for itself
+        return value
     flag = f"--{field.name.replace('_', '-')}"
-    if unset is not None:
-        return None if value == unset else value
+    if facts.unset is not None:
+        return None if value == facts.unset else value
+    if facts.read is not None:
+        return _read(field.name, facts.read, value)
     if get_origin(kind) is not tuple:
         return value
     made = get_args(kind)[0]
@@ -111,6 +115,13 @@ def _given(field: inspect.Parameter, value: Any) -> Any:
         return tuple(made(part.strip()) for part in value.split(",") if part.strip())
     except ValueError as error:
         raise typer.BadParameter(f"{value!r} is not numbers with commas between", param_hint=flag) from error
+
+
+def _read(name: str, read: Callable[[str], Any], value: str) -> Any:
+    try:
+        return read(value)
+    except ValueError as error:
+        raise InputError(f"{named(name)} {value}: {error}") from error
 
 
 def _number(value: str | float, unset: str) -> str | float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avseg_cli.base.errors import InputError, OutputError
-from avseg_cli.base.option_fields import MOST_WORKERS
 from avseg_cli.cli.completion import list_of
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
 from avseg_cli.cli.options import made_of
-from avseg_cli.cli.video_options import Overwrite, Quiet, audio_option, audio_track_option
+from avseg_cli.cli.video_options import Quiet, audio_option, audio_track_option
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.formats import FORMATS
-from avseg_cli.outputs.style import LOOK, Style
+from avseg_cli.outputs.style import Style
 from avseg_cli.segment.many_options import ManyOptions
 from avseg_cli.segment.segment_options import HOW, OUT, WHAT, SegmentOptions
 
@@ -97,56 +95,11 @@ def segment(
     given: dict[str, Any],
     device: Annotated[str, device_option(HOW)] = "auto",
     precision: Annotated[str, precision_option(HOW)] = "auto",
-    jobs: Annotated[
-        int,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
-            max=MOST_WORKERS,
-            metavar="N",
-            rich_help_panel=HOW,
-            help=("Videos segmented at once, each by a process with a model and its share of the cores."),
-        ),
-    ] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            rich_help_panel=HOW,
-            help=(
-                "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or"
-                " local. Needs avseg\\[cluster]."
-            ),
-        ),
-    ] = None,
-    ray_cpus: Annotated[
-        float, typer.Option(min=0.01, max=1024, rich_help_panel=HOW, help="Cores of each of the cluster's workers.")
-    ] = 1.0,
-    ray_gpus: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=64, rich_help_panel=HOW, help="GPUs of each; 0.25: four share one. Default: 1 if there are."
-        ),
-    ] = None,
     many: dict[str, Any],
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", rich_help_panel=WHAT, help="Look into subfolders too.")
-    ] = False,
     audio: Annotated[Path | None, audio_option(WHAT)] = None,
     audio_track: Annotated[int | None, audio_track_option(WHAT)] = None,
-    color: Annotated[
-        str, typer.Option(metavar="RRGGBB", rich_help_panel=LOOK, help="Colour of the highlight.")
-    ] = "ff2d78",
-    clean: dict[str, Any],
     look: dict[str, Any],
-    overwrite: Overwrite = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", rich_help_panel=OUT, help="Leave out inputs whose outputs all exist.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", rich_help_panel=OUT, help="Look at the inputs and say what would be written.")
-    ] = False,
+    clean: dict[str, Any],
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUT, help="Print one JSON object for each input on stdout.")
     ] = False,
@@ -174,12 +127,10 @@ def segment(
     from avseg_cli.segment.processes import run_jobs
 
     how = ManyOptions(**many)
-    for one, other in _contradictions(how.watch, overwrite, skip_existing, dry_run, ray):
-        raise InputError(f"{one} and {other} contradict each other; give one of them")
-    options = SegmentOptions(**given, cleanup=Cleanup(**clean), style=Style(_colour(color), **look))
+    options = SegmentOptions(**given, cleanup=Cleanup(**clean), style=Style(**look))
     chosen_codecs(options.encoder)
     wanted = _formats(formats or _format_of(output), [name for name in FLAGGED if flags[name.replace("-", "_")]])
-    if ray is not None:
+    if how.ray is not None:
         checkpoint = everywhere(checkpoint) if os.path.exists(checkpoint) else checkpoint
         audio = audio and Path(everywhere(audio))
     batch = Batch(
@@ -188,33 +139,33 @@ def segment(
         checkpoint,
         audio,
         audio_track,
-        overwrite,
-        skip_existing,
-        dry_run,
+        how.overwrite,
+        how.skip_existing,
+        how.dry_run,
         how.no_sound != "fail",
     )
     if how.watch:
-        _watch(batch, inputs, recursive, output, wanted, how.watch_every, jobs, Announcer(None, quiet, as_json))
+        _watch(batch, inputs, how, output, wanted, Announcer(None, quiet, as_json))
         return
-    sources = find_sources(inputs, recursive)
+    sources = find_sources(inputs, how.recursive)
     outputs = plan_outputs(sources, output, wanted)
     work = list(zip(sources, outputs, strict=True))
     pages = [(source.path, paths[name]) for source, paths in work for name in paths if FORMATS[name].indexed]
-    index = _index([page for _, page in pages], output, overwrite or skip_existing)
+    index = _index([page for _, page in pages], output, how.overwrite or how.skip_existing)
     batch.skip_silent &= how.no_sound == "skip" or not names_one(inputs, sources)
-    if dry_run and ray is None:
+    if how.dry_run and how.ray is None:
         batch.load()  # raises for a checkpoint, a device or a precision that is not there
     with Announcer(len(sources), quiet, as_json) as report:
         outcomes = (
-            run_jobs(batch, work, report, jobs)
-            if ray is None
-            else run_ray(batch, work, report, ray, ray_cpus, ray_gpus)
+            run_jobs(batch, work, report, how.jobs)
+            if how.ray is None
+            else run_ray(batch, work, report, how.ray, how.ray_cpus, how.ray_gpus)
         )
         deque(outcomes, 0)  # the report heard of each
     if report.tally.total == 1 and (error := report.tally.few[0].error):
         raise error
     if index:
-        report.index(index, pages, dry_run)
+        report.index(index, pages, how.dry_run)
     report.previews()
     report.summary({source.path: place for place, source in enumerate(sources)})
     report.model()
@@ -222,34 +173,22 @@ def segment(
         raise typer.Exit(code)
 
 
-def _contradictions(
-    watch: bool, overwrite: bool, skip_existing: bool, dry_run: bool, ray: str | None
-) -> Iterator[tuple[str, str]]:
-    """Pairs of options that were given and do not go together."""
-    if overwrite and skip_existing:
-        yield "--overwrite", "--skip-existing"
-    for name, given in (("--overwrite", overwrite), ("--dry-run", dry_run), ("--ray", ray is not None)):
-        if watch and given:
-            yield "--watch", name
-
-
 def _watch(
-    batch: Batch, folders: list[str], recursive: bool, output: str | None, formats: list[str], every: float, jobs: int,
-    report: Announcer,
-) -> None:  # fmt: skip
+    batch: Batch, folders: list[str], how: ManyOptions, output: str | None, formats: list[str], report: Announcer
+) -> None:
     """Segment what comes into folders until Ctrl-C, which is how a watch ends well."""
     from avseg_cli.segment.processes import run_feed
     from avseg_cli.segment.watch import Watch
 
-    watch = Watch(folders, recursive, output, formats, every)
+    watch = Watch(folders, how.recursive, output, formats, how.watch_every)
     model = batch.load()  # raises for a checkpoint, a device or a precision that is not there
     batch.overwrite = True  # the watch asks for what is missing, and again for a video that changed
-    if jobs == 1:
+    if how.jobs == 1:
         batch.load = lambda model=model: model
     del model  # each process loads its own
     with report, suppress(KeyboardInterrupt):
         report.watching(watch)
-        for outcome in run_feed(batch, watch, report, jobs):
+        for outcome in run_feed(batch, watch, report, how.jobs):
             watch.note(outcome)
     report.summary()
     report.model()
@@ -283,14 +222,6 @@ def _index(pages: list[Path], output: str | None, replace: bool) -> Path | None:
     if path.exists() and not replace:
         raise OutputError(f"{path}: exists; {KEEP_OR_REPLACE}")
     return path
-
-
-def _colour(digits: str) -> tuple[int, int, int]:
-    try:
-        red, green, blue = bytes.fromhex(digits.removeprefix("#"))
-    except ValueError as error:
-        raise InputError(f"--color {digits}: not a colour; give six hexadecimal digits, as in ff2d78") from error
-    return red, green, blue
 
 
 def _load(checkpoint: str, device: str, precision: str):

@@ -15,7 +15,7 @@ from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
 from avseg_cli.cli.options import made_of
-from avseg_cli.training.stages import STAGES
+from avseg_cli.training.stages import STAGES, pretraining
 from avseg_cli.training.train_options import TrainOptions
 
 
@@ -35,7 +35,7 @@ def train(
     stage: Annotated[
         str,
         typer.Option(
-            help="all, pretrain, or stages by name: pretrain-sound, pretrain-image, 1a, 1b, 2 (commas between).",
+            help=f"all, pretrain, or stages by name: {', '.join(STAGES)} (commas between).",
             autocompletion=list_of("all", "pretrain", *STAGES),
         ),
     ] = "all",
@@ -105,8 +105,7 @@ def _parts(listed: str | None) -> tuple[str, ...] | None:
 
 
 def _stages(text: str) -> tuple[str, ...]:
-    """all: left to the recipe; pretrain: both pretraining stages."""
+    """all: left to the recipe; pretrain: the pretraining stages."""
     if text == "all":
         return ()
-    both = "pretrain-sound,pretrain-image"
-    return tuple(text.replace("pretrain,", f"{both},").split(",")) if text != "pretrain" else tuple(both.split(","))
+    return tuple(stage for name in text.split(",") for stage in (pretraining() if name == "pretrain" else (name,)))

@@ -9,11 +9,22 @@ from avseg_cli.base.option_fields import check, option
 LOOK = "How the overlay looks"  # the panel of these options
 
 
+def read_colour(digits: str) -> tuple[int, int, int]:
+    """Red, green and blue of six hexadecimal digits. Raises ``ValueError`` for others."""
+    try:
+        red, green, blue = bytes.fromhex(digits.removeprefix("#"))
+    except ValueError as error:
+        raise ValueError("not a colour; give six hexadecimal digits, as in ff2d78") from error
+    return red, green, blue
+
+
 @dataclass(frozen=True)
 class Style:
-    """A wash of colour over what sounds, a contour around it, the rest dimmed. Raises ``InputError``."""
+    """A wash of colour, RGB, over what sounds, a contour around it, the rest dimmed. Raises ``InputError``."""
 
-    color: tuple[int, int, int] = (255, 45, 120)  # RGB
+    color: tuple[int, int, int] = option(
+        (255, 45, 120), "Colour of the highlight.", metavar="RRGGBB", read=read_colour, written="ff2d78", panel=LOOK
+    )
     opacity: float = option(0.45, "Of the colour, 0 to 1.", least=0, most=1, panel=LOOK)
     dim: float = option(
         0.3, "How much to darken what does not sound, 0 to 1.", least=0, most=1, panel=LOOK
