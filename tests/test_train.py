@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -553,6 +554,15 @@ def test_positions_and_sound_stay_in_float32_when_the_rest_is_bf16() -> None:
             mixed = model.embed_sound(log_mel), model.positions(8), model.audio_embed(log_mel.flatten()[:128])
     assert mixed[2].dtype == torch.bfloat16, "autocast is at work"
     assert all(torch.equal(one, other) for one, other in zip(plain[:2], mixed[:2], strict=True))
+
+
+def test_a_terminal_that_is_gone_keeps_no_state_from_being_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def print(self, *_: object, **__: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(loop, "console", Gone)
+    loop._tell({"epoch": 1, "loss": 0.5}, 2, True)
 
 
 class Listening:

@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -373,7 +373,8 @@ def _tell(record: dict[str, Any], epochs: int, better: bool) -> None:
 
 
 def _say(line: str) -> None:
-    console().print(line, highlight=False, soft_wrap=True)
+    with suppress(OSError):  # the terminal may be gone; what was learnt is to be saved all the same
+        console().print(line, highlight=False, soft_wrap=True)
 
 
 @contextmanager
