@@ -126,3 +126,21 @@ def test_what_notice_names_is_there() -> None:
     named = re.findall(r"[\w./-]+\.(?:mp4|png|jpg|safetensors)\b", re.sub(r"https?:\S+", "", text(ROOT / "NOTICE")))
     places = [name if "/" in name else f"examples/{name}" for name in named]
     assert len(places) >= 5 and [place for place in places if not (ROOT / place).is_file()] == []
+
+
+def test_whose_checkpoints_are_public() -> None:
+    readme = text(ROOT / "README.md")
+    assert "no trained SAM-backbone checkpoint is public" not in readme
+    for page in (readme, text(ROOT / "docs/weights.md")):
+        assert "https://github.com/jinxiang-liu/anno-free-AVS" in page and "weights import" in page
+
+
+def test_the_readme_has_the_figures_of_the_last_campaign() -> None:
+    table = text(ROOT / "docs/withstands.md").split("| inputs tried |")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+
+    def total(column: int) -> int:
+        return sum(int(row[column].split()[0]) for row in rows if row[column])
+
+    said = re.search(r"(\d+) hostile inputs and (\d+) faults .*?; (\d+) outputs were lost", text(ROOT / "README.md"))
+    assert said and tuple(map(int, said.groups())) == (total(0), total(3), total(4))
