@@ -135,6 +135,8 @@ class Clip:
 class LoudRed(ModelEdge, nn.Module):
     """A stand-in for the model with its interface: what is red sounds, in seconds that are loud."""
 
+    dtype = torch.float32
+
     def __init__(self) -> None:
         super().__init__()
         self.config = preset("tiny")

@@ -230,7 +230,9 @@ def test_what_made_the_masks_is_in_every_file(tmp_path: Path, tiny_checkpoint: P
         "otio": "t.otio",
     }
     places = {name: tmp_path / file for name, file in outputs.items()}
-    render(path, load_model(tiny_checkpoint), places, SegmentOptions(threshold=0.4), str(tiny_checkpoint))
+    other = Clip(seconds=1).write(tmp_path / "other.mp4")
+    model = load_model(tiny_checkpoint, "cpu", "bf16")
+    render(probe(path, other), model, places, SegmentOptions(threshold=0.4), str(tiny_checkpoint))
     digest = hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest()
     found = {
         "json": json.loads(places["json"].read_text()),
@@ -243,6 +245,8 @@ def test_what_made_the_masks_is_in_every_file(tmp_path: Path, tiny_checkpoint: P
             found[name] = json.loads(tags["comment"])
     for name, about in found.items():
         assert about["avseg"] and about["model"]["sha256"] == digest, name
+        assert (about["model"]["device"], about["model"]["precision"]) == ("cpu", "bf16"), name
+        assert about["audio"] == str(other), name
         assert about["settings"]["threshold"] == 0.4 and about["settings"]["cleanup"]["grow"] == "0", name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -16,6 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError, CheckpointError, InputError
+from avseg_cli.base.version import __version__
 from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.cli.options import said
@@ -72,7 +74,7 @@ def test_the_truth_scores_one(first: int, data: Path, tmp_path: Path) -> None:
     figures = scored("--data", data, "--predictions", tmp_path)
     assert figures["miou"] == pytest.approx(1.0) and figures["f"] == pytest.approx(1.0)
     assert set(figures["definitions"]) >= {"miou", "f", "f_dataset"}
-    assert "F is of binary masks" in figures["notes"][0]
+    assert "F is of binary masks" in figures["notes"][0] and figures["made_by"] == {"avseg": __version__}
 
 
 def test_a_perfect_soft_mask_scores_one(data: Path, tmp_path: Path) -> None:
@@ -107,6 +109,11 @@ def test_a_models_masks_score_what_the_model_scores(data: Path, checkpoint: Path
     masks, table = tmp_path / "masks", tmp_path / "scores.csv"
     own = scored("--data", data, "--checkpoint", checkpoint, "--masks", masks, "--csv", table)
     assert 0 < own["foreground"] < 1
+    assert own["made_by"] == {
+        "avseg": __version__, "checkpoint": str(checkpoint), "device": "cpu",
+        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "precision": "fp32",
+    }  # fmt: skip
     assert (masks / "test0" / "test0_0.png").is_file() and len(list(masks.rglob("*.png"))) == 15
     again = scored("--data", data, "--predictions", masks)
     assert again["miou"] == pytest.approx(own["miou"], abs=1e-12)

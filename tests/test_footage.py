@@ -125,6 +125,7 @@ def test_the_command_says_and_writes_every_figure(footage: Path, tmp_path: Path)
     options = ("--swap-sound", "--json", "--csv", tmp_path / "a.csv", "--report", tmp_path / "a.html")
     out, said = run("--data", footage, *options)
     figures = json.loads(out)
+    assert figures["made_by"]["checkpoint"] == "default" and len(figures["made_by"]["sha256"]) == 64
     assert figures["empty"] == 1 and figures["clips"]["always"]["empty"] is None
     assert len(figures["clips"]["once"]["seconds"]) == 2 and 0.2 < figures["swapped"]["fall"] < 0.5
     assert set(figures["baselines"]) == {"everything", "centre box"}

@@ -138,3 +138,9 @@ def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         said.getvalue()
     )
     assert len(names["results"]) == 5 and names["loudest"].overlay().shape == names["loudest"].frame.shape
+
+
+def test_rendering_arrays_says_what_to_take_instead(tmp_path: Path) -> None:
+    recording = Recording(np.zeros((10, 60, 80, 3), np.uint8), 10, np.zeros(16_000))
+    with pytest.raises(InputError, match=r"for a Recording take segment_video\(…\), whose results have save\(\)"):
+        render(recording, LoudRed(), {"json": tmp_path / "a.json"})  # type: ignore[arg-type]

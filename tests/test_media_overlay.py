@@ -22,6 +22,7 @@ from avseg_cli.motion.timeline import Timeline
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.drawing import Highlighter, Style, Upsampler, plane_array, upright
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.stills import highlighted
 from avseg_cli.segment.render import Rendered, render
 from avseg_cli.segment.segment_options import SegmentOptions
 
@@ -92,6 +93,18 @@ def test_only_what_should_change_changes(tmp_path: Path) -> None:
         assert np.abs(after[plane][20:40, 30:50].astype(int) - tint[plane]).max() <= 2
     edge = after[0][60, :40]
     assert edge.max() >= 160 and edge.min() < 42, "a light contour with a dark rim runs along the edge"
+
+
+@pytest.mark.parametrize("ground", [(8, 8, 8), (250, 250, 250), Style().color], ids=["dark", "light", "pink"])
+def test_the_overlay_is_seen_on_any_ground(ground: tuple[int, int, int]) -> None:
+    logits = np.full((80, 80), -9.0, np.float32)
+    logits[20:60, 20:60] = 9
+    pixels = np.full((320, 320, 3), ground, np.uint8)
+    seen = highlighted(pixels, logits, np.ones((80, 80), np.int32), 160, 0.5, Style())
+    luma = np.asarray(Image.fromarray(seen).convert("L")).astype(int)
+    across = luma[160, 60:100]  # over the left edge of what sounds
+    assert across[16:22].max() > 170 and across.min() < 60, "a light line with a dark rim"
+    assert np.abs(luma[160, 160] - luma[160, 20]) > 0.2 * luma[160, 160], "the rest is dimmed"
 
 
 def test_nothing_changes_where_nothing_sounds(tmp_path: Path) -> None:

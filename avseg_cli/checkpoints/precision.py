@@ -52,6 +52,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[name]
 
 
+def precision_name(dtype: torch.dtype) -> str:
+    """What a dtype is called in ``PRECISIONS``, or by PyTorch if it is none of them."""
+    return next((name for name, own in PRECISIONS.items() if own == dtype), str(dtype).removeprefix("torch."))
+
+
 def training_precision(name: str, device: torch.device) -> torch.dtype:
     """As ``choose_precision``, but ``"auto"`` trains in float32 on a CPU: small steps are lost in bf16's 8 bits."""
     return choose_precision("fp32" if name == "auto" and device.type == "cpu" else name, device)

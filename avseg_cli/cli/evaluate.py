@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from avseg_cli.base.errors import InputError
+from avseg_cli.base.version import __version__
 from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, PrecisionName
@@ -91,7 +92,8 @@ def _split(options: EvaluateOptions, told: _Told, dry_run: bool) -> None:
         return
     result = evaluate(options)
     meanings = {name: DEFINITIONS[name] for name in ("miou", "f", "f_dataset")}
-    _tell(result, told, write_csv, write_evaluation, table, meanings, result.notes, to_dict)
+    made_by = _made_by(options, options.checkpoint)
+    _tell(result, told, write_csv, write_evaluation, table, meanings, result.notes, to_dict, made_by)
 
 
 def _clips(options: FootageOptions, told: _Told, dry_run: bool) -> None:
@@ -107,7 +109,22 @@ def _clips(options: FootageOptions, told: _Told, dry_run: bool) -> None:
         told.plan(plan(options), options.masks)
         return
     result = evaluate_footage(options)
-    _tell(result, told, write_csv, write_footage, table, MEANINGS, notes(result), to_dict)
+    model = None if options.predictions else options.subject
+    _tell(result, told, write_csv, write_footage, table, MEANINGS, notes(result), to_dict, _made_by(options, model))
+
+
+def _made_by(options: EvaluateOptions | FootageOptions, checkpoint: str | None) -> dict[str, Any]:
+    """What made the figures, for the record: avseg's version and, of a model, its file and what it ran on."""
+    from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint
+    from avseg_cli.checkpoints.manifest import hash_file
+    from avseg_cli.checkpoints.precision import choose_precision, precision_name
+
+    if checkpoint is None:
+        return {"avseg": __version__}
+    device = choose_device(options.device)
+    precision = precision_name(choose_precision(options.precision, device))
+    file = {"checkpoint": checkpoint, "sha256": hash_file(find_checkpoint(checkpoint))}
+    return {"avseg": __version__, **file, "device": str(device), "precision": precision}
 
 
 def _tell(
@@ -119,6 +136,7 @@ def _tell(
     meanings: dict[str, str],
     notes: Iterable[str],
     to_dict: Callable[[Any], Any],
+    made_by: dict[str, Any],
 ) -> None:
     """Files, then the table with what its columns mean, then JSON."""
     from avseg_cli.base.progress import console
@@ -133,4 +151,4 @@ def _tell(
     for note in notes:
         console().print(note, highlight=False)
     if told.as_json:
-        print(json.dumps(to_dict(result), indent=1))
+        print(json.dumps({"made_by": made_by, **to_dict(result)}, indent=1))

@@ -35,10 +35,11 @@ class Job:
 
     @property
     def provenance(self) -> str:
-        """What made the masks, in a line for the comment of a video: avseg's version, the model, what decides them."""
-        model = {name: self.about["model"].get(name) for name in ("checkpoint", "sha256")}
+        """What made the masks, in a line for the comment of a video: avseg's version, the model and what it ran on,
+        what decides the masks, and the sound if it is another file's."""
+        model = {name: self.about["model"].get(name) for name in ("checkpoint", "sha256", "device", "precision")}
         said = {"avseg": self.about.get("avseg"), "model": model, "settings": self.about["settings"]}
-        return json.dumps(said)
+        return json.dumps(said | {name: self.about[name] for name in ("audio",) if name in self.about})
 
 
 class Writer:

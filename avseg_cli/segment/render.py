@@ -19,7 +19,9 @@ from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.text import counted
 from avseg_cli.base.version import __version__
 from avseg_cli.base.writing import writing
+from avseg_cli.checkpoints.precision import precision_name
 from avseg_cli.media.encoders import chosen_codecs
+from avseg_cli.media.recording import Recording
 from avseg_cli.media.video import Picture, Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.motion.onset import onset
@@ -76,6 +78,11 @@ def render(
     """
     began = time.perf_counter()
     options = options or SegmentOptions()
+    if isinstance(video, Recording):
+        raise InputError(
+            f"{video.path}: render() writes files that go with a video file; for a Recording take "
+            "segment_video(…), whose results have save() and overlay()"
+        )
     video = video if isinstance(video, Video) else probe(video)
     model = model.model if isinstance(model, Segmenter) else model
     options = options.chosen(model.device.type, model.config.image_size, float(video.rate))
@@ -120,14 +127,15 @@ def told(model: AvsegModel, checkpoint: str) -> str:
 
 
 def _job(video: Video, model: AvsegModel, options: SegmentOptions, checkpoint: str) -> Job:
-    config = model.config
+    config, sound = model.config, video.sound
     about = {
         "avseg": __version__,
         "model": {
             "checkpoint": checkpoint, "sha256": model.sha256 or None, "told": told(model, checkpoint),
-            "config": config.to_dict(),
+            "config": config.to_dict(), "device": str(model.device), "precision": precision_name(model.dtype),
         },
         "settings": options.to_dict(),
+        **({"audio": str(sound.path)} if sound and sound.path != video.path else {}),
     }  # fmt: skip
     return Job(
         video,
