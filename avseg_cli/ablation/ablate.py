@@ -7,10 +7,12 @@ and stage 1b, which has no fusion. A variant that is done is not done again.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from avseg_cli.ablation.ablate_options import AblateOptions
 from avseg_cli.base.errors import DataError, InputError, OutputError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.json_types import fits
@@ -77,7 +79,7 @@ class VariantScore:
     checkpoint: str
 
 
-def choose(names: list[str]) -> list[Variant]:
+def choose(names: Iterable[str]) -> list[Variant]:
     """Variants by name or by set (table-6.2, table-6.3, depth, all), each once. Raises ``InputError`` for others."""
     chosen: dict[str, Variant] = {}
     for name in names:
@@ -89,15 +91,10 @@ def choose(names: list[str]) -> list[Variant]:
     return list(chosen.values())
 
 
-def ablate(
-    base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False
-) -> list[VariantScore]:
-    """Train and evaluate every variant in ``base.out/<variant>``; returns their rows in order.
-
-    ``frozen``: stage 1a alone for all, encoder frozen and without adapters: the fusion modules compared at
-    the price of one pass through the encoder.
-    """
-    out, variants = Path(base.out), _fitting(variants, frozen)
+def ablate(base: TrainOptions, options: AblateOptions) -> list[VariantScore]:
+    """Train and evaluate every variant in ``base.out/<variant>``; returns their rows in order."""
+    split, frozen = options.split, options.frozen
+    out, variants = Path(base.out), _fitting(choose(options.variants), frozen)
     _check_ready(base, split)
     base = replace(base, cache=base.cache or str(out / "embeddings"))
     base = _pretrained(base, out)
@@ -144,9 +141,10 @@ def _check_ready(base: TrainOptions, split: str) -> Material:
     return check_ready(replace(base, stages=("1a",) if begun.pretrained == base.pretrained else (*pretraining(), "1a")))
 
 
-def plan(base: TrainOptions, variants: list[Variant], split: str = "test", frozen: bool = False) -> list[str]:
+def plan(base: TrainOptions, options: AblateOptions) -> list[str]:
     """What ``ablate`` would still do, a line for each variant; writes nothing. Raises ``DataError`` for bad data."""
-    variants = _fitting(variants, frozen)
+    split, frozen = options.split, options.frozen
+    variants = _fitting(choose(options.variants), frozen)
     learnt, judged = _check_ready(base, split).counts
     lines = [f"use {learnt} to train on and {judged} to choose the best on"]
     started = _with_pretraining(base, Path(base.out))

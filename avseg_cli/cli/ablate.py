@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from avseg_cli.cli.completion import list_of
+from avseg_cli.ablation.ablate_options import AblateOptions
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("ablate")(ablate)
 
 
-@made_of(given=(TrainOptions, FIELDS))
+@made_of(given=(TrainOptions, FIELDS), chosen=AblateOptions)
 def ablate(
     *,
     data: DataRoot = None,
@@ -35,21 +35,7 @@ def ablate(
         Path | None,
         typer.Option("--out", help="Folder of all the runs; what is done in it is not done again."),
     ] = None,
-    variants: Annotated[
-        str,
-        typer.Option(
-            help="table-6.2, table-6.3, depth, all, or variants by name (comma separated).",
-            autocompletion=list_of("table-6.2", "table-6.3", "depth", "all"),
-        ),
-    ] = "table-6.3",
-    frozen: Annotated[
-        bool,
-        typer.Option(
-            "--frozen",
-            help="Only stage 1a, encoder frozen and without adapters: cheap, compares fusion alone.",
-        ),
-    ] = False,
-    split: Annotated[str, typer.Option(help="The split that is reported.")] = "test",
+    chosen: dict[str, Any],
     given: dict[str, Any],
     device: DeviceName = "auto",
     precision: TrainingPrecisionName = "auto",
@@ -63,7 +49,7 @@ def ablate(
     from rich.markdown import Markdown
 
     from avseg_cli.ablation.ablate import ablate as run_ablation
-    from avseg_cli.ablation.ablate import choose, plan, to_markdown
+    from avseg_cli.ablation.ablate import plan, to_markdown
     from avseg_cli.base.errors import InputError
     from avseg_cli.base.progress import console
 
@@ -73,11 +59,11 @@ def ablate(
         **given, data=str(data), subset=subset, out=str(out), device=device, precision=precision,
         command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
-    chosen = choose([name for name in variants.split(",") if name])
+    options = AblateOptions(**chosen)
     if dry_run:
-        say_plan(plan(base, chosen, split, frozen))
+        say_plan(plan(base, options))
         return
-    rows = run_ablation(base, chosen, split, frozen)
+    rows = run_ablation(base, options)
     console().print(Markdown(to_markdown(rows, subset)))
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=1))

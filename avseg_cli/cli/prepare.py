@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from avseg_cli.base.option_fields import MOST_WORKERS
 from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
+from avseg_cli.cli.options import made_of
+from avseg_cli.data.prepare_options import PrepareOptions
 
 
 def register(app: typer.Typer) -> None:
     app.command("prepare")(prepare)
 
 
+@made_of(given=PrepareOptions)
 def prepare(
+    *,
     data: DataRoot = None,
     subset: SubsetName = "ms3",
     check: Annotated[bool, typer.Option("--check", help="Only say what is missing or malformed, and count.")] = False,
-    log_mel: Annotated[bool, typer.Option("--log-mel", help="Also write AVSBench's pickled log-mel.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Make again what is there.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes. [default: all cores]")
-    ] = None,
+    given: dict[str, Any],
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on stdout.")] = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -35,7 +34,6 @@ def prepare(
     from avseg_cli.base.errors import DataError, InputError
     from avseg_cli.base.progress import console, progress_bar
     from avseg_cli.base.sharing import Sharing
-    from avseg_cli.base.threads import cores
     from avseg_cli.data.check import check_root
     from avseg_cli.data.prepare import plan
     from avseg_cli.data.prepare import prepare as run_prepare
@@ -43,18 +41,17 @@ def prepare(
 
     if data is None:
         raise InputError(DATA_NEEDED.format("prepare"))
-    kind = find_subset(subset)
+    options = PrepareOptions(data, subset, **given)
     if dry_run and not check:  # a check writes nothing anyway
-        say_plan(f"{what} {count} clips" for what, count in plan(data, kind, overwrite, log_mel).items() if count)
+        say_plan(f"{what} {count} clips" for what, count in plan(options).items() if count)
         return
     with progress_bar(Sharing()) as progress:
         if check:
-            report = check_root(data, kind, lambda clips: progress.track(clips, description="checking"))
+            report = check_root(data, find_subset(subset), lambda clips: progress.track(clips, description="checking"))
         else:
             made = run_prepare(
-                data, kind, overwrite, log_mel, workers or cores(),
-                lambda items, count: progress.track(items, total=count, description="preparing"),
-            )  # fmt: skip
+                options, lambda items, count: progress.track(items, total=count, description="preparing")
+            )
     if check:
         for title, lines in (
             ("missing", report.missing),

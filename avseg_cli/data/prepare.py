@@ -19,10 +19,11 @@ import torch
 from PIL import Image
 
 from avseg_cli.base.errors import AvsegError, DataError, named
+from avseg_cli.base.threads import cores
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.data.clips import Clip, all_clips
-from avseg_cli.data.layouts import Subset
-from avseg_cli.data.subsets import MASK_SIZE
+from avseg_cli.data.prepare_options import PrepareOptions
+from avseg_cli.data.subsets import MASK_SIZE, find_subset
 from avseg_cli.media.audio import mono
 from avseg_cli.media.container import Damage, audio_stream, decode, open_input, video_stream
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel
@@ -41,28 +42,23 @@ class Made:
 
 
 def prepare(
-    data_root: str | Path,
-    subset: Subset,
-    overwrite: bool = False,
-    log_mel: bool = False,
-    workers: int = 1,
-    track: Callable[[Iterable[Made], int], Iterable[Made]] = lambda made, count: made,
+    options: PrepareOptions, track: Callable[[Iterable[Made], int], Iterable[Made]] = lambda made, count: made
 ) -> list[Made]:
     """Make what the subset's clips lack; a clip that fails does not stop the others.
 
     Raises ``DataError`` when the root is wrong or the layout has no raw videos.
     """
-    jobs = _jobs(data_root, subset, overwrite, log_mel)
+    jobs, workers = _jobs(options), options.workers or cores()
     if workers == 1:
         return list(track(map(_prepare_clip, jobs), len(jobs)))
     with ProcessPoolExecutor(workers) as pool:
         return list(track(pool.map(_prepare_clip, jobs, chunksize=4), len(jobs)))
 
 
-def plan(data_root: str | Path, subset: Subset, overwrite: bool = False, log_mel: bool = False) -> dict[str, int]:
+def plan(options: PrepareOptions) -> dict[str, int]:
     """How many clips ``prepare`` would make, would keep as they are, and could not make for want of a raw video."""
     counts = {"make": 0, "keep": 0, "fail for want of the raw video of": 0}
-    for clip, video, *wanted in _jobs(data_root, subset, overwrite, log_mel):
+    for clip, video, *wanted in _jobs(options):
         frames, sound, spectrogram = _lacks(clip, *wanted)
         if not (frames or sound or spectrogram):
             counts["keep"] += 1
@@ -73,13 +69,14 @@ def plan(data_root: str | Path, subset: Subset, overwrite: bool = False, log_mel
     return counts
 
 
-def _jobs(data_root: str | Path, subset: Subset, overwrite: bool, log_mel: bool) -> list[Job]:
-    clips = all_clips(data_root, subset)
+def _jobs(options: PrepareOptions) -> list[Job]:
+    subset = find_subset(options.subset)
+    clips = all_clips(options.data, subset)
     if any(clip.video is None for clip in clips):
         raise DataError(
             f"{subset.name} is published as frames and sound, there are no raw videos; use {named('check')}"
         )
-    return [(clip, raw_video(clip), overwrite, log_mel) for clip in clips]
+    return [(clip, raw_video(clip), options.overwrite, options.log_mel) for clip in clips]
 
 
 def raw_video(clip: Clip) -> Path:
