@@ -275,6 +275,7 @@ HEARD: dict[str, dict[str, float]] = {
     "none": {},
 }
 NO_SOUND = "none"  # the kind of noises that no visible thing makes
+VOICES = ("speech", "singing")  # kinds of sounds that come from a face
 
 # kind of sound -> its events of AudioSet, in YAMNet's order
 EVENTS: dict[str, tuple[int, ...]] = {

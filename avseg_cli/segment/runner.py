@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -19,10 +19,12 @@ from torch import Tensor
 
 from avseg_cli.base.errors import DeviceError, InputError, named
 from avseg_cli.base.prefetch import Prefetch
+from avseg_cli.checkpoints.faces import load_faces
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.kinds import VOICES
 from avseg_cli.motion.cuts import Cuts
 from avseg_cli.motion.onset import spectrum
 from avseg_cli.motion.trail import Trail
@@ -30,6 +32,8 @@ from avseg_cli.outputs.heard import Heard, listed, loudness
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.tidy import guide_from
+from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
+from avseg_cli.segment.pauses import pauses
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import LARGE_INPUT, SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
@@ -38,6 +42,7 @@ from avseg_cli.tracks.naming import Placed, placed
 from avseg_cli.tracks.tracker import Tracker
 
 LOADED_AHEAD = 8  # frames at most, 6 MB each at 1080p
+NOTHING = -20.0  # the logit of what surely does not sound
 
 Result = TypeVar("Result")
 
@@ -184,6 +189,7 @@ class Encoded:
     loudness: float  # dB of full scale
     placed: Placed  # where kinds of things are seen and heard, (g, g) each
     spectrum: np.ndarray  # of that second, (rows, bands)
+    narrated: bool  # whether all that can be told of its sound is the voice of nobody in the picture
 
 
 class Runner:
@@ -232,9 +238,14 @@ class Runner:
         moved.record_stream(computing)  # its memory belongs to the copying stream, which must not reuse it too early
         return moved
 
-    def encode(self, frames: list[Loaded], waves: list[np.ndarray]) -> list[Encoded]:
-        """The frames with the second of sound of each, through the encoders."""
-        return self._in_batches(len(frames), lambda part: self._encode(frames[part], waves[part]))
+    def encode(
+        self, frames: list[Loaded], waves: list[np.ndarray], near: list[Callable[[], bool]] | None = None
+    ) -> list[Encoded]:
+        """The frames with the second of sound of each, through the encoders.
+
+        near: of each frame, whether whoever speaks may be in it; None: the voice is always that of somebody seen.
+        """
+        return self._in_batches(len(frames), lambda part: self._encode(frames[part], waves[part], near and near[part]))
 
     def decode(self, clips: list[list[Encoded]]) -> list[np.ndarray]:
         """The logits of each clip, (T, h, w) float32."""
@@ -255,17 +266,34 @@ class Runner:
                 torch.cuda.empty_cache()
         return done
 
-    def _encode(self, frames: list[Loaded], waves: list[np.ndarray]) -> list[Encoded]:
+    def _encode(
+        self, frames: list[Loaded], waves: list[np.ndarray], near: list[Callable[[], bool]] | None
+    ) -> list[Encoded]:
         with inference(self.device):
             ready = torch.cat([self.model.preprocess(self._upload(f.pixels)[None]) for f in frames])  # (N, 3, S, S)
             log_mel = torch.cat([self.model.front_end(wave) for wave in waves])  # (N, 1, 96, 64)
             sound = self.model.embed_sound(log_mel.to(self.device))  # (N, 128)
+            heard = self._heard(sound)
+            narrated = [False] * len(frames)
+            if near is not None:
+                sound, narrated = without_absent(sound, self.model.config.kinds, near)
             embeddings, maps = self.model.embed_and_place(ready, sound)  # (N, C, g, g), (N, S, g, g)
-            heard, places = self._heard(sound), placed(self.model.config.seen_kinds, maps, len(frames))
+            places = placed(self.model.config.seen_kinds, maps, len(frames))
         return [
-            Encoded(frame.index, frame.time, frame.end, embedding, vector, kinds, loudness(wave), where, spectrum(mel))
-            for frame, wave, (mel,), embedding, vector, kinds, where in zip(
-                frames, waves, log_mel, embeddings, sound, heard, places, strict=True
+            Encoded(
+                frame.index,
+                frame.time,
+                frame.end,
+                embedding,
+                vector,
+                kinds,
+                loudness(wave),
+                where,
+                spectrum(mel),
+                voice,
+            )
+            for frame, wave, (mel,), embedding, vector, kinds, where, voice in zip(
+                frames, waves, log_mel, embeddings, sound, heard, places, narrated, strict=True
             )
         ]
 
@@ -278,7 +306,12 @@ class Runner:
         with inference(self.device):
             embeddings = torch.stack([torch.stack([item.embedding for item in clip]) for clip in clips])
             sound = torch.stack([torch.stack([item.sound for item in clip]) for clip in clips])
-            return list(self.model.decode(embeddings, sound).float().cpu().numpy())  # (B, T, h, w)
+            logits = self.model.decode(embeddings, sound).float().cpu().numpy()  # (B, T, h, w)
+        if self.model.config.kinds:
+            for clip, seconds in zip(clips, logits, strict=True):
+                seconds[pauses([item.loudness for item in clip])] = NOTHING
+                seconds[[item.narrated for item in clip]] = NOTHING
+        return list(logits)
 
 
 class OutOfMemory(DeviceError):
@@ -328,11 +361,16 @@ def _results(
             guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
 
+    on_screen = _on_screen(runner) if options.faces else None
+    pairs = with_next(frames)
     try:
-        while batch := list(islice(frames, runner.batch_size)):
-            encoded = runner.encode(batch, [sound.second(frame.end) for frame in batch])
+        while batch := list(islice(pairs, runner.batch_size)):
+            waves = [sound.second(frame.end) for frame, _ in batch]
+            near = on_screen and [cache(partial(on_screen.near, *pair)) for pair in batch]  # asked once, in order
+            encoded = runner.encode([frame for frame, _ in batch], waves, near)
             waiting.extend(
-                (item.index, without_logits(item, frame.pixels)) for item, frame in zip(encoded, batch, strict=True)
+                (item.index, without_logits(item, frame.pixels))
+                for item, (frame, _) in zip(encoded, batch, strict=True)
             )
             _advance(sequences, means, runner, encoded)
             yield from finished()
@@ -341,6 +379,14 @@ def _results(
         sound.close()
     _finish(sequences, means, runner)
     yield from finished()
+
+
+def _on_screen(runner: Runner) -> OnScreen | None:
+    """Who looks for faces; None for a model that does not know voices."""
+    if not set(VOICES) & set(runner.model.config.kinds):
+        return None
+    detector = load_faces(str(runner.device))
+    return OnScreen(lambda picture: detector.probability(picture.to(runner.device)))
 
 
 def _advance(

@@ -59,6 +59,12 @@ class SegmentOptions:
         "folder for each source, or as PNGs whose values are the sources' numbers.",
         offers=SOURCES, only=True, metavar="|".join(SOURCES), panel=HOW,
     )  # fmt: skip
+    faces: bool = option(
+        True,
+        "Whoever speaks or sings is marked only while a face is in the picture, within a second: a voice without one "
+        "is a narrator's. --no-faces marks people seen from behind too. For models that know speech.",
+        panel=HOW,
+    )
     start: float = option(0.0, "Begin at this second.", least=0, most=MOST_SECONDS, unit="seconds", panel=WHAT)
     duration: float | None = option(
         None, "Segment this many seconds only.", above=0, most=MOST_SECONDS, unit="seconds", panel=WHAT
