@@ -139,11 +139,15 @@ def test_times_are_written_as_people_read_them(seconds: float, text: str) -> Non
 
 SHOW = """
 import sys
+import textual_image._terminal as asking
+read = asking.read
+asking.read = lambda stream, size, timeout: read(stream, size, float(sys.argv[2]))
 from pathlib import Path
 from rich.console import Console
 from avseg_cli.cli.picture import show_picture
 show_picture(Path(sys.argv[1]), Console(stderr=True, force_terminal=None))
 """
+PATIENCE = {"kitty": 30.0}  # seconds for an answer, of which the library gives 0.1; a busy machine answers late
 ANSWERS = {"sixel": (b"\x1b[?62;4c", b"\x1bP"), "kitty": (b"\x1b[?62c", b"\x1b_G"), "plain": (b"\x1b[?62c", b"")}
 
 
@@ -153,8 +157,9 @@ def shown_by(terminal: str, picture: Path, size: tuple[int, int, int, int] = (24
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("4H", *size))
     environment = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(Path(__file__).parents[1])}
     running = subprocess.Popen(
-        [sys.executable, "-c", SHOW, str(picture)], stdin=side, stdout=side, stderr=side, env=environment
-    )
+        [sys.executable, "-c", SHOW, str(picture), str(PATIENCE.get(terminal, 3.0))],
+        stdin=side, stdout=side, stderr=side, env=environment,
+    )  # fmt: skip
     os.close(side)
     sent, answered = b"", set()
     deadline = time.monotonic() + 60

@@ -9,9 +9,9 @@ LONGEST = 512  # cells of a grid's longer side
 FAR = np.float32(1e4)  # cells; the distance from an outline that is not there
 
 
-def square_grid(size: tuple[int, int]) -> tuple[int, int]:
+def square_grid(size: tuple[int, ...], longest: int = LONGEST) -> tuple[int, int]:
     """(rows, columns) of a grid of about square cells over a picture of ``size``, (height, width)."""
-    scale = min(1.0, LONGEST / max(size))
+    scale = min(1.0, longest / max(size))
     return max(2, round(size[0] * scale)), max(2, round(size[1] * scale))
 
 

@@ -17,6 +17,7 @@ from avseg_cli.outputs.heard import KNOWN
 
 SURE = 0.75  # probability from which a face is one; MediaPipe takes 0.6, and so finds some in machines and in fur
 NEAR = 1.1  # seconds for which somebody who looks away is still there
+AGAIN = 0.5  # seconds after a face until one is looked for again
 HEARD = 0.1  # probability below which a voice matters to no mask
 
 Item = TypeVar("Item")
@@ -43,10 +44,9 @@ class OnScreen:
 
     def near(self, frame: Frame, following: Frame | None) -> bool:
         """Whether whoever speaks in ``frame`` may be in the picture."""
-        if frame.time - self._last <= NEAR:
-            return True
-        if self._face(frame):
+        if frame.time - self._last >= AGAIN and self._face(frame):
             self._last = frame.time
+        if frame.time - self._last <= NEAR:
             return True
         return following is not None and following.time - frame.time <= NEAR and self._face(following)
 

@@ -19,17 +19,19 @@ from torch import Tensor
 
 from avseg_cli.base.errors import DeviceError, InputError, named
 from avseg_cli.base.prefetch import Prefetch
-from avseg_cli.checkpoints.faces import load_faces
+from avseg_cli.checkpoints.face_weights import load_faces
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.kinds import VOICES
 from avseg_cli.motion.cuts import Cuts
 from avseg_cli.motion.onset import spectrum
 from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.heard import Heard, listed, loudness
 from avseg_cli.outputs.logits import logit
+from avseg_cli.outputs.refine import fine, fitted
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.tidy import guide_from
 from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
@@ -345,21 +347,26 @@ def _results(
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
     config, grid = runner.model.config, options.grid
     sequences = [ClipSequence[Encoded](config.clip_frames, options.stride) for _ in range(grid.phases)]
-    waiting: deque[tuple[int, partial[MaskResult]]] = deque()  # (index, what lacks its mean logits)
+    waiting: deque[tuple[int, Callable[[np.ndarray], MaskResult]]] = deque()  # (index, what lacks its mean logits)
+    coarse, level = BACKBONES[config.backbone].coarse, logit(options.threshold)
     means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
 
     def finished() -> Iterator[MaskResult]:
         while waiting and means[waiting[0][0] % grid.phases]:
             index, result = waiting.popleft()
-            yield result(logits=means[index % grid.phases].popleft())
+            yield result(means[index % grid.phases].popleft())
 
-    def without_logits(item: Encoded, pixels: Tensor) -> partial[MaskResult]:
-        return partial(
+    def without_logits(item: Encoded, pixels: Tensor) -> Callable[[np.ndarray], MaskResult]:
+        rest = partial(
             MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
             threshold=options.threshold, heard=item.heard, loudness=item.loudness, placed=item.placed,
             spectrum=item.spectrum, frame=pixels.numpy() if keep_frames else None, cleanup=options.cleanup,
             guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
+        if not coarse:
+            return lambda logits: rest(logits=logits)
+        seen = fine(pixels.numpy())
+        return lambda logits: rest(logits=fitted(logits, seen, level))
 
     on_screen = _on_screen(runner) if options.faces else None
     pairs = with_next(frames)

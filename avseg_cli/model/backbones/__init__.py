@@ -53,6 +53,7 @@ class Backbone:
     fast: the same in a tenth of the time, for a first look.
     unfreeze: "image", "sound": trained besides the paper's parts in stage 2.
     recompute: training computes activations a second time rather than keep them: where memory is what lacks.
+    coarse: the outlines of its masks are coarser than what is seen of the picture, and are fitted to it.
     parameters: of the published whole, which the trained share is told against; None to tell no share.
     """
 
@@ -68,6 +69,7 @@ class Backbone:
     fast: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     unfreeze: tuple[str, ...] = ()
     recompute: bool = False
+    coarse: bool = False
     parameters: int | None = None
 
     @property

@@ -26,6 +26,7 @@ BACKBONE = Backbone(
     image=KindEncoder,
     sound=sound_network,
     packaged=("efficientnet-lite2", "yamnet"),
+    coarse=True,
     trained={
         "pretrain-sound": ("vggish.trust", "vggish.usual", "vggish.lin1", "vggish.drop", "vggish.heard"),
         "pretrain-image": (
