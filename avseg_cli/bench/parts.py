@@ -16,7 +16,6 @@ from avseg_cli.bench.reference import MASK_SIZE, Reference
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples
-from avseg_cli.model.transforms import upsample_logits
 
 SOUND_RATE = 48_000  # Hz; what videos have
 SOUND_SECONDS = 60
@@ -130,7 +129,7 @@ class Parts:
         embeddings, audio = self._embeddings(), self.reference.embed_audio(sound)
         time = self.config.clip_frames
         clips = list(zip(embeddings.split(time), audio.split(time), strict=True))
-        dtype = self.model.mask_decoder.iou_token.weight.dtype
+        dtype = self.model.dtype
         pixels = embeddings.flatten(2).transpose(1, 2).unflatten(0, (-1, time)).to(dtype).contiguous()
         tokens = audio.view(-1, time, audio.shape[-1]).to(dtype)
         positions = self.model.positions(self.config.grid).to(dtype)
@@ -154,7 +153,7 @@ class Parts:
     def _decoder(self, sound: Tensor) -> Part:
         embeddings, audio = self._embeddings(), self.reference.embed_audio(sound)
         dense = torch.randn_like(embeddings)
-        dtype = self.model.mask_decoder.iou_token.weight.dtype
+        dtype = self.model.dtype
         pixels = (embeddings + dense).flatten(2).transpose(1, 2).to(dtype).contiguous()
         sparse = audio.repeat(1, 2, 1).to(dtype)
         positions = self.model.positions(self.config.grid).to(dtype)
@@ -213,7 +212,7 @@ class Parts:
         return torch.randn(shape, generator=random).to(self.device, self.reference.dtype)
 
     def _upsample(self, low: Tensor) -> Tensor:
-        return upsample_logits(low.float(), self.config.image_size, (MASK_SIZE, MASK_SIZE))
+        return self.model.upsample(low, (MASK_SIZE, MASK_SIZE))
 
 
 def _empty(tensor: Tensor) -> Tensor:

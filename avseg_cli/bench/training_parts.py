@@ -23,7 +23,6 @@ from avseg_cli.bench.reference import MASK_SIZE, Reference
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
-from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.training.parameters import set_trainable, transfer
 from avseg_cli.training.stages import STAGES
 
@@ -150,5 +149,4 @@ class TrainingParts:
             embeddings = model.embed_frames(self.frames[index], sound[0])[None]
         else:
             embeddings = torch.from_numpy(cache[index]).to(self.device, torch.float32)[None]
-        low = model.decode(embeddings, sound).float()[0]
-        return upsample_logits(low, self.config.image_size, (MASK_SIZE, MASK_SIZE))
+        return model.upsample(model.decode(embeddings, sound)[0], (MASK_SIZE, MASK_SIZE))

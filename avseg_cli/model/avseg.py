@@ -66,7 +66,7 @@ class AvsegModel(ModelEdge, nn.Module):
         Embeddings of a square cut out of the grid of tokens, whose ``corner`` is at (row, column), give its logits.
 
         The logits are the sum of the decoder's three masks; mask = sigmoid(logit) > 0.5 after
-        ``transforms.upsample_logits``. SAMA-AVS's are its decoder's single mask.
+        ``upsample``. SAMA-AVS's are its decoder's single mask.
         """
         if self.no_mask_embed is not None:
             return self._decode_unprompted(embeddings)

@@ -51,7 +51,11 @@ class ModelEdge:
 
     def postprocess(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits (N, 4g, 4g) -> probabilities float32 (N, H, W) that a pixel sounds, at ``size`` (H, W)."""
-        return upsample_logits(logits.float(), self.config.image_size, size).sigmoid()
+        return self.upsample(logits, size).sigmoid()
+
+    def upsample(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits (N, 4g, 4g) -> logits float32 (N, H, W), at ``size`` (H, W)."""
+        return upsample_logits(logits.float(), self.config.image_size, size)
 
     def predict(self, frames: np.ndarray | Tensor, seconds: Sequence[np.ndarray]) -> Tensor:
         """A clip and its sound -> the probability of every pixel that it sounds, float32 (T, H, W) on the CPU.

@@ -22,7 +22,7 @@ from avseg_cli.data.files import read_prediction
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import sam_backbones
-from avseg_cli.model.transforms import MEAN, STD, upsample_logits
+from avseg_cli.model.transforms import MEAN, STD
 from avseg_cli.tracks.naming import Placed, placed
 
 FRAMES_AT_ONCE = 10  # through the encoder
@@ -45,7 +45,6 @@ class ModelPredictor:
 
     def __init__(self, model: AvsegModel) -> None:
         self.model = model
-        self.device = model.positions.positional_encoding_gaussian_matrix.device
         self._silent: dict[int, Tensor] = {}  # the last batch's embeddings, for a model without adapters
 
     def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
@@ -54,15 +53,15 @@ class ModelPredictor:
     @torch.inference_mode()
     def predict_clip(self, sample: Sample, log_mel: Tensor) -> Tensor:
         """Probabilities (T, 224, 224) of a clip's frames heard with ``log_mel`` (T, 1, 96, 64)."""
-        sound = self.model.embed_sound(log_mel.to(self.device))  # (T, 128)
+        sound = self.model.embed_sound(log_mel.to(self.model.device))  # (T, 128)
         embeddings = self._embeddings(sample, sound)
-        low = self.model.decode(embeddings[None], sound[None])[0].float()
-        return upsample_logits(low, self.model.config.image_size, (MASK_SIZE, MASK_SIZE)).sigmoid()
+        low = self.model.decode(embeddings[None], sound[None])[0]
+        return self.model.postprocess(low, (MASK_SIZE, MASK_SIZE))
 
     @torch.inference_mode()
     def placed(self, sample: Sample) -> list[Placed]:
         """Where in each frame which kinds of things are seen and heard."""
-        sound = self.model.embed_sound(sample.log_mel.to(self.device))
+        sound = self.model.embed_sound(sample.log_mel.to(self.model.device))
         _, maps = self.model.embed_and_place(self.model.preprocess(sample.frames), sound)
         return placed(self.model.config.seen_kinds, maps, len(sound))
 

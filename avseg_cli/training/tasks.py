@@ -21,7 +21,7 @@ from avseg_cli.data.dataset import ClipDataset, Sample, batch_indices, load_batc
 from avseg_cli.data.embedding_cache import EmbeddingCache
 from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.transforms import prepare_frames, upsample_logits
+from avseg_cli.model.transforms import prepare_frames
 from avseg_cli.scoring.metrics import f_score, mask_iou
 from avseg_cli.training.feed import fed
 from avseg_cli.training.losses import LOSSES
@@ -107,14 +107,11 @@ class SegmentationModule(nn.Module):
         if samples[0].embeddings is not None:
             embeddings = on_device([sample.embeddings for sample in samples], self.device)
         else:
-            size = self.model.config.image_size
-            frames = stack_frames(samples, size, self.device)
+            frames = stack_frames(samples, self.model.config.image_size, self.device)
             heard = sound.flatten(0, 1) if self.model.config.adapters else None
             embeddings = self.model.embed_frames(frames, heard).unflatten(0, sound.shape[:2])
-        low = self.model.decode(embeddings, sound).float()
-        return upsample_logits(low.flatten(0, 1), self.model.config.image_size, (MASK_SIZE, MASK_SIZE)).unflatten(
-            0, low.shape[:2]
-        )
+        low = self.model.decode(embeddings, sound)
+        return self.model.upsample(low.flatten(0, 1), (MASK_SIZE, MASK_SIZE)).unflatten(0, low.shape[:2])
 
     def forward(self, samples: Sequence[Sample]) -> Tensor:
         """One loss per clip, the mean over its annotated frames: (clips,)."""
