@@ -18,6 +18,7 @@ from avseg_cli.outputs.borders import Borders
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.formats.masks import numbered
+from avseg_cli.outputs.labels import Labels
 from avseg_cli.outputs.palette import PALETTE, colour, palette
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.rle import decode_rle
@@ -33,7 +34,7 @@ from avseg_cli.tracks.naming import alike, named, scores
 from avseg_cli.tracks.pieces import CRUMB, pieces, territories
 from avseg_cli.tracks.track_list import TrackList
 from avseg_cli.tracks.tracker import MEMORY, Told, Tracked, Tracker
-from tests.media_files import Clip, LoudRed
+from tests.media_files import Clip, LoudRed, rgb_of
 
 SIDE = 64
 
@@ -347,6 +348,45 @@ def test_the_overlay_has_a_colour_for_each_source() -> None:
         assert np.abs(np.subtract(seen, (u, v))).max() < 12, f"source {source}"
     merged = result(0, TWO, None, (128, 128)).overlay(Style(opacity=1.0), grey).astype(int)
     assert (merged[88, 92] == merged[40, 28]).all() and (merged[40, 28] == drawn[40, 28]).all()
+
+
+@pytest.mark.parametrize("ground", [8, 120, 250, PALETTE[0]], ids=["dark", "grey", "light", "pink"])
+def test_names_stand_at_the_top_of_their_sources_and_are_readable(ground: int | tuple[int, int, int]) -> None:
+    made = result(0, TWO, Tracker(), (256, 256))
+    frame = np.full((256, 256, 3), ground, np.uint8)
+    without, names = (made.overlay(Style(labels=labels), frame).astype(int) for labels in (False, True))
+    changed = np.abs(names - without).max(-1) > 40
+    rows, columns = np.nonzero(changed)
+    for (top, middle), source in zip(((40, 56), (136, 184)), made.sources, strict=True):
+        own = (np.abs(rows - top) < 24) & (np.abs(columns - middle) < 40)
+        assert own.sum() > 40, source
+        assert rows[own].max() < top + 6 and abs(columns[own].mean() - middle) < 6
+        written = names[rows[own].min() : rows[own].max() + 1, columns[own].min() : columns[own].max() + 1].mean(-1)
+        assert written.max() > 190 and written.min() < 70, "light letters with a dark rim"
+        changed[rows[own], columns[own]] = False
+    assert not changed.any(), "nothing else"
+
+
+def test_names_in_the_way_of_each_other_move_and_stay_in_the_picture() -> None:
+    labels, taken = Labels(video_of(np.zeros((96, 128, 3), np.uint8)), PALETTE), []
+    for rows, columns in (((2, 40), (40, 60)), ((2, 40), (60, 80)), ((60, 90), (110, 126))):
+        weight = np.zeros((96, 128), np.float32)
+        weight[slice(*rows), slice(*columns)] = 1
+        labels.place(weight, (16, 40), taken)
+    assert taken == [(0, 30, 16, 70), (16, 50, 32, 90), (42, 88, 58, 128)]
+
+
+def test_the_overlay_of_a_video_has_names_if_asked(tmp_path: Path) -> None:
+    path = Clip(seconds=1, size=(320, 240), tags=(1, 1, 1, 1)).write(tmp_path / "clip.mp4")
+    drawn = []
+    for labels in (False, True):
+        outputs = {name: tmp_path / f"{name}{labels}.mp4" for name in ("overlay", "side-by-side")}
+        render(path, LoudRed(), outputs, SegmentOptions(style=Style(labels=labels)), "test")
+        drawn.append({name: rgb_of(out)[8].astype(int) for name, out in outputs.items()})
+    for name, without in drawn[0].items():
+        changed = np.abs(drawn[1][name] - without).max(-1) > 60
+        assert changed.any() and not changed[130:].any(), "above the middle of the square only"
+        assert name == "overlay" or not changed[:, :320].any(), "the original is left alone"
 
 
 def test_a_source_keeps_its_colour_while_it_fades_to_silence() -> None:

@@ -16,9 +16,11 @@ from avseg_cli.base.grids import resized
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, even, is_yuv
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.contour import Contour
+from avseg_cli.outputs.labels import Labels
 from avseg_cli.outputs.logits import EDGE, logit
 from avseg_cli.outputs.palette import palette, places_in_palette, spread
 from avseg_cli.outputs.style import Style
+from avseg_cli.tracks.tracker import Tracked
 
 
 class Upsampler:
@@ -64,6 +66,7 @@ class Highlighter:
         colours = palette(style.color)
         self.tints = np.array([to_yuv(own, video) for own in colours], np.int16)
         self.contour = Contour(video, colours) if style.contour else None
+        self.labels = Labels(video, colours) if style.labels else None
 
     def draw(self, planes: list[np.ndarray], logits: np.ndarray, numbers: np.ndarray) -> None:
         """Highlight in place: planes are writable uint8 Y (H, W), U and V (H/2, W/2).
@@ -82,6 +85,13 @@ class Highlighter:
         self._colour(planes, region, alpha, places)
         if self.contour:
             self.contour.draw(planes, margin, places)
+        if self.labels:
+            self.labels.draw(planes, margin, numbers)
+
+    def learn(self, tracked: Tracked | None) -> None:
+        """Take the names of the sources of a mask that is to be drawn; they are written where the style asks for it."""
+        if self.labels and tracked:
+            self.labels.learn(tracked.sources)
 
     def _dim(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: int) -> None:
         """Darken what does not sound, colours in step with brightness so that it does not look more vivid."""

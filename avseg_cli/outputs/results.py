@@ -100,7 +100,8 @@ class MaskResult:
         pixels = self.frame if frame is None else frame
         if pixels is None:
             raise InputError("no frame was kept; ask for it with segment_video(…, keep_frames=True), or give one")
-        return highlighted(pixels, self.cleaned, self.territories, self.image_size, self.threshold, style or Style())
+        drawn = self.cleaned, self.territories, self.image_size, self.threshold, style or Style(), self.tracked
+        return highlighted(pixels, *drawn)
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:

@@ -12,14 +12,22 @@ from avseg_cli.base.errors import InputError, named
 from avseg_cli.media.video import BT709, Picture, Video
 from avseg_cli.outputs.drawing import Highlighter, plane_array, upright
 from avseg_cli.outputs.style import Style
+from avseg_cli.tracks.tracker import Tracked
 
 
 def highlighted(
-    pixels: np.ndarray, logits: np.ndarray, numbers: np.ndarray, image_size: int, threshold: float, style: Style
+    pixels: np.ndarray,
+    logits: np.ndarray,
+    numbers: np.ndarray,
+    image_size: int,
+    threshold: float,
+    style: Style,
+    tracked: Tracked | None = None,
 ) -> np.ndarray:
     """``pixels``, uint8 RGB (H, W, 3), with the overlay that the model's ``logits`` (h, w) give it; a new array.
 
-    numbers: of the nearest source at each place, (h, w). image_size: of the model's input. Raises ``InputError`` for
+    numbers: of the nearest source at each place, (h, w). image_size: of the model's input; tracked: the sources, for
+    their names. Raises ``InputError`` for
     pixels of another type or shape.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -29,6 +37,7 @@ def highlighted(
     video = video_of(padded)
     frame = upright(Picture(VideoFrame.from_ndarray(padded, format="rgb24"), 0, 0.0, video))
     highlighter = Highlighter(video, logits.shape[0], image_size, threshold, style)
+    highlighter.learn(tracked)
     highlighter.draw([plane_array(frame, index) for index in range(3)], logits, numbers)
     return Picture(frame, 0, 0.0, video).rgb()[:height, :width]
 

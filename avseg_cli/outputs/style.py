@@ -20,7 +20,10 @@ def read_colour(digits: str) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class Style:
-    """A wash of colour, RGB, over what sounds, a contour around it, the rest dimmed. Raises ``InputError``."""
+    """A wash of colour, RGB, over what sounds, a contour around it, the rest dimmed, names if asked for.
+
+    Raises ``InputError``.
+    """
 
     color: tuple[int, int, int] = option(
         (255, 45, 120), "Colour of the highlight.", metavar="RRGGBB", read=read_colour, written="ff2d78", panel=LOOK
@@ -30,6 +33,7 @@ class Style:
         0.3, "How much to darken what does not sound, 0 to 1.", least=0, most=1, panel=LOOK
     )  # while something sounds
     contour: bool = option(True, "Draw a line around what sounds.", panel=LOOK)
+    labels: bool = option(False, "Write the name of each source at its top.", flags=("--labels",), panel=LOOK)
 
     def __post_init__(self) -> None:
         check(self)

@@ -94,6 +94,7 @@ class ReportWriter(Writer):
         self._movie = _PageMovie(report_video(path), job)
 
     def take(self, result: MaskResult) -> None:
+        self._movie.take(result)
         fraction = result.area / result.mask.size
         heard, since = (round(seconds, 3) for seconds in self._borders.step(result))
         if self._masks:

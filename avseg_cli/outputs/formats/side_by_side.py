@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 from avseg_cli.media.video import Picture
 from avseg_cli.outputs.drawing import Highlighter, blank, plane_array, upright
 from avseg_cli.outputs.formats import MOVIES, Format
+from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.snapshots import fitted
 from avseg_cli.outputs.writers import Job, MovieWriter
 
@@ -27,6 +28,9 @@ class SideBySideWriter(MovieWriter):
         self.half = fitted(job.video, *self.box)
         self.highlighter = Highlighter(self.half, job.low_res, job.image_size, job.threshold, job.style)
         super().__init__(path, replace(job, video=replace(self.half, width=2 * self.half.width)))
+
+    def take(self, result: MaskResult) -> None:
+        self.highlighter.learn(result.tracked)
 
     def draw(self, picture: Picture, logits: np.ndarray, numbers: np.ndarray) -> VideoFrame:
         frame = upright(replace(picture, video=self.half))
