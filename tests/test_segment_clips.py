@@ -237,8 +237,8 @@ def test_out_of_memory_halves_the_batch_and_is_said_once(tmp_path: Path) -> None
     segmentation = segment_video(path, small, batch_size=12)
     halved = [result.logits for result in segmentation]
     assert all(np.array_equal(a, b) for a, b in zip(whole, halved, strict=True))
-    assert [w for w in segmentation.warnings if "--batch-size" in w] == [
-        "out of memory on cpu with 12 frames together, so it went on with 1; --batch-size 1 avoids the detour"
+    assert [w for w in segmentation.warnings if "batch size" in w] == [
+        "out of memory on cpu with 12 frames together, so it went on with 1; a batch size of 1 avoids the detour"
     ]
     second = segment_video(path, small, batch_size=12)
     assert len(list(second)) == 14 and not second.warnings, "the next video begins with what fitted"

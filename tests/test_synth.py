@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run_avseg
 from PIL import Image
 from synth_media import CATEGORIES, make_media
 from typer.testing import CliRunner
@@ -373,13 +374,11 @@ def test_command_makes_a_data_set(media: Path, tmp_path: Path) -> None:
         (["--media", "MEDIA", "--out", "x", "--mp4", "--mp4-size", "big"], "480x360"),
     ],
 )
-def test_command_line_mistakes(media: Path, arguments: list[str], words: str) -> None:
-    from avseg_cli.cli import app
-
+def test_command_line_mistakes(media: Path, arguments: list[str], words: str, capfd, monkeypatch) -> None:
     given = [str(media) if argument == "MEDIA" else argument for argument in arguments]
-    result = CliRunner().invoke(app, ["synth", *given])
-    assert result.exit_code == 2
-    assert words in result.output
+    code, out, err = run_avseg(capfd, monkeypatch, "synth", *given)
+    assert code == 2 and out == ""
+    assert words in err
 
 
 def test_errors_reach_the_command_line_as_one_sentence(

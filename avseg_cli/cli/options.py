@@ -19,8 +19,6 @@ FLAGS = {
     "output": "-o",
     "formats": "--format",
     "stages": "--stage",
-    "shares": "--splits",
-    "video": "--mp4-size",
     "recipes": "--recipe",
 }
 COMPLETIONS = {"checkpoint": checkpoints}  # of fields whose words are not known beforehand

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 @synth_app.callback()
 @made_of(
-    folders=(SynthOptions, FOLDERS), given=(SynthOptions, ("out", "clips", "seed", "layout", "size", "every_frame"))
+    folders=(SynthOptions, FOLDERS),
+    given=(SynthOptions, ("out", "clips", "seed", "layout", "size", "shares")),
+    films=(SynthOptions, ("video", "every_frame")),
 )
 def synth(
     *,
@@ -34,12 +36,9 @@ def synth(
     ] = None,
     folders: dict[str, Path | None],
     given: dict[str, Any],
-    splits: Annotated[
-        str, typer.Option(help="Shares of train/val/test/test_unseen (cut-outs never used in training).")
-    ] = "80/10/10",
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
     mp4: Annotated[bool, typer.Option("--mp4", help="Also make real videos, and take the frames from them.")] = False,
-    mp4_size: Annotated[str, typer.Option(help="Width and height of those videos in pixels.")] = "480x360",
+    films: dict[str, Any],
     dry_run: DryRun = False,
 ) -> None:
     """Make 5-second clips with known masks in AVSBench's layout, from objects, sounds and backgrounds."""
@@ -59,9 +58,8 @@ def synth(
     if out is None:
         raise typer.BadParameter("name the folder to make", param_hint="--out")
     options = SynthOptions(
-        **found, **given, shares=_shares(splits), workers=workers or cores(),
-        video=_sides(mp4_size) if mp4 else None,
-    )  # fmt: skip
+        **found, **given, workers=workers or cores(), **{**films, "video": films["video"] if mp4 else None}
+    )
     if dry_run:
         say_plan([f"make {', '.join(f'{n} {split}' for split, n in plan(options).items())} clips in {out}"])
         return
@@ -83,21 +81,6 @@ def _folders(media: Path | None, named: dict[str, Path | None]) -> dict[str, Pat
         elif folder is None and is_needed:
             raise typer.BadParameter("name this folder, or a whole one by --media", param_hint=f"--{name}")
     return found
-
-
-def _sides(text: str) -> tuple[int, int]:
-    try:
-        width, height = (int(part) for part in text.lower().split("x"))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a width and a height, as in 480x360") from error
-    return width, height
-
-
-def _shares(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split("/"))
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not numbers with / between, as in 80/10/10") from error
 
 
 def _say_packages(packages: Iterable[str], debs: Path | None, out: Path) -> None:

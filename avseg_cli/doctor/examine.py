@@ -177,7 +177,7 @@ def _encoders() -> Finding:
     cards = [name for name in CARDS if not isinstance(library_codec(name, QUALITY.get(name, {})), str)]
     others = [name for name in ("libx265", "libsvtav1", "libvpx-vp9") if name in av.codec.codecs_available]
     facts = {"overlay": chosen.name, "cutout": cutout.name, "hardware": cards, "others": others}
-    text = f"overlay {chosen.name}, cutout {cutout.name}; for --encoder: {', '.join([*cards, *others])}"
+    text = f"overlay {chosen.name}, cutout {cutout.name}; for `avseg segment --encoder`: {', '.join([*cards, *others])}"
     if chosen is not H264[0]:
         return Finding("encoders", NOTE, text, f"{H264[0].name} makes better pictures; install av from PyPI", facts)
     return Finding("encoders", OK, text, "" if cards else "no hardware encoder starts here; none is needed", facts)
@@ -193,7 +193,7 @@ def _own_program() -> Finding:
         import ffmpeg  # noqa: F401
     except ImportError:
         return Finding(
-            "your ffmpeg", OK, f"{path}, not used", "pip install 'avseg[ffmpeg]' lets --encoder use it", {"path": path}
+            "your ffmpeg", OK, f"{path}, not used", "pip install 'avseg[ffmpeg]' lets avseg use it", {"path": path}
         )
     return Finding("your ffmpeg", OK, f"{path}, used for encoders that PyAV lacks", facts={"path": path})
 

@@ -79,7 +79,7 @@ def _sound_warnings(video: Video, sounds: list[dict[str, Any]]) -> list[str]:
     if len(sounds) > 1:
         found.append(
             f"{len(sounds)} sound tracks: number {video.sound.track} is heard and copied; "
-            "choose another with --audio-track"
+            "`avseg segment --audio-track N` takes another"
         )
     heard = sounds[video.sound.track - 1]
     if heard.get("start", 0) > 0.01:

@@ -215,7 +215,7 @@ class Runner:
             return []
         return [
             f"out of memory on {self.device} with {self.asked} frames together, so it went on with "
-            f"{self.batch_size}; --batch-size {self.batch_size} avoids the detour"
+            f"{self.batch_size}; a batch size of {self.batch_size} avoids the detour"
         ]
 
     def loaded(self, frames: Iterator[GridFrame]) -> Prefetch[Loaded]:

@@ -27,7 +27,8 @@ def memory_in_words(memory: StepMemory, recompute: bool, free: int | None) -> st
         said += f" of {free / 1e9:.1f} GB free"
     if memory.blocks:
         how, other = ("twice", "once") if recompute else ("once", "twice")
-        said += f" with activations computed {how} ({memory.peak(not recompute) / 1e9:.1f} GB if {other}: --recompute)"
+        said += f" with activations computed {how} ({memory.peak(not recompute) / 1e9:.1f} GB if {other}: "
+        said += "`avseg train --recompute` says which)"
     return said
 
 

@@ -19,7 +19,7 @@ class OtioWriter(MarkersWriter):
 
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
-        with extra("editors", "--format otio"):
+        with extra("editors", "the format otio"):
             import opentimelineio
         self._otio = opentimelineio
 
