@@ -80,7 +80,7 @@ class Seen:
     pixels: Tensor
 
 
-def asked(faces: list[bool], step: float = 1.0) -> tuple[list[bool], list[int]]:
+def asked(faces: list[bool], step: float = 1.0, cut: float | None = None) -> tuple[list[bool], list[int]]:
     """What is said of frames that show faces or do not, and which frames were looked at."""
     looked: list[int] = []
     frames = [Seen(i, i * step, torch.tensor(i)) for i in range(len(faces))]
@@ -89,7 +89,7 @@ def asked(faces: list[bool], step: float = 1.0) -> tuple[list[bool], list[int]]:
         looked.append(int(picture))
         return 0.9 if faces[int(picture)] else 0.3
 
-    on_screen = OnScreen(probability)
+    on_screen = OnScreen(probability, lambda before, after: cut is not None and before < cut <= after)
     return [on_screen.near(frame, following) for frame, following in with_next(frames)], looked
 
 
@@ -99,6 +99,7 @@ def test_somebody_who_looks_away_for_a_second_is_still_there() -> None:
     assert looked == [0, 1, 2, 3, 4], "no frame twice"
     assert asked([True] * 9, step=0.25)[1] == [0, 2, 4, 6, 8], "nor all of them while somebody is there"
     assert asked([False] * 3)[0] == [False] * 3
+    assert asked([True, False, False, True], cut=1.0)[0] == [True, False, True, True], "faces of another scene are not"
     assert asked([True, False, False, True], step=2.0)[0] == [True, False, False, True], "seconds count, not frames"
 
 
@@ -125,7 +126,7 @@ class Meeting(Clip):
     def picture(self, time: float) -> np.ndarray:
         picture = super().picture(time)
         if time < self.until:
-            picture = np.where(picture == (220, 30, 30), picture, drawn_face(self.size, (60, 70), 50)).astype(np.uint8)
+            picture = np.where(picture == (220, 30, 30), picture, drawn_face(self.size, (50, 60), 18)).astype(np.uint8)
         return picture
 
 

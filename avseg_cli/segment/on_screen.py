@@ -34,21 +34,25 @@ class Frame(Protocol):
 class OnScreen:
     """Tells of frames, in order of time, whether a face is in them, shortly before, or in the next one.
 
-    probability: of a picture, uint8 RGB (H, W, 3), to show a face; not asked twice for a frame.
+    probability: of a picture, uint8 RGB (H, W, 3), to show a face; not asked twice for a frame. cut: whether another
+    scene begins between two times; faces of other scenes do not count.
     """
 
-    def __init__(self, probability: Callable[[Tensor], float]) -> None:
-        self._probability = probability
+    def __init__(self, probability: Callable[[Tensor], float], cut: Callable[[float, float], bool]) -> None:
+        self._probability, self._cut = probability, cut
         self._last = float("-inf")  # seconds: when a face was seen
         self._known: dict[int, bool] = {}
 
     def near(self, frame: Frame, following: Frame | None) -> bool:
         """Whether whoever speaks in ``frame`` may be in the picture."""
-        if frame.time - self._last >= AGAIN and self._face(frame):
+        if self._apart(self._last, frame.time, AGAIN) and self._face(frame):
             self._last = frame.time
-        if frame.time - self._last <= NEAR:
+        if not self._apart(self._last, frame.time, NEAR):
             return True
-        return following is not None and following.time - frame.time <= NEAR and self._face(following)
+        return following is not None and not self._apart(frame.time, following.time, NEAR) and self._face(following)
+
+    def _apart(self, before: float, after: float, seconds: float) -> bool:
+        return after - before >= seconds or self._cut(before, after)
 
     def _face(self, frame: Frame) -> bool:
         if frame.index not in self._known:

@@ -73,7 +73,7 @@ class Segmentation(Iterator[MaskResult]):
         self._cuts = self.trail.cuts if self.trail else Cuts(video.size)
         pictures = (self.trail or self._cuts).record(self._reader)
         self._frames = self._runner.loaded(sample(pictures, options.grid))
-        self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames)
+        self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames, self._cuts)
         if self.trail is not None and steady:
             self._results = steadied(self._results, self.trail, forget=not follow)
         self._tracker = None if options.sources == "merge" else Tracker()
@@ -342,7 +342,7 @@ def _out_of_memory(device: torch.device) -> OutOfMemory:
 
 def _results(
     frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, options: SegmentOptions, video_size: tuple[int, int],
-    keep_frames: bool,
+    keep_frames: bool, cuts: Cuts,
 ) -> Generator[MaskResult]:  # fmt: skip
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
     config, grid = runner.model.config, options.grid
@@ -368,7 +368,7 @@ def _results(
         seen = fine(pixels.numpy())
         return lambda logits: rest(logits=fitted(logits, seen, level))
 
-    on_screen = _on_screen(runner) if options.faces else None
+    on_screen = _on_screen(runner, cuts) if options.faces else None
     pairs = with_next(frames)
     try:
         while batch := list(islice(pairs, runner.batch_size)):
@@ -388,12 +388,15 @@ def _results(
     yield from finished()
 
 
-def _on_screen(runner: Runner) -> OnScreen | None:
+def _on_screen(runner: Runner, cuts: Cuts) -> OnScreen | None:
     """Who looks for faces; None for a model that does not know voices."""
     if not set(VOICES) & set(runner.model.config.kinds):
         return None
     detector = load_faces(str(runner.device))
-    return OnScreen(lambda picture: detector.probability(picture.to(runner.device)))
+    return OnScreen(
+        lambda picture: detector.probability(picture.to(runner.device)),
+        lambda before, after: bool(cuts.between(before, after)),
+    )
 
 
 def _advance(
