@@ -111,5 +111,6 @@ def test_check_tells_counts_and_fails_on_what_is_missing(tmp_path: Path) -> None
     assert good.exit_code == 0 and "train: 2 clips; AVSBench's ms3 has 296" in good.output
     read_clips(tmp_path, find_subset("ms3"), "val")[0].wav.unlink()
     bad = CliRunner().invoke(app, arguments)
-    assert isinstance(bad.exception, DataError) and "1 places miss files" in str(bad.exception)
+    assert isinstance(bad.exception, DataError)
+    assert "1 place with missing files and 0 malformed files" in str(bad.exception)
     assert "sound of val0" in bad.output

@@ -147,7 +147,7 @@ def test_prepare(dry, data: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(data, tmp_path / "data")
     next((broken / "Multi-sources/ms3_data/audio_wav/val").glob("*.wav")).unlink()
     said = dry("prepare", "--data", broken)
-    assert "would keep 13 clips" in said and "would fail for want of the raw video of 1 clips" in said
+    assert "would keep 13 clips" in said and "would fail for want of the raw video of 1 clip" in said
     assert "would make 13 clips" in dry("prepare", "--data", broken, "--log-mel")
 
 

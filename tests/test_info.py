@@ -42,6 +42,11 @@ def test_a_plain_video(info, tmp_path: Path) -> None:
     assert one(info(clip, "--json", "--fps", 2, "-o", tmp_path / "out"))["segment"]["masks"] == 6
 
 
+def test_one_mask_is_one_mask(info, tmp_path: Path) -> None:
+    code, _, said = info(Clip(seconds=1).write(tmp_path / "clip.mp4"))
+    assert code == 0 and "make about 1 mask " in " ".join(said.split())
+
+
 def test_what_is_unusual_is_said(info, tmp_path: Path) -> None:
     times = [0, 0.04, 0.3, 0.31, 1.0, 1.5, 1.9]
     clip = Clip(

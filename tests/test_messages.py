@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ from command_line import run_avseg
 from media_files import Clip
 from rich.console import Console
 
+import avseg_cli
 from avseg_cli.attention.maps import fusion_maps
 from avseg_cli.base.errors import CheckpointError, OutputError
 from avseg_cli.base.text import counted
@@ -40,6 +42,18 @@ def test_no_help_is_cut_at_80_columns(avseg, monkeypatch: pytest.MonkeyPatch, co
     text = avseg(command, "--help").out
     cut = [line for line in text.splitlines() if re.search(r"\w…\s*│", line) and "INPUTS…" not in line]
     assert "Usage" in text and not cut
+
+
+THINGS = "masks|clips|videos|files|places|photographs|recordings|frames|epochs|packets|inputs|warnings"
+
+
+def test_one_of_a_thing_is_said_as_one() -> None:
+    """A number before the name of a thing in a message comes from ``counted``, which knows how one is said."""
+    for path in Path(avseg_cli.__file__).parent.rglob("*.py"):
+        for text in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = text.values if isinstance(text, ast.JoinedStr) else []
+            said = "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in parts)
+            assert not re.search(rf"(?<!the ){{}} (whole )?({THINGS})\b(?!/)", said), f"{path.name}: {said}"
 
 
 def test_what_stands_in_brackets_is_not_taken_for_markup(avseg, monkeypatch: pytest.MonkeyPatch) -> None:

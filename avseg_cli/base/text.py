@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def printable(text: str) -> str:
@@ -22,6 +22,12 @@ def clock(seconds: float) -> str:
 def counted(number: int, thing: str) -> str:
     """1 mask, 2 masks."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def counted_by(counts: Mapping[str, int], thing: str) -> str:
+    """2 train, 1 val clips: what there is of a thing, part by part."""
+    parts = ", ".join(f"{count} {part}" for part, count in counts.items())
+    return f"{parts} {counted(sum(counts.values()), thing).split(' ', 1)[1]}"
 
 
 def either(values: Iterable[str], end: str = ".") -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from avseg_cli.base.text import counted
 from avseg_cli.bench.bench_options import PARTS
 from avseg_cli.bench.measure import Work, count_flops
 from avseg_cli.bench.reference import MASK_SIZE, Reference
@@ -161,7 +162,7 @@ class Parts:
         ours = count_flops(lambda: self.empty_model.mask_decoder(_empty(pixels), _empty(sparse), _empty(positions)))
         return Part(
             "decoder",
-            f"{len(embeddings)} frames, upsampling included",
+            f"{counted(len(embeddings), 'frame')}, upsampling included",
             lambda: self.reference.decode(embeddings, dense, audio),
             lambda: self._upsample(self.model.mask_decoder(pixels, sparse, positions)),
             (flops, ours),
@@ -193,7 +194,7 @@ class Parts:
         ours_flops = count_flops(lambda: self.empty_model(_empty(self.frames), _empty(self.log_mel)))
         return Part(
             "clip",
-            f"{clips} whole clip(s) of {time} frames: sound and frames in, masks out",
+            f"{counted(clips, 'whole clip')} of {counted(time, 'frame')}: sound and frames in, masks out",
             reference,
             ours,
             (flops, ours_flops),

@@ -56,7 +56,7 @@ def run_scaling(options: ScalingOptions, on_run: Callable[[str], None] = lambda 
         points = []
         for fps in rates:
             for length in lengths:
-                on_run(f"{length:g} s of video at {fps:g} masks a second")
+                on_run(f"{length:g} s of video at --fps {fps:g}")
                 points.append(Point(length, fps, *_segment(videos[length], fps, common)))
     return {
         "startup": started,

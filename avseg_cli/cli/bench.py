@@ -53,7 +53,7 @@ def _scaling(options: ScalingOptions, as_json: bool, dry_run: bool) -> None:
         check_ready(options)
         lengths, rates = (",".join(f"{value:g}" for value in values) for values in (options.lengths, options.rates))
         written = [f"write {options.plot}"] if options.plot else []
-        say_plan([f"time avseg segment on videos of {lengths} s at {rates} masks a second", *written])
+        say_plan([f"time avseg segment on videos of {lengths} s at --fps {rates}", *written])
         return
     if options.plot:
         check_plot(Path(options.plot))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from avseg_cli.base.text import printable
+from avseg_cli.base.text import counted, printable
 from avseg_cli.cli.options import made_of, said
 from avseg_cli.segment.info_options import InfoOptions
 
@@ -105,7 +105,7 @@ def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
     ]  # fmt: skip
     lines += [(f"track {track['index']}", _track(track)) for track in told["tracks"]]
     if would["possible"]:
-        masks = "masks to the end" if would["masks"] is None else f"about {would['masks']} masks"
+        masks = "masks to the end" if would["masks"] is None else f"about {counted(would['masks'], 'mask')}"
         lines.append(
             ("segment would", f"hear track number {would['sound']['track']} of {would['sound']['file']}, make {masks}")
         )

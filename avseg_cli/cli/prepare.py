@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from avseg_cli.base.text import counted, counted_by
 from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.options import made_of
@@ -43,7 +44,7 @@ def prepare(
         raise InputError(DATA_NEEDED.format("prepare"))
     options = PrepareOptions(data, subset, **given)
     if dry_run and not check:  # a check writes nothing anyway
-        say_plan(f"{what} {count} clips" for what, count in plan(options).items() if count)
+        say_plan(f"{what} {counted(count, 'clip')}" for what, count in plan(options).items() if count)
         return
     with progress_bar(Sharing()) as progress:
         if check:
@@ -62,13 +63,13 @@ def prepare(
                 console().print(f"{title}: {line}", markup=False, highlight=False, soft_wrap=True)
         if as_json:
             print(json.dumps(asdict(report), indent=1))
-        counts = ", ".join(f"{count} {split}" for split, count in report.counts.items())
+        clips = counted_by(report.counts, "clip")
         if not report.sound:
             raise DataError(
-                f"{data}: {subset} has {counts} clips; {len(report.missing)} places miss files and "
-                f"{len(report.malformed)} files are malformed (listed above)"
+                f"{data}: {subset} has {clips}, but {counted(len(report.missing), 'place')} with missing files and "
+                f"{counted(len(report.malformed), 'malformed file')} (listed above)"
             )
-        console().print(f"{subset}: {counts} clips, nothing missing, nothing malformed", highlight=False)
+        console().print(f"{subset}: {clips}, nothing missing, nothing malformed", highlight=False)
         return
     outcomes = Counter(item.outcome for item in made)
     for item in made:
@@ -78,4 +79,6 @@ def prepare(
         print(json.dumps([asdict(item) for item in made], indent=1))
     console().print(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), highlight=False)
     if outcomes["failed"]:
-        raise DataError(f"{data}: {outcomes['failed']} of {len(made)} clips could not be prepared (listed above)")
+        raise DataError(
+            f"{data}: {outcomes['failed']} of {counted(len(made), 'clip')} could not be prepared (listed above)"
+        )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from avseg_cli.base.text import counted, counted_by
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.options import made_of
 from avseg_cli.synth.synth_options import SynthOptions
@@ -61,14 +62,13 @@ def synth(
         **found, **given, workers=workers or cores(), **{**films, "video": films["video"] if mp4 else None}
     )
     if dry_run:
-        say_plan([f"make {', '.join(f'{n} {split}' for split, n in plan(options).items())} clips in {out}"])
+        say_plan([f"make {counted_by(plan(options), 'clip')} in {out}"])
         return
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("making clips", total=None)
         counts = synthesise(options, lambda done, total: progress.update(bar, completed=done, total=total))
-    made = ", ".join(f"{count} {split}" for split, count in counts.items())
-    console.print(f"{out}: {made} clips; look at {out / 'contact_sheet.png'}")
+    console.print(f"{out}: {counted_by(counts, 'clip')}; look at {out / 'contact_sheet.png'}")
 
 
 def _folders(media: Path | None, named: dict[str, Path | None]) -> dict[str, Path | None]:
@@ -138,7 +138,9 @@ def sounds(
         return
     console = Console(stderr=True)
     counts = gather_sounds(out, debs, console.print)
-    console.print(f"{out}: {sum(counts.values())} recordings of {len(counts)} kinds", soft_wrap=True)
+    console.print(
+        f"{out}: {counted(sum(counts.values()), 'recording')} of {counted(len(counts), 'kind')}", soft_wrap=True
+    )
 
 
 @synth_app.command()
@@ -155,7 +157,7 @@ def photos(
 
     if dry_run:
         refuse_existing(out)
-        say_plan([f"fill {out} with {len(photographs(coco))} photographs and masks"])
+        say_plan([f"fill {out} with {counted(len(photographs(coco)), 'photograph')} and masks"])
         return
     count = convert_coco(coco, out)
-    Console(stderr=True).print(f"{out}: {count} photographs with masks", soft_wrap=True)
+    Console(stderr=True).print(f"{out}: {counted(count, 'photograph')} with masks", soft_wrap=True)

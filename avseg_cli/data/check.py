@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from avseg_cli.base.errors import DataError
+from avseg_cli.base.text import counted
 from avseg_cli.data.clips import Clip, all_clips
 from avseg_cli.data.files import CHECK, read_image, read_log_mel, read_waveform
 from avseg_cli.data.layouts import Subset
@@ -54,7 +55,7 @@ def _compare_counts(report: RootCheck, subset: Subset) -> None:
     for split, expected in published.items():
         found = report.counts.get(split, 0)
         if found != expected:
-            report.notes.append(f"{split}: {found} clips; AVSBench's {subset.name} has {expected}")
+            report.notes.append(f"{split}: {counted(found, 'clip')}; AVSBench's {subset.name} has {expected}")
 
 
 def missing_files(clip: Clip, made: bool = False) -> list[str]:

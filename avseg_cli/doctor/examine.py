@@ -18,6 +18,7 @@ import torch
 from avseg_cli.base.errors import AvsegError, DeviceError, OutputError
 from avseg_cli.base.limits import about_memory
 from avseg_cli.base.processor import processor_field
+from avseg_cli.base.text import counted
 from avseg_cli.base.threads import cores
 from avseg_cli.base.version import __version__
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint
@@ -245,7 +246,8 @@ def _self_test(checkpoint: str, loaded: list[AvsegModel]) -> Finding:
     return Finding(
         "self-test",
         OK,
-        f"{CLIP_SECONDS} s of video to {', '.join(outputs)} in {seconds:.1f} s, {done.masks} masks, sound {done.sound}",
+        f"{CLIP_SECONDS} s of video to {', '.join(outputs)} in {seconds:.1f} s, {counted(done.masks, 'mask')}, "
+        f"sound {done.sound}",
         facts=facts,
     )
 
@@ -257,6 +259,6 @@ def _read_back(path: Path) -> None:
         heard = sum(frame.samples for frame in container.decode(audio=0)) / container.streams.audio[0].rate
     if frames != CLIP_SECONDS * FRAME_RATE or abs(heard - CLIP_SECONDS) > 0.2:
         raise OutputError(
-            f"the overlay of the self-test has {frames} frames and {heard:.1f} s of sound, not "
+            f"the overlay of the self-test has {counted(frames, 'frame')} and {heard:.1f} s of sound, not "
             f"{CLIP_SECONDS * FRAME_RATE} and {CLIP_SECONDS} s; install av from PyPI"
         )

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from avseg_cli.base.text import clock
+from avseg_cli.base.text import clock, counted
 from avseg_cli.base.version import __version__
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
@@ -29,7 +29,7 @@ def page(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["clock"], environment.filters["address"] = clock, address
+    environment.filters |= {"clock": clock, "address": address, "counted": counted}
     return environment.get_template(template).render(**values)
 
 

@@ -16,6 +16,7 @@ from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
+from avseg_cli.base.text import counted
 from avseg_cli.checkpoints.checkpoint import choose_device
 from avseg_cli.data.augment import nearest
 from avseg_cli.data.clips import Clip, read_categories, read_clips
@@ -90,7 +91,7 @@ def plan(options: EvaluateOptions) -> str:
     subset, clips = _scored(options)
     subject = options.checkpoint or options.predictions or f"{options.backbone} prompted with {options.prompts}"
     _predictor(options, clips)
-    return f"score {subject} on {len(clips)} clips of {subset.name} {options.split} in {options.data}"
+    return f"score {subject} on {counted(len(clips), 'clip')} of {subset.name} {options.split} in {options.data}"
 
 
 def _scored(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:

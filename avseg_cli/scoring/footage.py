@@ -13,6 +13,7 @@ from PIL import Image
 from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
+from avseg_cli.base.text import counted
 from avseg_cli.base.writing import writing
 from avseg_cli.checkpoints.checkpoint import find_checkpoint, read_info
 from avseg_cli.media.video import Video, VideoReader, probe
@@ -91,7 +92,7 @@ def plan(options: FootageOptions) -> str:
     clips = read_footage(Path(options.data), options.limit_clips)
     if not options.predictions:
         read_info(find_checkpoint(options.subject))
-    return f"score {options.subject} on {len(clips)} clips with drawn masks in {options.data}"
+    return f"score {options.subject} on {counted(len(clips), 'clip')} with drawn masks in {options.data}"
 
 
 def evaluate_footage(options: FootageOptions) -> FootageEvaluation:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
+from avseg_cli.base.text import counted
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
 from avseg_cli.scoring.footage import FootageEvaluation
@@ -43,7 +44,7 @@ def notes(evaluation: FootageEvaluation) -> list[str]:
     frames = [second for clip in evaluation.clips for second in clip.seconds]
     sounding = sum(second.miou is not None for second in frames)
     said = [
-        f"{len(evaluation.clips)} clips, {sounding} frames in which something visible sounds, "
+        f"{counted(len(evaluation.clips), 'clip')}, {counted(sounding, 'frame')} in which something visible sounds, "
         f"{len(frames) - sounding} in which nothing does"
     ]
     if evaluation.fall is not None:

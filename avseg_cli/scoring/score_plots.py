@@ -6,6 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
+from avseg_cli.base.text import counted
 from avseg_cli.pages.plots import LINE, axes, curve, svg
 from avseg_cli.scoring.evaluate import Evaluation
 from avseg_cli.scoring.scores import by_category
@@ -17,7 +18,9 @@ def score_plots(evaluation: Evaluation) -> list[Markup]:
     axis.hist([clip.iou for clip in evaluation.clips], bins=np.linspace(0, 1, 21), color=LINE)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     mean_iou = np.mean([clip.iou for clip in evaluation.clips])
-    plots = [svg(figure, f"how the IoU of {len(evaluation.clips)} clips is spread; their mean is {mean_iou:.3f}")]
+    plots = [
+        svg(figure, f"how the IoU of {counted(len(evaluation.clips), 'clip')} is spread; their mean is {mean_iou:.3f}")
+    ]
     frames = sum(clip.scored_frames for clip in evaluation.clips)
     if frames:
         mean = sum(clip.curve_sum for clip in evaluation.clips).numpy() / frames

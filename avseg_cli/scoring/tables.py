@@ -107,7 +107,7 @@ def rows(evaluation: Evaluation) -> Iterator[TableRow]:
 def table(evaluation: Evaluation) -> Table:
     """The rows as a table for the terminal."""
     result = Table(
-        *COLUMNS, title=f"{evaluation.subset.name} {evaluation.split}: {evaluation.total.clips} videos",
+        *COLUMNS, title=f"{evaluation.subset.name} {evaluation.split}: {counted(evaluation.total.clips, 'video')}",
     )  # fmt: skip
     before = ""
     for row in rows(evaluation):

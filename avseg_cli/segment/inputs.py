@@ -12,6 +12,7 @@ from pathlib import Path
 
 from avseg_cli.base.errors import InputError, OutputError, named
 from avseg_cli.base.registry import Registry
+from avseg_cli.base.text import counted
 from avseg_cli.outputs.formats import FORMATS, Format
 from avseg_cli.outputs.output_kind import Kind
 from avseg_cli.segment.addresses import check_writable, exists, files_below, is_folder, is_url, location, plain_name
@@ -62,7 +63,7 @@ def find_source(name: str) -> InputVideo:
         raise InputError(f"{name}: this command reads files of this machine; copy it here first")
     sources = find_sources([name], recursive=False)
     if len(sources) > 1 or Path(name).is_dir():
-        raise InputError(f"{name}: stands for {len(sources)} videos; give one")
+        raise InputError(f"{name}: stands for {counted(len(sources), 'video')}; give one")
     return sources[0]
 
 

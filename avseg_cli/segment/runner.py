@@ -19,6 +19,7 @@ from torch import Tensor
 
 from avseg_cli.base.errors import DeviceError, InputError, named
 from avseg_cli.base.prefetch import Prefetch
+from avseg_cli.base.text import counted
 from avseg_cli.checkpoints.face_weights import load_faces
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
@@ -137,9 +138,8 @@ def segment_video(
     model = model.model if isinstance(model, Segmenter) else model
     length = model.config.clip_frames
     if options.stride > length:
-        raise InputError(
-            f"{named('stride')} {options.stride} is out of range; clips have {length} frames: give 1 to {length}"
-        )
+        frames = counted(length, "frame")
+        raise InputError(f"{named('stride')} {options.stride} is out of range; clips have {frames}: give 1 to {length}")
     video = path if isinstance(path, Video | Recording) else probe(path, audio, audio_track)
     check_span(video, options.start)
     options = options.chosen(model.device.type, model.config.image_size, float(video.rate))
@@ -214,7 +214,7 @@ class Runner:
         if self.batch_size == self.asked:
             return []
         return [
-            f"out of memory on {self.device} with {self.asked} frames together, so it went on with "
+            f"out of memory on {self.device} with {counted(self.asked, 'frame')} together, so it went on with "
             f"{self.batch_size}; a batch size of {self.batch_size} avoids the detour"
         ]
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.text import counted
 from avseg_cli.base.whole_files import new_folder, refuse_existing
 from avseg_cli.data.layouts import Places
 from avseg_cli.data.subsets import SUBSETS
@@ -80,8 +81,8 @@ def _refuse_full_disk(options: SynthOptions) -> None:
     free = shutil.disk_usage(there).free
     if needed > free:
         raise OutputError(
-            f"{options.out}: {options.clips} clips take about {needed / 1e9:.1f} GB and there are {free / 1e9:.1f} GB "
-            "left; make fewer, or name a folder on another disk"
+            f"{options.out}: making {counted(options.clips, 'clip')} takes about {needed / 1e9:.1f} GB and there are "
+            f"{free / 1e9:.1f} GB left; make fewer, or name a folder on another disk"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.extras import extra
+from avseg_cli.base.text import counted
 from avseg_cli.data.check import refuse_gaps
 from avseg_cli.data.clips import read_categories, read_clips
 from avseg_cli.data.dataset import read_labels
@@ -83,7 +84,7 @@ class Clips:
 
     @property
     def counts(self) -> tuple[str, str]:
-        return f"{len(self.data.train)} clips", str(len(self.data.val))
+        return counted(len(self.data.train), "clip"), str(len(self.data.val))
 
     @property
     def clips(self) -> int:
@@ -132,7 +133,8 @@ class PhotosAndSounds:
     @property
     def counts(self) -> tuple[str, str]:
         unheard = f" (no sounds of {', '.join(self.silent)})" if self.silent else ""
-        return f"{self.photographs} photographs and {self.recordings} recordings{unheard}", "those held out of them"
+        learnt = f"{counted(self.photographs, 'photograph')} and {counted(self.recordings, 'recording')}{unheard}"
+        return learnt, "those held out of them"
 
     clips, annotated = None, 0
 

@@ -17,6 +17,7 @@ from avseg_cli.base.errors import CheckpointError, InputError, OutputError, name
 from avseg_cli.base.extras import extra
 from avseg_cli.base.free_memory import free_bytes
 from avseg_cli.base.progress import console
+from avseg_cli.base.text import counted
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, read_info, save_checkpoint
 from avseg_cli.checkpoints.packaged_weights import starting_state
 from avseg_cli.checkpoints.precision import training_precision
@@ -91,7 +92,7 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
         if not folder.done:
             going_on = "continue" if folder.started else "train"
             lines.append(
-                f"{going_on} stage {stage}, {recipe.epochs} epochs in batches of {recipe.batch_size}, into "
+                f"{going_on} stage {stage}, {counted(recipe.epochs, 'epoch')} in batches of {recipe.batch_size}, into "
                 f"{folder.path}"
             )
             setup = Setup(recipe, device=device, dtype=dtype, accumulate=options.accumulate)
@@ -313,7 +314,7 @@ def _announce(
         f"[bold]stage {stage}[/bold]: {learnt} to train on, {judged} to choose the best on; "
         f"{count / 1e6:.2f} M of {everything / 1e6:.2f} M parameters train{share}\n"
         f"{recipe.optimizer}, lr {recipe.learning_rate:g} {recipe.schedule}, batch {recipe.batch_size}"
-        f" x {setup.accumulate} x {setup.sharing.world}, {recipe.epochs} epochs, loss {recipe.loss}, "
+        f" x {setup.accumulate} x {setup.sharing.world}, {counted(recipe.epochs, 'epoch')}, loss {recipe.loss}, "
         f"{setup.device} {str(setup.dtype).removeprefix('torch.')}, {os.cpu_count()} cores",
         highlight=False, soft_wrap=True,
     )  # fmt: skip

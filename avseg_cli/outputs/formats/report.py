@@ -15,7 +15,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image
 
-from avseg_cli.base.text import clock
+from avseg_cli.base.text import clock, counted
 from avseg_cli.base.whole_files import discard
 from avseg_cli.media.codecs import Codec
 from avseg_cli.media.video import Picture, Video
@@ -197,7 +197,7 @@ class ReportWriter(Writer):
             ("sound", _sound_facts(video)),
             ("model", self.job.about["model"]["told"]),
             ("masks", f"{settings['fps']:g} a second"),
-            ("sounds", f"in {share:.0%} of {len(areas)} masks; {area:.1%} of the picture on average"),
+            ("sounds", f"in {share:.0%} of {counted(len(areas), 'mask')}; {area:.1%} of the picture on average"),
             *([("heard most", f"{heard} of the masks")] if heard else []),
         ]
 
