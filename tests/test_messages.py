@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import run_avseg
+from matplotlib.figure import Figure
 from media_files import Clip
 from rich.console import Console
 
 import avseg_cli
+from avseg_cli.ablation.ablate import VariantScore, draw_depth
 from avseg_cli.attention.maps import fusion_maps
 from avseg_cli.base.errors import CheckpointError, OutputError
 from avseg_cli.base.text import counted
@@ -29,6 +31,7 @@ from avseg_cli.pages.plots import QUIET, curve
 from avseg_cli.segment.outcome import Outcome
 from avseg_cli.segment.render import Rendered
 from avseg_cli.segment.tally import FEW
+from avseg_cli.training.run_folder import _draw
 
 
 @pytest.fixture
@@ -149,6 +152,25 @@ def test_a_damaged_file_is_not_plainly_done() -> None:
     bad = Outcome(Path("bad.mp4"), "done", {}, rendered=cut)
     good_row, bad_row = [line for line in told([good, bad]).splitlines() if ".mp4" in line and "done" in line]
     assert "1 warning" in bad_row and "warning" not in good_row
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_nothing_is_between_whole_numbers(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epochs and blocks, also of a run that has had but one."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    monkeypatch.setattr("avseg_cli.pages.plots.svg", lambda figure, told: figures.append(figure))
+    curve([(epoch, 0.5) for epoch in range(1, count + 1)], "loss", "epoch", "")
+    _draw([{"epoch": epoch, "loss": 1.0, "score": 0.5} for epoch in range(1, count + 1)], tmp_path / "curves.png")
+    draw_depth(
+        [VariantScore(f"depth-{depth}", 0.5, 0.5, 0.5, "x") for depth in range(1, count + 1)], "ms3", tmp_path / "d.png"
+    )
+    axes = [axis for figure in figures for axis in figure.axes]
+    assert len(axes) == 4
+    for axis in axes:
+        low, high = axis.get_xlim()
+        ticks = [tick for tick in axis.get_xticks() if low <= tick <= high]
+        assert ticks and all(float(tick).is_integer() for tick in ticks)
 
 
 def test_epochs_are_whole_and_plots_can_be_read_and_heard() -> None:

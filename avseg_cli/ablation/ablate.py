@@ -309,6 +309,8 @@ def draw_depth(rows: list[VariantScore], subset: str, path: Path) -> None:
     """mIoU over the number of ST-BAVA blocks; the paper's best depth is marked."""
     from matplotlib.figure import Figure
 
+    from avseg_cli.pages.plots import whole
+
     points = sorted(
         (VARIANTS[r.variant].changes["depth"], 100 * r.miou) for r in rows if VARIANTS[r.variant].table == "depth"
     )
@@ -318,5 +320,6 @@ def draw_depth(rows: list[VariantScore], subset: str, path: Path) -> None:
     best = find_subset(subset).fusion_depth
     axis.axvline(best, linestyle=":", color="gray", label=f"best in the paper: {best}")
     axis.set(xlabel="ST-BAVA blocks", ylabel="mIoU %", title=subset)
+    whole(axis.xaxis)
     axis.legend()
     figure.savefig(path, format="png", dpi=120)

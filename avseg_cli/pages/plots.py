@@ -7,6 +7,7 @@ import io
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -29,6 +30,11 @@ def axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axis
 
 
+def whole(axis: Axis) -> None:
+    """Ticks at whole numbers alone, be it at one: there is no epoch 1.5."""
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def svg(figure: Figure, told: str) -> Markup:
     """The figure as an element of a page; its text stays text. told: what it shows, for who cannot see it."""
     buffer = io.StringIO()
@@ -44,6 +50,6 @@ def curve(points: list[tuple[float, float]], title: str, across: str, up: str) -
     figure, axis = axes(title, across, up)
     axis.plot(*zip(*points, strict=True), color=LINE, marker="." if len(points) < 50 else None)
     if all(float(x).is_integer() for x, _ in points):
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))  # no epoch 1.5
+        whole(axis.xaxis)
     (first, begun), (last, ended) = points[0], points[-1]
     return svg(figure, f"{title}: {begun:.4g} at {across} {first:g}, {ended:.4g} at {across} {last:g}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import MaxNLocator
 
 from avseg_cli.base.text import counted
-from avseg_cli.pages.plots import LINE, axes, curve, svg
+from avseg_cli.pages.plots import LINE, axes, curve, svg, whole
 from avseg_cli.scoring.evaluate import Evaluation
 from avseg_cli.scoring.scores import by_category
 
@@ -16,7 +15,7 @@ def score_plots(evaluation: Evaluation) -> list[Markup]:
     """How the clips' IoU is spread, F over the threshold, and the categories' IoU where there are any."""
     figure, axis = axes("clips by IoU", "IoU", "clips")
     axis.hist([clip.iou for clip in evaluation.clips], bins=np.linspace(0, 1, 21), color=LINE)
-    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    whole(axis.yaxis)
     mean_iou = np.mean([clip.iou for clip in evaluation.clips])
     plots = [
         svg(figure, f"how the IoU of {counted(len(evaluation.clips), 'clip')} is spread; their mean is {mean_iou:.3f}")

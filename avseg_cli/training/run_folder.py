@@ -172,6 +172,8 @@ class StageFolder:
 def _draw(records: list[dict[str, Any]], path: Path) -> None:
     from matplotlib.figure import Figure
 
+    from avseg_cli.pages.plots import whole
+
     figure = Figure(figsize=(9, 4), layout="constrained")
     loss, score = figure.subplots(1, 2)
     for axis, name, title in ((loss, "loss", "training loss"), (score, "score", "validation score")):
@@ -179,6 +181,7 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
         if points:
             axis.plot(*zip(*points, strict=True), marker="." if len(points) < 50 else None)
         axis.set(title=title, xlabel="epoch")
+        whole(axis.xaxis)
         axis.grid(alpha=0.3)
     figure.savefig(path, format="png", dpi=100)
 
