@@ -141,9 +141,18 @@ def application() -> Any:
     """All commands as Click has them, each option with its environment variable."""
     command = get_command(app)
     name_variables(command)
+    _take_brackets_for_text(command)
     for below in command.commands.values():
         _check_limits_first(below)
     return command
+
+
+def _take_brackets_for_text(command: Any) -> None:
+    """Let the help of options say "[default: all cores]", which rich would take for markup and leave out."""
+    for param in command.params:
+        param.help = (param.help or "").replace("[", "\\[") or None
+    for below in getattr(command, "commands", {}).values():
+        _take_brackets_for_text(below)
 
 
 def _check_limits_first(command: Any) -> None:

@@ -125,7 +125,9 @@ def name_variables(command: Any, prefix: str = PREFIX) -> None:
     """Give every option its environment variable, AVSEG_<COMMAND>_<OPTION>, which wins over any it has already."""
     for name, option in options_of(command).items():
         own = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
-        option.show_envvar = bool(own) and option.show_envvar  # the rule is told once, the exceptions at their option
+        if own and option.show_envvar:  # the rule is told once, the exceptions at their option
+            option.help = f"{option.help} [env var: {', '.join(own)}]"
+        option.show_envvar = False
         option.envvar = list(dict.fromkeys([_variable(prefix, name), *own]))
     for name, below in getattr(command, "commands", {}).items():
         name_variables(below, f"{prefix}_{name}")

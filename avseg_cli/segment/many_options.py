@@ -37,7 +37,7 @@ class ManyOptions:
     )  # fmt: skip
     ray: str | None = option(
         None,
-        "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or local. Needs avseg\\[cluster].",
+        "Have a Ray cluster do it: auto (the one this machine is in), HOST:PORT, or local. Needs avseg[cluster].",
         metavar="ADDRESS", panel=HOW,
     )  # fmt: skip
     ray_cpus: float = option(1.0, "Cores of each of the cluster's workers.", least=0.01, most=1024, panel=HOW)
