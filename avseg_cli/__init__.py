@@ -24,6 +24,7 @@ from avseg_cli.base.errors import (
     DeviceError,
     DownloadError,
     InputError,
+    NoSoundError,
     OutputError,
 )
 from avseg_cli.base.version import __version__
@@ -31,6 +32,8 @@ from avseg_cli.base.version import __version__
 if TYPE_CHECKING:
     from avseg_cli.checkpoints.checkpoint import load_model, save_checkpoint
     from avseg_cli.media.recording import Recording
+    from avseg_cli.media.video import Video, probe
+    from avseg_cli.outputs.cleanup import Cleanup
     from avseg_cli.outputs.results import MaskResult
     from avseg_cli.outputs.sources import Source
     from avseg_cli.outputs.style import Style
@@ -40,14 +43,15 @@ if TYPE_CHECKING:
     from avseg_cli.segment.segmenter import Segmenter
 
 __all__ = [
-    "AvsegError", "CheckpointError", "DataError", "DeviceError", "DownloadError", "InputError", "MaskResult",
-    "OutputError", "Recording", "Rendered", "SegmentOptions", "Segmenter", "Source", "Style", "__version__",
-    "load_model", "render", "save_checkpoint", "segment_video",
+    "AvsegError", "CheckpointError", "Cleanup", "DataError", "DeviceError", "DownloadError", "InputError",
+    "MaskResult", "NoSoundError", "OutputError", "Recording", "Rendered", "SegmentOptions", "Segmenter", "Source",
+    "Style", "Video", "__version__", "load_model", "probe", "render", "save_checkpoint", "segment_video",
 ]  # fmt: skip
 
 _HOMES = {
     "load_model": "checkpoints.checkpoint", "save_checkpoint": "checkpoints.checkpoint",
-    "Recording": "media.recording", "MaskResult": "outputs.results", "Source": "outputs.sources",
+    "Recording": "media.recording", "Video": "media.video", "probe": "media.video", "Cleanup": "outputs.cleanup",
+    "MaskResult": "outputs.results", "Source": "outputs.sources",
     "Style": "outputs.style", "Rendered": "segment.render", "render": "segment.render",
     "segment_video": "segment.runner", "SegmentOptions": "segment.segment_options", "Segmenter": "segment.segmenter",
 }  # fmt: skip

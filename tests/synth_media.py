@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from avseg_cli.synth.library import SPLITS, Library
 from avseg_cli.synth.sound_files import SAMPLE_RATE, wav_bytes
 
 CATEGORIES = {"bell": 1200.0, "horn": 300.0, "whistle": 2600.0}
@@ -37,6 +39,12 @@ def make_media(root: Path, cutouts: int = 3, recordings: int = 2) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(wav_bytes(hiss.astype(np.float32)))
     return root
+
+
+def load_root(root: Path, seed: int = 0, splits: Sequence[str] = SPLITS) -> Library:
+    """The library in a folder that ``avseg synth fetch`` or ``make_media`` filled."""
+    optional = {name: root / name if (root / name).is_dir() else None for name in ("distractors", "ambience")}
+    return Library.load(root / "objects", root / "sounds", root / "backgrounds", **optional, seed=seed, splits=splits)
 
 
 def _shape(colour: tuple[int, int, int], number: int) -> Image.Image:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from media_files import Clip, LoudRed, frames_of, is_red
 from PIL import Image
+from plain_forms import decode_rle
 
 from avseg_cli.base.errors import InputError
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.refine import refined
 from avseg_cli.outputs.results import MaskResult
-from avseg_cli.outputs.rle import decode_rle
 from avseg_cli.outputs.shapes import signed_distance
 from avseg_cli.outputs.tidy import tidied
 from avseg_cli.segment.render import render

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from media_files import Clip, sound_payload
+from plain_forms import second_log_mel
 
 from avseg_cli.media.audio import SoundPackets, SoundReader, mono
 from avseg_cli.media.video import probe
-from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_examples, second_log_mel
+from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_examples
 
 
 def heard(path: Path, ends: list[float], start: float = 0.0, **choice) -> list[np.ndarray]:

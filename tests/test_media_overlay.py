@@ -276,7 +276,7 @@ def test_the_cutout_is_transparent_around_what_sounds(tmp_path: Path) -> None:
 def test_the_json_says_all(tmp_path: Path) -> None:
     import json
 
-    from avseg_cli.outputs.rle import decode_rle
+    from plain_forms import decode_rle
 
     clip = Clip(seconds=3, loudness=lambda t: np.where(t < 2, 0.4, 0))
     make(clip.write(tmp_path / "clip.mp4"), tmp_path / "out", "json,masks")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from plain_forms import second_log_mel
 from published import relative_error, sam_decoder, sam_encoder, shake
 from segment_anything.modeling import Sam
 from segment_anything.modeling.prompt_encoder import PositionEmbeddingRandom
@@ -23,7 +24,7 @@ from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion.stbava import STBAVA, CrossModalAttention
 from avseg_cli.model.image_encoder import ImageEncoder
 from avseg_cli.model.image_size import at_image_size
-from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples, second_log_mel
+from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples
 from avseg_cli.model.mask_decoder import MaskDecoder
 from avseg_cli.model.positional import RandomFourierPositions
 from avseg_cli.model.transforms import MEAN, STD, prepare_frames, upsample_logits

@@ -11,11 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from media_files import Clip, LoudRed, iou, is_red
+from plain_forms import decode_rle
 
 from avseg_cli import segment_video as public_segment_video
 from avseg_cli.base.errors import InputError
 from avseg_cli.media.video import VideoReader, probe
-from avseg_cli.outputs.rle import decode_rle, encode_rle
+from avseg_cli.outputs.rle import encode_rle
 from avseg_cli.segment.grid import Grid
 from avseg_cli.segment.runner import segment_video
 from avseg_cli.segment.sampling import ClipSequence, sample

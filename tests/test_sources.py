@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from plain_forms import decode_rle
 
 from avseg_cli.base.errors import InputError
 from avseg_cli.media.recording import Recording
@@ -21,7 +22,6 @@ from avseg_cli.outputs.formats.masks import numbered
 from avseg_cli.outputs.labels import Labels
 from avseg_cli.outputs.palette import PALETTE, colour, palette
 from avseg_cli.outputs.results import MaskResult
-from avseg_cli.outputs.rle import decode_rle
 from avseg_cli.outputs.source_rows import ROWS, SourceRow, source_rows
 from avseg_cli.outputs.stills import video_of
 from avseg_cli.outputs.style import Style

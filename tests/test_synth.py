@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from command_line import run_avseg
 from PIL import Image
-from synth_media import CATEGORIES, make_media
+from synth_media import CATEGORIES, load_root, make_media
 from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError, DataError, InputError, OutputError
@@ -32,7 +32,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def library(media: Path) -> Library:
-    return Library.load_root(media, seed=3)
+    return load_root(media, seed=3)
 
 
 def options(media: Path, out: Path, **changes: object) -> SynthOptions:
@@ -336,7 +336,7 @@ def test_media_that_do_not_suffice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no category"):
         Library.load(few / "objects", few / "ambience", few / "backgrounds")
     with pytest.raises(DataError, match="not a folder"):
-        Library.load_root(tmp_path / "nowhere", splits=SPLITS)
+        load_root(tmp_path / "nowhere", splits=SPLITS)
 
 
 # -- the command

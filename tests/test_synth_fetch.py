@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synth_media import make_media
+from synth_media import load_root, make_media
 
 from avseg_cli.base.errors import AvsegError, DataError, DownloadError, OutputError
 from avseg_cli.synth import fetch, media_table, midi
-from avseg_cli.synth.library import Library
 from avseg_cli.synth.rcc import read_rcc
 from avseg_cli.synth.sound_files import SAMPLE_RATE, decode_sound, wav_bytes
 
@@ -265,7 +264,7 @@ def test_fetch_lays_out_a_library(debs: Path, tmp_path: Path) -> None:
     lake = licences["backgrounds/wallpaper-Lake.jpg"]
     assert (lake["copyright"], lake["licence"]) == ("A Swimmer", "LGPL")
     assert licences["ambience/gcompris-rain.wav"]["licence"] == "Free Art License"
-    assert Library.load_root(out).categories == ("horn", "owl")
+    assert load_root(out).categories == ("horn", "owl")
 
 
 def test_fetch_leaves_nothing_behind_when_it_fails(debs: Path, tmp_path: Path) -> None:

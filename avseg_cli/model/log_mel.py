@@ -7,7 +7,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = SAMPLE_RATE * 25 // 1000  # 400 samples, 25 ms
@@ -52,21 +51,6 @@ def clip_log_mel(waveform: Tensor | np.ndarray, frames: int = 5) -> Tensor:
     if not len(examples):
         examples = log_mel_examples(np.zeros(EXAMPLE_SAMPLES, np.float32))
     return torch.cat([examples, examples[-1:].expand(frames - len(examples), -1, -1, -1)])
-
-
-def second_log_mel(waveform: Tensor | np.ndarray, ends: list[float]) -> Tensor:
-    """The log-mel of the second that ends at each of ``ends`` (in seconds) -> (len(ends), 1, 96, 64).
-
-    An example covers 0.975 s: it starts where its second starts. Sound before 0 and after the end is silence.
-    """
-    wave = torch.as_tensor(waveform, dtype=torch.float32)
-    windows = []
-    for end in ends:
-        start = round((end - 1.0) * SAMPLE_RATE)
-        piece = wave[max(0, start) : max(0, start + EXAMPLE_SAMPLES)]
-        before = min(EXAMPLE_SAMPLES, max(0, -start))
-        windows.append(F.pad(piece, (before, EXAMPLE_SAMPLES - before - len(piece))))
-    return torch.cat([log_mel_examples(window) for window in windows])
 
 
 @lru_cache(maxsize=1)

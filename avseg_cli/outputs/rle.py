@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 
@@ -31,22 +29,3 @@ def _compress(runs: list[int]) -> str:
             more = value != (-1 if group & 16 else 0)
             text.append(48 + (group | 32 if more else group))
     return text.decode("ascii")
-
-
-def decode_rle(encoded: dict[str, Any]) -> np.ndarray:
-    """The inverse of ``encode_rle``."""
-    runs: list[int] = []
-    value = shift = 0
-    for code in str(encoded["counts"]).encode("ascii"):
-        group = code - 48
-        value |= (group & 31) << shift
-        shift += 5
-        if group & 32:
-            continue
-        if group & 16:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = shift = 0
-    height, width = encoded["size"]
-    pixels = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return pixels.reshape(width, height).T

@@ -120,12 +120,6 @@ class Library:
                 media.ambience = [_sound(path, "", parts) for path, parts in shared["ambience"][part]]
         return library
 
-    @classmethod
-    def load_root(cls, root: Path, seed: int = 0, splits: Sequence[str] = SPLITS) -> Library:
-        """Load the folder that ``avseg synth fetch`` filled."""
-        optional = {name: root / name if (root / name).is_dir() else None for name in ("distractors", "ambience")}
-        return cls.load(root / "objects", root / "sounds", root / "backgrounds", **optional, seed=seed, splits=splits)
-
     def record(self) -> dict[str, dict[str, list[str]]]:
         """Which file is in which split, for the data set's own record."""
         return {split: _media_record(media) for split, media in self.splits.items()}
