@@ -34,7 +34,10 @@ class Cleanup:
     """
 
     refine: bool = option(
-        False, "Fit the outlines of every frame to the edges of its picture. Costs about 10 ms a frame.", flags=("--refine",), panel=CLEAN
+        False,
+        "Fit the outlines of every frame to the edges of its picture. Costs about 10 ms a frame.",
+        flags=("--refine",),
+        panel=CLEAN,
     )
     min_area: str = option(
         "0", "Leave out pieces smaller than this: pixels, or percent of the picture as in 0.5%.", metavar="N|N%",
