@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from avseg_cli.base.errors import AvsegError
 from avseg_cli.bench import measure
 from avseg_cli.bench.parts import build_model
+from avseg_cli.bench.printing import HEADINGS
 from avseg_cli.bench.reference import Reference
 from avseg_cli.bench.run import BenchOptions, mask_iou, run_bench
 from avseg_cli.cli import app
@@ -61,11 +62,13 @@ def test_log_mel_of_a_minute_agrees() -> None:
     assert row["speedup"] > 1
 
 
-def test_the_table_goes_to_stdout_and_says_what_was_cut() -> None:
+def test_the_table_goes_to_stdout_whole_and_says_what_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     result = CliRunner().invoke(app, ["bench", *FEW, "--parts", "encoder", "--blocks", "2"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "encoder cut to 2 of 4 blocks (1 of 2 global)" in result.stdout
-    assert "measuring" not in result.stdout
+    assert "measuring" not in result.stdout and "…" not in result.stdout
+    assert [name for name in (*HEADINGS, "all blocks") if name not in result.stdout] == []
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import run_avseg
 from miniature import CATEGORIES, make
 from PIL import Image
 from typer.testing import CliRunner
@@ -75,6 +77,16 @@ def test_the_truth_scores_one(first: int, data: Path, tmp_path: Path) -> None:
     assert figures["miou"] == pytest.approx(1.0) and figures["f"] == pytest.approx(1.0)
     assert set(figures["definitions"]) >= {"miou", "f", "f_dataset"}
     assert "F is of binary masks" in figures["notes"][0] and figures["made_by"] == {"avseg": __version__}
+
+
+def test_a_long_name_is_told_to_its_end(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    name = "-".join(f"part{number}" for number in range(20))
+    write_truth(data, Path(name), 0)
+    ran = run_avseg(capfd, monkeypatch, "evaluate", "--data", data, "--predictions", name)
+    assert ran.code == 0 and "…" not in ran.err
+    assert name in "".join(re.findall(r"^│ (\S*)", ran.err, re.MULTILINE))
 
 
 def test_a_perfect_soft_mask_scores_one(data: Path, tmp_path: Path) -> None:

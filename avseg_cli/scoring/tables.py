@@ -106,9 +106,11 @@ def rows(evaluation: Evaluation) -> Iterator[TableRow]:
 
 def table(evaluation: Evaluation) -> Table:
     """The rows as a table for the terminal."""
-    result = Table(
-        *COLUMNS, title=f"{evaluation.subset.name} {evaluation.split}: {counted(evaluation.total.clips, 'video')}",
-    )  # fmt: skip
+    videos = counted(evaluation.total.clips, "video")
+    result = Table(title=f"{evaluation.subset.name} {evaluation.split}: {videos}")
+    result.add_column(COLUMNS[0], overflow="fold")  # a narrow terminal breaks names, never cuts them
+    for heading in COLUMNS[1:]:
+        result.add_column(heading)
     before = ""
     for row in rows(evaluation):
         if row.kind == "published" != before:
