@@ -13,7 +13,9 @@ import typer
 
 import avseg_cli
 from avseg_cli.base import errors
+from avseg_cli.checkpoints.checkpoint import read_info
 from avseg_cli.cli import app
+from avseg_cli.model.empty import empty_model
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.outputs.formats import FORMATS
 
@@ -144,3 +146,10 @@ def test_the_readme_has_the_figures_of_the_last_campaign() -> None:
 
     said = re.search(r"(\d+) hostile inputs and (\d+) faults .*?; (\d+) outputs were lost", text(ROOT / "README.md"))
     assert said and tuple(map(int, said.groups())) == (total(0), total(3), total(4))
+
+
+def test_the_card_counts_the_parameters_of_the_model() -> None:
+    said = re.search(r"([\d.]+) M parameters in 16 bits", text(ROOT / "weights/README.md"))
+    model = empty_model(read_info(ROOT / "weights/avseg-small.safetensors").config)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert said and said[1] == f"{count / 1e6:.1f}"

@@ -52,6 +52,12 @@ def test_train(dry, data: Path, tmp_path: Path) -> None:
     assert "not the folder of a training run" in dry("train", "--resume", tmp_path, code=5)
 
 
+def test_a_cpu_trains_in_float32(dry, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVSEG_BF16", "on")
+    asked = ("train", "--data", data, "--backbone", "tiny", "--out", "run", "--device", "cpu")
+    assert "on cpu in float32" in dry(*asked) and "on cpu in bfloat16" in dry(*asked, "--precision", "bf16")
+
+
 def test_evaluate(dry, data: Path, tiny_checkpoint: Path) -> None:
     said = dry("evaluate", "--data", data, "--checkpoint", tiny_checkpoint, "--csv", "a.csv", "--masks", "out")
     assert "on 3 clips of ms3 test" in said and "would write a.csv" in said and "would write out" in said

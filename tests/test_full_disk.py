@@ -58,6 +58,12 @@ def test_nothing_is_left_of_any_two_formats(clip: Path, tmp_path: Path, pair: tu
     fails_cleanly(clip, tmp_path, pair, 100)
 
 
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "overlay"])
+def test_nothing_is_left_where_the_disk_fills_half_way(clip: Path, tmp_path: Path, name: str) -> None:
+    """The video outgrows the room when what goes with it is written, or about to be."""
+    fails_cleanly(clip, tmp_path, ("overlay", name), 18_000)
+
+
 def test_one_writers_failure_does_not_stop_the_others_from_cleaning_up(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,8 @@ import pytest
 from avseg_cli.segment.inputs import find_sources, plan_outputs
 
 
-def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["beside", "-o"])
+def test_each_folder_is_listed_once(elsewhere: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planning takes no longer for each file when there are more of them."""
     for number in range(3000):
         (tmp_path / f"clip{number}.mp4").touch()
@@ -21,7 +22,7 @@ def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "listdir", lambda folder, real=os.listdir: listings.append(folder) or real(folder))
     monkeypatch.setattr(os, "scandir", lambda folder, real=os.scandir: listings.append(folder) or real(folder))
     began = time.perf_counter()
-    outputs = plan_outputs(sources, None, ["json"])
-    assert listings.count(tmp_path) == 1 and time.perf_counter() - began < 10
+    outputs = plan_outputs(sources, str(tmp_path / "out") if elsewhere else None, ["json"])
+    assert listings.count(tmp_path) <= 1 and len(listings) < 5 and time.perf_counter() - began < 10
     names = {path.name for output in outputs for path in output.values()}
     assert len(names) == 3001 and {"clip7.mp4.avseg.json", "clip7.mkv.avseg.json", "clip8.avseg.json"} <= names

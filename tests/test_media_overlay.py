@@ -295,6 +295,7 @@ def test_the_json_says_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "format_", "suffix"), [
     ("overlay", "gray", "mp4"), ("overlay", "rgb24", "mp4"), ("overlay", "gray", "mkv"), ("cutout", "gray", "mov"),
     ("cutout", "rgb24", "mov"), ("cutout", "yuvj420p", "mov"), ("overlay", "yuvj420p", "mp4"),
+    ("overlay", "bgr24", "mp4"), ("overlay", "bgr24", "mkv"),
 ])  # fmt: skip
 def test_colours_hold_for_full_range_sources(tmp_path: Path, name: str, format_: str, suffix: str) -> None:
     """As a player shows them: by the tags of the output. Grey APNG was tagged RGB, ProRes has no tag of the range."""
@@ -303,9 +304,9 @@ def test_colours_hold_for_full_range_sources(tmp_path: Path, name: str, format_:
         def decode(self, embeddings, sound):
             return super().decode(embeddings, sound) * 0 + 99
 
-    codec = "mjpeg" if format_ == "yuvj420p" else "apng"
+    codec = {"yuvj420p": "mjpeg", "bgr24": "libx264rgb"}.get(format_, "apng")
     clip = Clip(codec=codec, options={}, pixel_format=format_, seconds=1, sound=None, size=(320, 240))
-    path = clip.write(tmp_path / ("clip.mkv" if codec == "mjpeg" else "clip.apng"))
+    path = clip.write(tmp_path / ("clip.apng" if codec == "apng" else "clip.mkv"))
     sound = Clip(seconds=1).write(tmp_path / "sound.mp4")
     out = tmp_path / f"out.{suffix}"
     style = Style(dim=0, opacity=0, contour=False)

@@ -51,6 +51,15 @@ def test_packets_shorter_than_a_tick_are_all_kept(tmp_path: Path, name: str) -> 
     assert b"".join(sound_payload(tmp_path / name)) == b"".join(sound_payload(path))
 
 
+def test_the_sound_of_gxf_ends_with_its_pictures(tmp_path: Path) -> None:
+    """Its blocks of sound reach half a second past what it says it lasts."""
+    path = Clip(
+        size=(720, 576), rate=25, codec="mpeg2video", options={}, sound="pcm_s16le", sound_rate=48_000, layout="mono"
+    ).write(tmp_path / "clip.gxf")
+    overlay(path, tmp_path / "out.mp4")
+    assert heard(tmp_path / "out.mp4") == pytest.approx((3, 3), abs=0.05)
+
+
 @pytest.mark.parametrize("error", [av.error.ExperimentalError, av.error.PatchWelcomeError, av.error.InvalidDataError])
 def test_what_the_container_will_not_take_is_re_encoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[av.error.FFmpegError]

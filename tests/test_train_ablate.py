@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from miniature import make
@@ -19,6 +20,7 @@ from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.training.run_folder import StageFolder
+from avseg_cli.training.train_options import TrainOptions
 
 
 def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +93,20 @@ def test_published_figures_are_those_of_the_subset() -> None:
     assert "| 50.00 | 0.600 | 65.37 | 0.752 |" in to_markdown(rows, "ms3")
     assert "80.72 | 0.892" in to_markdown(rows, "s4")
     assert "| – | – |" in to_markdown(rows, "v2")
+
+
+def test_what_was_published_of_another_model_stands_beside_that_one() -> None:
+    rows = [VariantScore(name, 0.5, 0.6, 0.61, "x") for name in ("fusion-none", "fusion-sama")]
+    none, sama = to_markdown(rows, "ms3").strip().splitlines()[-2:]
+    assert none.endswith("| – | – |") and "63.14 | 0.691" in sama
+
+
+def test_scores_are_computed_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where bf16 is switched on: they are compared with others."""
+    monkeypatch.setenv("AVSEG_BF16", "on")
+    asked = []
+    total = SimpleNamespace(miou=0.5, f=0.5, f_dataset=0.5)
+    monkeypatch.setattr(job, "evaluate", lambda options: asked.append(options) or SimpleNamespace(total=total))
+    base = TrainOptions(data="data", subset="ms3", out="out", device="cpu")
+    job._evaluate_variant(base, VARIANTS["full"], tmp_path / "best", {"split": "test"}, tmp_path / "full/done.json")
+    assert [options.precision for options in asked] == ["fp32"]
