@@ -176,7 +176,7 @@ def _train_variant(base: TrainOptions, variant: Variant, out: Path, adapters: Pa
     fusion = _fusion(variant)
     if not fusion.prompts:
         return _trained(replace(base, **variant.changes, out=str(out / variant.name), stages=("1b",)))
-    if fusion.build is None and not frozen:
+    if fusion.build is None and adapters is not None:
         return adapters
     options = replace(base, **variant.changes, out=str(out / variant.name), stages=("1a",))
     if frozen:

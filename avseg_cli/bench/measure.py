@@ -58,7 +58,8 @@ def compare(reference: Work, ours: Work, device: torch.device, repeats: int) -> 
         with _allocator(kept=side == 1):
             first.append(peak_memory(work, device))
     times, cpu_times = in_turn(works, device, repeats)
-    return tuple(Measured(times[side], cpu_times[side], *first[side]) for side in (0, 1))
+    theirs, own = (Measured(times[side], cpu_times[side], *first[side]) for side in (0, 1))
+    return theirs, own
 
 
 def in_turn(works: tuple[Work, Work], device: torch.device, repeats: int) -> tuple[Times, Times]:

@@ -194,6 +194,8 @@ class ReferenceModel(nn.Module):
 class Reference(ReferenceModel):
     """The same with VGGish and its front end, sharing the weights of one of our models (float32)."""
 
+    given_positions: Tensor
+
     def __init__(self, model: AvsegModel) -> None:
         config = model.config
         with torch.device("meta"):

@@ -84,7 +84,7 @@ Pair = tuple[torch.dtype, torch.dtype]  # the reference's precision, and ours
 def _pairs(options: BenchOptions, device: torch.device) -> tuple[list[Pair], list[str]]:
     """The pairs of precisions to measure, and what has to be said about them."""
     if not options.all_precisions:
-        pair = tuple(choose_precision(name, device) for name in (options.reference_precision, options.precision))
+        pair = choose_precision(options.reference_precision, device), choose_precision(options.precision, device)
         emulated = torch.bfloat16 in pair and not has_bf16(device)
         said = "this device has no bf16 arithmetic: it is emulated, and these times say nothing about one that has"
         return [pair], [said] if emulated else []

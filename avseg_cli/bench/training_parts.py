@@ -122,6 +122,7 @@ class TrainingParts:
                 F.binary_cross_entropy_with_logits(out.float(), self.truth[index]).backward()
                 first = watched.grad.clone() if first is None else first
                 optimizer.step()
+            assert first is not None, "there are frames"
             return first
 
         def outside_inference() -> Tensor:

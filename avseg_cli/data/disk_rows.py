@@ -6,10 +6,10 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class FillSetup(Protocol):
     device: torch.device
     dtype: torch.dtype
 
-    def autocast(self) -> AbstractContextManager[None]: ...
+    def autocast(self) -> torch.autocast | nullcontext[None]: ...
 
     def track(self, items: Sequence[int], description: str) -> Iterable[int]: ...
 
@@ -73,7 +73,7 @@ class DiskRows:
         self._done = np.memmap(place.folder / DONE, np.uint8, "r+", shape=(place.chunks,))
 
     @classmethod
-    def prepared(cls, places: Sequence[Place], setup: FillSetup, title: str) -> list[DiskRows]:
+    def prepared(cls, places: Sequence[Place], setup: FillSetup, title: str) -> list[Self]:
         """The arrays of every place, with what they lack computed now, by all processes.
 
         The disk's room for all of them is taken before anything is computed. Raises ``OutputError`` when there is none.

@@ -130,6 +130,7 @@ def _crop(labels: Image.Image, rng: random.Random) -> tuple[int, int, int, int]:
     """A box that keeps much of what is labelled, if one is found soon."""
     values = np.asarray(labels)
     things = (values > 0) & (values < UNKNOWN)
+    x, y, width, height = 0, 0, *labels.size
     for _ in range(6):
         share = rng.uniform(0.45, 1.0)
         width, height = (max(1, int(side * min(1, share * rng.uniform(0.8, 1.25)))) for side in labels.size)

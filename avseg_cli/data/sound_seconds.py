@@ -124,7 +124,7 @@ def in_a_place(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.35:
         # at most 4 kHz: a band as wide as the spectrum makes no stable filter
         peak = signal.iirpeak(rng.uniform(200, 4000), rng.uniform(0.7, 3), fs=SAMPLE_RATE)
-        wave = wave + rng.uniform(-0.6, 1.5) * signal.lfilter(*peak, wave)
+        wave = wave + rng.uniform(-0.6, 1.5) * np.asarray(signal.lfilter(*peak, wave))
     if rng.random() < 0.45:
         wave = wave + rng.uniform(0.2, 1.2) * _echo(wave, rng)
     if rng.random() < 0.2:

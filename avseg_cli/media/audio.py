@@ -13,7 +13,7 @@ from av.audio.frame import AudioFrame
 from av.packet import Packet
 from av.stream import Stream
 
-from avseg_cli.media.container import Damage, decode, demux, open_input, seek
+from avseg_cli.media.container import Damage, decode, demux, open_input, seek, tick_of
 from avseg_cli.media.video import Sound
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 
@@ -100,7 +100,7 @@ class SoundReader:
 def _start(frame: AudioFrame, stream: Stream, zero: Fraction, expected: float | None) -> float:
     if frame.pts is None:
         return expected or 0.0
-    return float(frame.pts * (frame.time_base or stream.time_base) - zero)
+    return float(frame.pts * (frame.time_base or tick_of(stream)) - zero)
 
 
 def mono(frame: AudioFrame) -> np.ndarray:
@@ -125,12 +125,12 @@ class SoundPackets:
         self.damage = Damage()
         self._container = open_input(sound.path)
         self.stream: Stream = self._container.streams.audio[sound.track - 1]
-        self._offset = round((sound.zero + Fraction(start)) / self.stream.time_base)
+        self._offset = round((sound.zero + Fraction(start)) / tick_of(self.stream))
         self._from_start = start <= 0
         self.length = None if end is None else Fraction(end) - Fraction(start)
         if end is None and self._container.format.name == "gxf" and self.stream.duration:  # blocks reach past that
             declared = (self.stream.start_time or 0) + self.stream.duration
-            self.length = (declared - self._offset) * self.stream.time_base
+            self.length = (declared - self._offset) * tick_of(self.stream)
         self.lasting = 0.0 if self._from_start and end is None else packet_seconds(sound)  # a packet, about
         if start > 0:
             seek(self._container, sound.zero + Fraction(start - self.lasting))
@@ -150,8 +150,8 @@ class SoundPackets:
 
     def touched(self) -> Iterator[Packet]:
         """Whole, all packets of which some lies in the span; the first may begin before 0."""
-        back, shift, due = round(SET_BACK / self.stream.time_base), 0, None  # ticks
-        usual = round(self.lasting / self.stream.time_base)
+        back, shift, due = round(SET_BACK / tick_of(self.stream)), 0, None  # ticks
+        usual = round(self.lasting / tick_of(self.stream))
         for packet in demux(self._container, self.stream, self.damage):
             pts = packet.dts if packet.pts is None else packet.pts
             if pts is None:
@@ -162,7 +162,7 @@ class SoundPackets:
             due = pts + (packet.duration or 0)
             if not self._from_start and pts < self._offset and pts + (packet.duration or usual) <= self._offset:
                 continue
-            if self.length is not None and (pts - self._offset) * self.stream.time_base >= self.length:
+            if self.length is not None and (pts - self._offset) * tick_of(self.stream) >= self.length:
                 return
             packet.dts = (pts if packet.dts is None else packet.dts + shift) - self._offset
             packet.pts = pts - self._offset

@@ -22,12 +22,19 @@ from avseg_cli.base.errors import InputError, NoSoundError, named
 from avseg_cli.base.text import counted
 
 if TYPE_CHECKING:
+    from av.frame import Frame
     from av.packet import Packet
 
 # a file of these kinds is a list of other files or addresses: what it names was not given to us to read
 REFERRING = ("concat", "hls", "applehttp", "dash", "imf", "sdp", "rtsp", "rtp", "lavfi", "image2", "tty")
 LOCAL = {"protocol_whitelist": "file"}
 MAX_DEMUX_ERRORS = 200  # in a row; beyond this nothing more can be read
+
+
+def tick_of(opened: Stream | Packet | Frame) -> Fraction:
+    """The seconds in which an open stream, and what was read from it, counts: there is always one."""
+    assert opened.time_base is not None
+    return opened.time_base
 
 
 @dataclass
@@ -157,11 +164,11 @@ def clock_zero(container: InputContainer) -> Fraction:
         s for s in (*container.streams.video, *container.streams.audio) if s.start_time is not None and s.time_base
     ]
     streams = [s for s in streams if not s.disposition & Disposition.attached_pic]
-    starts = [s.start_time * s.time_base for s in streams]
+    starts = [(s.start_time or 0) * tick_of(s) for s in streams]
     if starts and min(starts) >= 0:
         return min(starts)
     # a sound encoder's priming comes before 0 without being heard: only pictures can move the clock there
-    return min([s.start_time * s.time_base for s in streams if s.type == "video"], default=Fraction(0))
+    return min([(s.start_time or 0) * tick_of(s) for s in streams if s.type == "video"], default=Fraction(0))
 
 
 def demux(container: InputContainer, stream: Stream, damage: Damage) -> Iterator[Packet]:

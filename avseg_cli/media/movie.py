@@ -22,6 +22,7 @@ from avseg_cli.base.errors import OutputError, named
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.audio import GAP, SoundPackets, changes_form
 from avseg_cli.media.codecs import Codec, available
+from avseg_cli.media.container import tick_of
 from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video, even
 
 if TYPE_CHECKING:
@@ -163,6 +164,7 @@ class Movie:
 
     def write(self, frame: VideoFrame) -> None:
         """Encode one picture, and whatever sound comes before it."""
+        assert frame.pts is not None, "frames here have times"
         frame.pts -= self._offset
         self.frames += 1
         if self._program:
@@ -218,11 +220,11 @@ class Movie:
             yield from self._encoded_sound()
             return
         assert self._sound
-        tick = self._heard.time_base
+        tick = tick_of(self._heard)
         least = 0 if self._matroska else 1  # ticks from packet to packet
         due = None
         for packet in self._sound:
-            scale = packet.time_base / tick
+            scale = tick_of(packet) / tick
             dts, pts, length = (round((value or 0) * scale) for value in (packet.dts, packet.pts, packet.duration))
             if due is not None and dts < due:
                 if (due - dts) * tick > OVERLAP:
@@ -244,7 +246,7 @@ class Movie:
         end = None if self._sound.length is None else round(self._sound.length * context.rate)
         for ready in self._resampled(context):
             if ready.pts is not None:
-                first = round(ready.pts * ready.time_base * context.rate)
+                first = round(ready.pts * tick_of(ready) * context.rate)
                 if due is not None and first - due < GAP * context.rate:
                     first = due
                 ready.pts, ready.time_base = first, Fraction(1, context.rate)

@@ -25,6 +25,7 @@ from avseg_cli.base.errors import OutputError, named
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.base.whole_files import discard, partial_name
 from avseg_cli.media.codecs import Codec
+from avseg_cli.media.container import tick_of
 from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video, even
 
 VAAPI_DEVICE = "/dev/dri/renderD128"
@@ -58,6 +59,7 @@ class ProgramEncoder:
         """Hand over one picture. Raises ``OutputError`` when the program has ended."""
         if self._first is None:
             self._first = frame.pts
+        assert frame.pts is not None and self._first is not None, "frames here have times"
         frame.pts -= self._first
         try:
             self._pipe.mux(self._pictures.encode(frame))
@@ -79,7 +81,7 @@ class ProgramEncoder:
     def packets(self) -> Iterator[Packet]:
         """What the program made, in order of decoding, with the times the pictures came with."""
         stream = self._made.streams.video[0]
-        first = round((self._first or 0) * self._pictures.time_base / stream.time_base)
+        first = round((self._first or 0) * tick_of(self._pictures) / tick_of(stream))
         for packet in self._made.demux(stream):
             if packet.size:
                 packet.pts, packet.dts = packet.pts + first, packet.dts + first
@@ -132,7 +134,7 @@ def _command(codec: Codec, video: Video, scratch: Path) -> list[str]:
         **codec.options,
     )
     quiet = output.global_args("-hide_banner", "-loglevel", "error")
-    return ffmpeg.compile(quiet, cmd=codec.program, overwrite_output=True)
+    return [str(word) for word in ffmpeg.compile(quiet, cmd=codec.program, overwrite_output=True)]
 
 
 def source_options(name: str) -> dict[str, str]:

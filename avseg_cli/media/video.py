@@ -21,7 +21,7 @@ from av.video.reformatter import Interpolation
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.threads import codec_threads
-from avseg_cli.media.container import Damage, audio_stream, clock_zero, decode, open_input, seek, video_stream
+from avseg_cli.media.container import Damage, audio_stream, clock_zero, decode, open_input, seek, tick_of, video_stream
 from avseg_cli.media.frame_times import FrameTimes
 
 DEFAULT_RATE = Fraction(25)  # frames a second, where a file says nothing
@@ -341,7 +341,7 @@ def _drain(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> Itera
         except (BlockingIOError, EOFError, FFmpegError):
             return
         if out.pts is not None:
-            out.pts = round(out.pts * out.time_base / time_base)
+            out.pts = round(out.pts * tick_of(out) / time_base)
             out.time_base = time_base
         yield out
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import torch
 
 
-def in_float32(device: torch.device) -> AbstractContextManager[None]:
+def in_float32(device: torch.device) -> torch.autocast | nullcontext[None]:
     """Inside, an autocast around it has no say."""
     return torch.autocast(device.type, enabled=False) if device.type in ("cpu", "cuda", "mps") else nullcontext()

@@ -29,6 +29,8 @@ class HeardAndSeen(nn.Module):
 
     FACTS = 6
 
+    relation: Tensor
+
     def __init__(self, heard: int, seen: int, width: int, hidden: int = 64) -> None:
         super().__init__()
         self.heard = heard
@@ -70,6 +72,7 @@ def _any(probabilities: Tensor, dim: int, keepdim: bool = False) -> Tensor:
 class KindEncoder(nn.Module):
     """Frames (and the sound of each, through the adapters) -> tokens with finer features folded behind them."""
 
+    members: Tensor
     packed = ()
     channels_last = True  # convolutions of few channels are fastest so
 

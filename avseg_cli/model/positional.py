@@ -13,6 +13,8 @@ from avseg_cli.model.float32 import in_float32
 class RandomFourierPositions(nn.Module):
     """Parameter name as in segment_anything's ``PositionEmbeddingRandom``."""
 
+    positional_encoding_gaussian_matrix: Tensor
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, dim // 2))

@@ -37,6 +37,7 @@ def yamnet_convolutions() -> nn.Sequential:
 class SoundEventsNet(nn.Module):
     """One second of log-mel -> what is heard: the probability of each of ``ModelConfig.kinds``."""
 
+    members: Tensor
     FEATURES = SEPARABLE[-1][1]
 
     def __init__(self, kinds: int, hidden: int = 256) -> None:

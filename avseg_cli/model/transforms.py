@@ -30,7 +30,8 @@ def prepare_frames(frames: Tensor, image_size: int) -> Tensor:
 def statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     """MEAN and STD for values from 0 to 255, (3, 1, 1); made once, because making them waits for a GPU."""
     with torch.inference_mode(False):  # they serve in training too
-        return tuple(torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
+        mean, std = (torch.tensor(values, device=device).view(3, 1, 1) * 255 for values in (MEAN, STD))
+    return mean, std
 
 
 def upsample_logits(logits: Tensor, image_size: int, size: tuple[int, int]) -> Tensor:

@@ -25,7 +25,7 @@ class Changes:
         was_silent = before is None or before.mean() < SILENT
         if mask.mean() < SILENT:
             return None if was_silent else ("falls silent", 1.0)
-        if was_silent:
+        if was_silent or before is None:
             return "starts", 1.0
         overlap = float((mask & before).sum() / (mask | before).sum())
         return ("changes", 1 - overlap) if overlap < SAME else None

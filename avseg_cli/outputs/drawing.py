@@ -35,7 +35,8 @@ class Upsampler:
 
     def region(self, wanted: np.ndarray, margin: int) -> tuple[slice, slice]:
         """Rows and columns, with even ends, that hold all True low-resolution cells and ``margin`` pixels more."""
-        return tuple(_reach(wanted.any(1 - axis), self.size[axis], margin) for axis in (0, 1))
+        rows, columns = (_reach(wanted.any(1 - axis), self.size[axis], margin) for axis in (0, 1))
+        return rows, columns
 
 
 def _reach(wanted: np.ndarray, full: int, margin: int) -> slice:
@@ -118,7 +119,8 @@ class Highlighter:
 
 
 def _half(region: tuple[slice, slice]) -> tuple[slice, slice]:
-    return tuple(slice(side.start // 2, side.stop // 2) for side in region)
+    rows, columns = (slice(side.start // 2, side.stop // 2) for side in region)
+    return rows, columns
 
 
 def _fade(plane: np.ndarray, region: tuple[slice, slice], alpha: np.ndarray, rest: int, ground: int) -> None:

@@ -26,7 +26,5 @@ def intervals(scores: Sequence[ClipScore]) -> dict[str, tuple[float, float]]:
     }
     resampled["f_dataset"] = curves.max(1) / np.maximum(frames, 1)
     outside = 100 * (1 - LEVEL) / 2
-    return {
-        name: tuple(float(v) for v in np.percentile(values, (outside, 100 - outside)))
-        for name, values in resampled.items()
-    }
+    ends = {name: np.percentile(values, (outside, 100 - outside)) for name, values in resampled.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}

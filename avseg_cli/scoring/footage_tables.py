@@ -47,11 +47,11 @@ def notes(evaluation: FootageEvaluation) -> list[str]:
         f"{counted(len(evaluation.clips), 'clip')}, {counted(sounding, 'frame')} in which something visible sounds, "
         f"{len(frames) - sounding} in which nothing does"
     ]
-    if evaluation.fall is not None:
-        own, other = 100 * evaluation.total.miou, 100 * evaluation.swapped.miou
+    own, other = evaluation.total.miou, evaluation.swapped and evaluation.swapped.miou
+    if evaluation.fall is not None and own is not None and other is not None:
         moved = "falls" if evaluation.fall >= 0 else "rises"
         said.append(
-            f"with the next clip's sound mIoU is {other:.1f} % instead of {own:.1f} %: "
+            f"with the next clip's sound mIoU is {100 * other:.1f} % instead of {100 * own:.1f} %: "
             f"it {moved} by {100 * abs(evaluation.fall):.0f} %"
         )
     return [*said, f"model {evaluation.model}"] if evaluation.model else said

@@ -36,12 +36,13 @@ class Predictor(Protocol):
 
     def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
         """Probabilities of each clip, (T, 224, 224)."""
+        ...
 
 
 class ModelPredictor:
     """The model. Each frame goes through the encoder once; with other sound again only if it has adapters."""
 
-    needs = frozenset(("frames", "log_mel"))
+    needs: frozenset[str] = frozenset(("frames", "log_mel"))
 
     def __init__(self, model: AvsegModel) -> None:
         self.model = model
@@ -132,7 +133,7 @@ def prediction_folders(root: Path, clip: Clip) -> list[Path]:
 class ForegroundPredictor:
     """Every object that could sound, whether it does or not: what a model that ignores sound can reach."""
 
-    needs = frozenset(("object_maps",))
+    needs: frozenset[str] = frozenset(("object_maps",))
 
     def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
         return [self._at_size(sample).float() for sample in samples]
@@ -145,7 +146,7 @@ class ForegroundPredictor:
 class CategoryPredictor:
     """Every object of one category, always."""
 
-    needs = frozenset(("object_maps",))
+    needs: frozenset[str] = frozenset(("object_maps",))
 
     def __init__(self, number: int) -> None:
         self.number = number  # 1-based, as in the object maps
@@ -161,7 +162,7 @@ class PromptPredictor:
     mask a prompt (multimask off). A frame with an empty truth gets an empty mask.
     """
 
-    needs = frozenset(("frames", "masks"))
+    needs: frozenset[str] = frozenset(("frames", "masks"))
 
     def __init__(self, sam: torch.nn.Module, kind: str, count: int, seed: int = 0) -> None:
         with extra("reference", PROMPTS):

@@ -87,7 +87,7 @@ def told_apart(masks: Iterable[np.ndarray], places: Iterable[Placed]) -> Iterato
 
 def objects_of(map_: np.ndarray, mask: np.ndarray, categories: Sequence[str]) -> dict[str, np.ndarray]:
     """The objects that sound: an object map uint8 (H, W), the truth bool (H, W) -> category -> pixels."""
-    numbers = [number for number in np.unique(map_[mask]) if 0 < number <= len(categories)]
+    numbers = [int(number) for number in np.unique(map_[mask]) if 0 < number <= len(categories)]
     found = {categories[number - 1]: (map_ == number) & mask for number in numbers}
     return {category: pixels for category, pixels in found.items() if pixels.mean() >= LEAST}
 

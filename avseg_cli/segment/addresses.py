@@ -40,7 +40,7 @@ def location(name: str) -> Path:
     if scheme not in (*STORES, *WEB):
         raise InputError(f"{name}: avseg reads s3://, gs:// and https:// addresses; copy the file here first")
     try:
-        from upath import UPath
+        from upath import UPath  # pyright: ignore[reportMissingImports]  of an extra
 
         path = UPath(name, **({"get_client": _careful_client} if scheme in WEB else {}))
         path.fs  # noqa: B018  the file system's own package is loaded here
@@ -51,7 +51,7 @@ def location(name: str) -> Path:
 
 async def _careful_client(**options: Any) -> Any:
     """A web session that does not follow an https address to one that is not."""
-    import aiohttp
+    import aiohttp  # pyright: ignore[reportMissingImports]  of an extra
 
     watch = aiohttp.TraceConfig()
     watch.on_request_redirect.append(_refuse_downgrade)

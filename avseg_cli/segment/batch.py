@@ -30,6 +30,7 @@ class Listener(Protocol):
 
     def started(self, source: Path, video: Video) -> Progress:
         """A video is about to be segmented; gives what is to be called with its progress."""
+        ...
 
     def ended(self, outcome: Outcome) -> None:
         """A video is done with, one way or another."""

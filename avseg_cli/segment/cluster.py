@@ -66,8 +66,8 @@ def _connected(address: str) -> Any:
     for name, value in PATIENT.items():
         os.environ.setdefault(name, value)  # Ray looks at them when it is loaded
     with extra("cluster", "a Ray cluster"):
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]  of an extra
+        import ray.data  # pyright: ignore[reportMissingImports]
     own = {"include_dashboard": False, "object_store_memory": STORE} if address == "local" else {}
     try:
         ray.init(

@@ -41,10 +41,12 @@ class Feed(Protocol):
 
     def take(self) -> Work | None:
         """The next video, or None where there is none now."""
+        ...
 
     @property
     def over(self) -> bool:
         """Whether there will never be more."""
+        ...
 
 
 class Listed:

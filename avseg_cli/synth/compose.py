@@ -357,7 +357,7 @@ def _draw_layer(
         veil = alpha.filter(ImageFilter.GaussianBlur(0.02 * height)).point(lambda value: int(value * darkness))
         canvas.paste((0, 0, 0), (corner[0] + int(dx * height), corner[1] + int(dy * height)), veil)
     _over(canvas, piece, alpha, corner)
-    solid = alpha.point(lambda value: 255 * (value > 127))
+    solid = alpha.point([0] * 128 + [255] * 128)
     labels.paste(layer.label, corner, solid)
 
 

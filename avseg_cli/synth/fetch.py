@@ -80,7 +80,7 @@ def _cutout(content: bytes, source: str) -> bytes:
     """A picture cropped to what its alpha shows, as RGBA PNG bytes."""
     with Image.open(io.BytesIO(content)) as opened:
         picture = opened.convert("RGBA")
-    box = picture.getchannel("A").point(lambda alpha: 255 * (alpha > 25)).getbbox()
+    box = picture.getchannel("A").point([0] * 26 + [255] * 230).getbbox()
     if box is None:
         raise DataError(f"{source} is wholly transparent; use the package of Debian 12 by {named('debs')}")
     picture = picture.crop(box)

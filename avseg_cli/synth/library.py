@@ -232,7 +232,7 @@ def _open(path: Path, mode: str) -> Image.Image:
 
 def _cutout(path: Path, category: str) -> Cutout:
     picture = _open(path, "RGBA")
-    box = picture.getchannel("A").point(lambda alpha: 255 * (alpha > 25)).getbbox()
+    box = picture.getchannel("A").point([0] * 26 + [255] * 230).getbbox()
     if box is None:
         raise DataError(f"{path} is wholly transparent; replace it with a cut-out")
     picture = picture.crop(box)

@@ -161,9 +161,9 @@ def _coloured(track: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A random microphone: sometimes a high-pass, a low-pass, or a tilt."""
     kind = rng.random()
     if kind < 0.2:
-        return sosfilt(butter(1, rng.uniform(100, 500), "highpass", fs=SAMPLE_RATE, output="sos"), track)
+        return np.asarray(sosfilt(butter(1, rng.uniform(100, 500), "highpass", fs=SAMPLE_RATE, output="sos"), track))
     if kind < 0.45:
-        return sosfilt(butter(1, rng.uniform(2000, 6000), "lowpass", fs=SAMPLE_RATE, output="sos"), track)
+        return np.asarray(sosfilt(butter(1, rng.uniform(2000, 6000), "lowpass", fs=SAMPLE_RATE, output="sos"), track))
     return track
 
 

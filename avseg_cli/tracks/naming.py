@@ -25,7 +25,7 @@ def placed(kinds: Sequence[str], maps: Tensor | None, count: int) -> list[Placed
         return [{}] * count
     likely = (maps.amax((2, 3)) >= UNLIKELY).cpu()
     return [
-        {kinds[k]: own[k].float().cpu().numpy() for k in there.nonzero().flatten().tolist()}
+        {kinds[int(k)]: own[k].float().cpu().numpy() for k in there.nonzero().flatten().tolist()}
         for own, there in zip(maps, likely, strict=True)
     ]
 

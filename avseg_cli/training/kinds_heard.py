@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from avseg_cli.data.dataset import Sample
 from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.data.sound_seconds import FOLDS
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.sound_events import SoundEventsNet
 from avseg_cli.training.drawn import DrawnTask
 from avseg_cli.training.pretraining import average_precision
 from avseg_cli.training.tasks import TaskSetup
@@ -42,6 +44,9 @@ IN_MUSIC = (
 
 class HeardModule(nn.Module):
     """The head that ships, and those that each leave a fold out."""
+
+    spread: Tensor
+    recorded: Tensor
 
     def __init__(self, model: AvsegModel, features: SoundFeatures, device: torch.device) -> None:
         super().__init__()
@@ -68,8 +73,9 @@ class HeardModule(nn.Module):
         """Features, labels, which labels are known, and folds."""
         source = self.features
         labels = source.kinds[rows]
-        parts = (source.features[rows].float(), labels, known_labels(labels, self.kinds), source.folds[rows])
-        return tuple(to_device(part, self.device) for part in parts)
+        features, known = source.features[rows].float(), known_labels(labels, self.kinds)
+        there = partial(to_device, device=self.device)
+        return there(features), there(labels), there(known), there(source.folds[rows])
 
     @torch.inference_mode()
     def unmet(self) -> Tensor:
@@ -83,7 +89,7 @@ class HeardModule(nn.Module):
         return said
 
 
-def _start(net: nn.Module, mean: Tensor, spread: Tensor) -> None:
+def _start(net: SoundEventsNet, mean: Tensor, spread: Tensor) -> None:
     """A first layer for features of a mean and a spread; YAMNet's word alone, and without one a kind is seldom heard.
 
     Kinds of which there are no recordings stay as YAMNet has them.

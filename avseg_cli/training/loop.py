@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ class Setup:
     validate_every: int = 1
     save_minutes: float = 5.0
 
-    def autocast(self) -> AbstractContextManager[None]:
+    def autocast(self) -> torch.autocast | nullcontext[None]:
         """Compute in ``dtype``, keep the weights in float32."""
         return torch.autocast(self.device.type, self.dtype) if self.dtype != torch.float32 else nullcontext()
 

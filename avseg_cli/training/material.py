@@ -32,24 +32,30 @@ class Material(Protocol):
     @property
     def counts(self) -> tuple[str, str]:
         """In words: what is trained on, and what the best epoch is chosen on."""
+        ...
 
     @property
     def clips(self) -> int | None:
         """Those of an epoch; None where it is drawn from what is not read yet."""
+        ...
 
     @property
     def annotated(self) -> int:
         """Frames of a clip that have a mask."""
+        ...
 
     @property
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says of it."""
+        ...
 
     def kept(self, config: ModelConfig) -> int:
         """Bytes of what frozen networks give, which is kept on the disk."""
+        ...
 
     def task(self, stage: str, model: AvsegModel, setup: TaskSetup) -> Task:
         """What a stage computes on it."""
+        ...
 
 
 def material_of(options: TrainOptions) -> Material:

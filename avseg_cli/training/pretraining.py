@@ -68,7 +68,7 @@ class ImagePretraining(Task):
     def __init__(
         self, model: AvsegModel, setup: TaskSetup, train: list[Clip], val: list[Clip], categories: int
     ) -> None:
-        self.module = ImageModule(model, categories, setup.device)
+        self.module: ImageModule = ImageModule(model, categories, setup.device)
         self.setup = setup
         wanted = ("frames", "object_maps")
         self.train, self.val = (ClipDataset(clips, wanted, workers=setup.workers) for clips in (train, val))

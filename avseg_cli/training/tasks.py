@@ -6,7 +6,7 @@ A task's module takes a list of samples and returns one loss per clip.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -36,15 +36,19 @@ class Task(Protocol):
 
     def batch_count(self) -> int:
         """Batches of an epoch."""
+        ...
 
     def batches(self, epoch: int, first: int) -> Iterator[list[Sample]]:
         """The batches of an epoch from number ``first`` on."""
+        ...
 
     def loss(self, module: nn.Module, samples: list[Sample]) -> Tensor:
         """One loss per clip, (clips,); ``module`` is this task's, perhaps wrapped to share gradients."""
+        ...
 
     def validate(self, sharing: Sharing) -> list[tuple[dict[str, float], float]]:
         """Figures and their weights, one pair for each part of the val split this process has; "score" decides."""
+        ...
 
     def keep(self, folder: Path) -> None:
         """Write what a later stage needs beside the best checkpoint: most need nothing."""
@@ -60,7 +64,7 @@ class TaskSetup(Protocol):
     device: torch.device
     dtype: torch.dtype
 
-    def autocast(self) -> AbstractContextManager[None]: ...
+    def autocast(self) -> torch.autocast | nullcontext[None]: ...
 
     def track(self, items: Sequence[int], description: str) -> Iterable[int]: ...
 

@@ -9,6 +9,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from PIL import Image
 
+from avseg_cli.media.container import tick_of
 from avseg_cli.media.video import Picture
 from avseg_cli.outputs.formats import Format
 from avseg_cli.outputs.sidecar import Sidecar
@@ -38,7 +39,7 @@ class SequenceWriter(Writer):
     def write(self, frame: VideoFrame) -> None:
         file = f"{self.name}.{self._sidecar.count:06d}.png"
         Image.fromarray(frame.to_ndarray()).save(self.partial / file, compress_level=1)
-        self._sidecar.add_frame(file, float(frame.pts * frame.time_base))
+        self._sidecar.add_frame(file, float((frame.pts or 0) * tick_of(frame)))
 
     def finish(self, summary: dict[str, Any]) -> None:
         self._sidecar.finish(summary)
