@@ -6,9 +6,11 @@ import json
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from command_line import run_avseg
 from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError
@@ -17,6 +19,7 @@ from avseg_cli.bench.parts import build_model
 from avseg_cli.bench.printing import HEADINGS
 from avseg_cli.bench.reference import Reference
 from avseg_cli.bench.run import BenchOptions, mask_iou, run_bench
+from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
@@ -85,6 +88,14 @@ def test_the_table_goes_to_stdout_whole_and_says_what_was_cut(monkeypatch: pytes
 def test_options_that_cannot_be_are_refused(options: dict, said: str) -> None:
     with pytest.raises(AvsegError, match=said):
         run_bench(BenchOptions(**options))
+
+
+def test_a_checkpoint_without_blocks_is_refused(tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its fusion takes no time, of which the reference's is an infinite multiple."""
+    save_checkpoint(tmp_path / "none.safetensors", AvsegModel(preset("tiny", fusion_depth=0)))
+    asked = ("bench", "--checkpoint", tmp_path / "none.safetensors", "--parts", "fusion", "--device", "cpu")
+    ran = run_avseg(capfd, monkeypatch, *asked)
+    assert ran.code == 1 and "this checkpoint has none of its blocks" in ran.err and "inf" not in ran.out
 
 
 def test_a_checkpoint_can_be_measured(tiny_checkpoint) -> None:

@@ -135,11 +135,17 @@ def test_ablate_looks_at_the_split_that_it_reports(dry, data: Path, tmp_path: Pa
         ({}, ("--block", 9), "--block 9 is not there; this model has", 2),
     ],
 )
-def test_attention_that_has_no_maps(changes: dict, asked: tuple, said: str, code: int, dry, tmp_path: Path) -> None:
+def test_attention_that_has_no_maps(
+    changes: dict, asked: tuple, said: str, code: int, dry, tmp_path: Path, capfd, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     Clip(seconds=1).write(tmp_path / "clip.mp4")
     save_checkpoint(tmp_path / "model.safetensors", AvsegModel(preset("tiny", **changes)))
-    told = dry("attention", "clip.mp4", "--checkpoint", "model.safetensors", *asked, code=code)
-    assert said in told and len(told.strip().splitlines()) == 1
+    command = ("attention", "clip.mp4", "--checkpoint", "model.safetensors", *asked)
+    ran = run_avseg(capfd, monkeypatch, *command)
+    for told in (dry(*command, code=code), ran.err):
+        assert said in told and len(told.strip().splitlines()) == 1
+    assert ran.code == code and not list(tmp_path.glob("*.avseg.*"))
 
 
 @pytest.mark.parametrize("command", ["train", "ablate"])

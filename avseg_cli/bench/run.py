@@ -142,6 +142,8 @@ def _plain_model(options: BenchOptions) -> AvsegModel:
     model, _ = load_checkpoint(find_checkpoint(options.checkpoint))
     if not (isinstance(model.fusion, STBAVA) and model.config.temporal and model.config.bidirectional):
         raise AvsegError(f"{options.checkpoint}: the reference is the full ST-BAVA; this checkpoint has another fusion")
+    if not model.fusion.blocks:
+        raise AvsegError(f"{options.checkpoint}: the reference is ST-BAVA, and this checkpoint has none of its blocks")
     return model
 
 
