@@ -122,7 +122,7 @@ class SoundPackets:
     """
 
     def __init__(self, sound: Sound, start: float = 0.0, end: float | None = None) -> None:
-        self.damage = Damage()
+        self.sound, self.damage = sound, Damage()
         self._container = open_input(sound.path)
         self.stream: Stream = self._container.streams.audio[sound.track - 1]
         self._offset = round((sound.zero + Fraction(start)) / tick_of(self.stream))

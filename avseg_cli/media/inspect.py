@@ -11,7 +11,7 @@ from av.stream import Disposition, Stream
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
 from avseg_cli.media.container import Damage, clock_zero, decode, demux, open_input, video_stream
-from avseg_cli.media.video import HDR_TRANSFERS, Video
+from avseg_cli.media.video import HDR_TRANSFERS, Pictures
 
 LOOKED_AT = 3000  # frames whose times are read, at most: a long video takes no longer than a short one
 JITTER = 0.0021  # seconds: Matroska rounds the times of a constant rate to milliseconds
@@ -90,7 +90,7 @@ def interlaced(path: Path) -> bool:
         return bool(first and first.interlaced_frame)
 
 
-def colours(video: Video) -> dict[str, Any]:
+def colours(video: Pictures) -> dict[str, Any]:
     """The colour tags by name, and whether the picture is HDR."""
     return {
         "pixel_format": video.pixel_format,

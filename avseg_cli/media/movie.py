@@ -23,7 +23,7 @@ from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.audio import GAP, SoundPackets, changes_form
 from avseg_cli.media.codecs import Codec, available
 from avseg_cli.media.container import tick_of
-from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video, even
+from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Pictures, Video, even
 
 if TYPE_CHECKING:
     from avseg_cli.media.program import ProgramEncoder
@@ -49,7 +49,7 @@ class Movie:
     """
 
     def __init__(
-        self, partial: Path, path: Path, video: Video, codecs: tuple[Codec, ...], span: tuple[float, float | None],
+        self, partial: Path, path: Path, video: Pictures, codecs: tuple[Codec, ...], span: tuple[float, float | None],
         copied_sound: frozenset[str] | None = None, comment: str = "",
     ) -> None:  # fmt: skip
         self.partial, self.path, self.video, self.span = partial, path, video, span
@@ -60,7 +60,7 @@ class Movie:
         self.left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
         self._offset = round(Fraction(span[0]) / video.time_base)
         self._container: OutputContainer | None = None
-        self._sound = SoundPackets(video.sound, *span) if video.sound else None
+        self._sound = SoundPackets(video.sound, *span) if isinstance(video, Video) else None
         self._waiting: Packet | None = None  # the next packet of sound, read but not yet written
         self._program: ProgramEncoder | None = None
         self.sound_action = "none"
@@ -141,7 +141,7 @@ class Movie:
             raise ValueError(f"MP4 has no place for a rate of {template.rate} Hz, so that players take another")
         if self._sound.lasting > LONG and not template.codec_context.name.startswith("pcm_"):
             raise ValueError("packets of so much sound cannot end with the span")
-        if changes_form(self.video.sound):
+        if changes_form(self._sound.sound):
             raise ValueError("this container tells the form of AAC once")
         usual = USUAL_LAYOUTS.get(template.channels)
         if usual is None and not self._matroska:

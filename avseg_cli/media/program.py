@@ -26,7 +26,7 @@ from avseg_cli.base.threads import codec_threads
 from avseg_cli.base.whole_files import discard, partial_name
 from avseg_cli.media.codecs import Codec
 from avseg_cli.media.container import tick_of
-from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Video, even
+from avseg_cli.media.video import FULL_RANGE, LIMITED_RANGE, Pictures, even
 
 VAAPI_DEVICE = "/dev/dri/renderD128"
 PIPE_BUFFER = 1 << 20  # bytes
@@ -35,7 +35,7 @@ PIPE_BUFFER = 1 << 20  # bytes
 class ProgramEncoder:
     """Pictures of one video, encoded by ``codec.program`` into a scratch file beside ``path``."""
 
-    def __init__(self, path: Path, video: Video, codec: Codec) -> None:
+    def __init__(self, path: Path, video: Pictures, codec: Codec) -> None:
         self.path, self.codec = path, codec
         self._scratch = partial_name(path.with_name(f"{path.name}.pictures"))
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
@@ -112,7 +112,7 @@ class ProgramEncoder:
         )
 
 
-def _command(codec: Codec, video: Video, scratch: Path) -> list[str]:
+def _command(codec: Codec, video: Pictures, scratch: Path) -> list[str]:
     """The program's arguments: every picture once, at its own time, colours tagged but never converted."""
     ticks = f"{video.time_base.numerator}/{video.time_base.denominator}"
     pictures = ffmpeg.input("pipe:", format="nut", **source_options(codec.name)).filter(

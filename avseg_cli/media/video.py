@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -47,8 +47,8 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Video:
-    """What is known of a video before it is segmented. Sizes are upright: rotation is already applied."""
+class Pictures:
+    """What is known of a video's pictures. Sizes are upright: rotation is already applied."""
 
     path: Path
     width: int  # pixels
@@ -66,7 +66,6 @@ class Video:
     primaries: int
     transfer: int
     full_range: bool
-    sound: Sound | None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -94,37 +93,60 @@ class Video:
         facts["path"] = str(self.path)
         facts["rate"], facts["aspect"] = float(self.rate), str(self.aspect)
         facts["time_base"] = str(self.time_base)
-        if self.sound:
-            facts["sound"]["path"] = str(self.sound.path)
-            del facts["sound"]["zero"]
         return facts
 
 
-def probe(
-    path: str | Path, audio: str | Path | None = None, audio_track: int | None = None, pictures_only: bool = False
-) -> Video:
+@dataclass(frozen=True)
+class Video(Pictures):
+    """What is known of a video before it is segmented: its pictures, and the sound that they are seen with."""
+
+    sound: Sound = field(kw_only=True)
+
+    @property
+    def pictures(self) -> Pictures:
+        """The same without sound."""
+        return Pictures(**{fact.name: getattr(self, fact.name) for fact in fields(Pictures)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The facts as JSON can hold them."""
+        facts = super().to_dict()
+        facts["sound"]["path"] = str(self.sound.path)
+        del facts["sound"]["zero"]
+        return facts
+
+
+def probe(path: str | Path, audio: str | Path | None = None, audio_track: int | None = None) -> Video:
     """Look at a video: its first frame is decoded, nothing else.
 
-    audio: another file whose sound is used; audio_track: which of the sound tracks (from 1). pictures_only: leave
-    the sound alone, there or not.
+    audio: another file whose sound is used; audio_track: which of the sound tracks (from 1).
     Raises ``InputError`` when the file is missing, is not a video, has no picture, no frame or no sound.
     """
     path = Path(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
-        sound = None if pictures_only or audio is not None else _sound(container, path, audio_track, stream)
-        zero, duration = clock_zero(container), _duration(container, stream)
-        _limit_size(stream, path)
-        first = next(decode(container, stream, damage := Damage()), None)
-        if damage.encrypted:
-            raise InputError(f"{path}: its pictures are encrypted (DRM); give a copy that is not")
-        if first is None:
-            raise InputError(f"{path}: has no frame that can be decoded; the file is damaged or unfinished")
-        facts = _facts(path, container, stream, first, zero, duration)
-    if audio is not None and not pictures_only:
+        sound = None if audio is not None else _sound(container, path, audio_track, stream)
+        facts = _facts(path, container, stream)
+    if audio is not None:
         with open_input(Path(audio)) as other:
             sound = _sound(other, Path(audio), audio_track, None)
     return Video(**facts, sound=sound)
+
+
+def probe_pictures(path: str | Path) -> Pictures:
+    """Look at the pictures alone, whatever sound there is. Raises ``InputError`` as ``probe`` does, but for sound."""
+    path = Path(path)
+    with open_input(path) as container:
+        return Pictures(**_facts(path, container, video_stream(container, path)))
+
+
+def _first_frame(path: Path, container: InputContainer, stream: Stream) -> VideoFrame:
+    _limit_size(stream, path)
+    first = next(decode(container, stream, damage := Damage()), None)
+    if damage.encrypted:
+        raise InputError(f"{path}: its pictures are encrypted (DRM); give a copy that is not")
+    if first is None:
+        raise InputError(f"{path}: has no frame that can be decoded; the file is damaged or unfinished")
+    return first
 
 
 def _limit_size(stream: Stream, path: Path) -> None:
@@ -166,9 +188,10 @@ def _duration(container: InputContainer, stream: Stream) -> float | None:
     return container.duration / av.time_base if container.duration else None
 
 
-def _facts(
-    path: Path, container: InputContainer, stream: Stream, first: VideoFrame, zero: Fraction, duration: float | None
-) -> dict[str, Any]:
+def _facts(path: Path, container: InputContainer, stream: Stream) -> dict[str, Any]:
+    """The fields of ``Pictures``."""
+    zero, duration = clock_zero(container), _duration(container, stream)
+    first = _first_frame(path, container, stream)
     context = stream.codec_context
     rotation = round(first.rotation / 90) * 90 % 360
     sideways = rotation % 180 == 90
@@ -221,7 +244,7 @@ class Picture:
     frame: VideoFrame
     pts: int  # ticks of the video's time base since the clock's zero
     time: float  # seconds since the clock's zero
-    video: Video
+    video: Pictures
 
     def rgb(self) -> np.ndarray:
         """The upright picture as uint8 RGB (H, W, 3)."""
@@ -254,7 +277,7 @@ class VideoReader:
     was lost. Each iteration opens the file anew and gives the same pictures.
     """
 
-    def __init__(self, video: Video, start: float = 0.0, end: float | None = None) -> None:
+    def __init__(self, video: Pictures, start: float = 0.0, end: float | None = None) -> None:
         self.video, self.start, self.end = video, start, end
         self.damage = Damage()
 
@@ -299,7 +322,7 @@ class VideoReader:
             self.damage.notes.append(f"{where}: the file is cut off or damaged")
 
 
-def _timed(frames: Iterator[VideoFrame], video: Video, damage: Damage) -> Iterator[Picture]:
+def _timed(frames: Iterator[VideoFrame], video: Pictures, damage: Damage) -> Iterator[Picture]:
     """Give each frame its time since the clock's zero."""
     step = max(1, round(1 / (video.rate * video.time_base)))
     times = FrameTimes(video.zero / video.time_base, step, video.time_base, damage)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from avseg_cli.media.video import Video
+from avseg_cli.media.video import Pictures
 
 LUMA = {1: (0.2126, 0.0722), 9: (0.2627, 0.0593)}  # weights of red and blue by matrix; the others are BT.601's
 BT601_LUMA = (0.299, 0.114)
 
 
-def to_yuv(color: tuple[int, int, int], video: Video) -> tuple[int, int, int]:
+def to_yuv(color: tuple[int, int, int], video: Pictures) -> tuple[int, int, int]:
     """An RGB colour in the video's own matrix and range."""
     red, blue = LUMA.get(video.guessed_matrix, BT601_LUMA)
     r, g, b = (value / 255 for value in color)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from avseg_cli.base.grids import resized
-from avseg_cli.media.video import Video, even
+from avseg_cli.media.video import Pictures, even
 from avseg_cli.outputs.colours import lightened, to_yuv
 from avseg_cli.outputs.palette import RGB, spread
 from avseg_cli.outputs.shapes import FAR, signed_distance, square_grid
@@ -18,7 +18,7 @@ SHADE = 0.7  # how much of the rim is black
 class Contour:
     """Draws outlines into the planes of one video's frames, anti-aliased and outside what sounds."""
 
-    def __init__(self, video: Video, colours: tuple[RGB, ...]) -> None:
+    def __init__(self, video: Pictures, colours: tuple[RGB, ...]) -> None:
         self.size, self._grid = (even(video.height), even(video.width)), square_grid(video.size)
         self._pixels = self.size[1] / self._grid[1]  # of a cell of the grid
         self.line = max(2, round(min(video.size) / 300))  # pixels

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from avseg_cli.base.grids import resized
-from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Video, even, is_yuv
+from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Pictures, even, is_yuv
 from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.contour import Contour
 from avseg_cli.outputs.labels import Labels
@@ -59,7 +59,7 @@ def opacity(margin: np.ndarray, top: int, ground: int = 0) -> np.ndarray:
 class Highlighter:
     """Draws masks into the planes of one video's frames."""
 
-    def __init__(self, video: Video, low_res: int, image_size: int, threshold: float, style: Style) -> None:
+    def __init__(self, video: Pictures, low_res: int, image_size: int, threshold: float, style: Style) -> None:
         self.style, self.level = style, np.float32(logit(threshold))
         self.height, self.width = even(video.height), even(video.width)
         self.upsampler = Upsampler(low_res, image_size, (self.height, self.width))
@@ -175,7 +175,7 @@ def upright(picture: Picture, pixel_format: str = "yuv420p", full_range: bool | 
     return out
 
 
-def blank(video: Video, width: int, pts: int, pixel_format: str = "yuv420p") -> VideoFrame:
+def blank(video: Pictures, width: int, pts: int, pixel_format: str = "yuv420p") -> VideoFrame:
     """A frame of undefined pixels, as high as the video, with the video's colour tags and the time ``pts``."""
     out = VideoFrame(width, even(video.height), pixel_format)
     out.pts, out.time_base = pts, video.time_base
@@ -189,7 +189,7 @@ def same_layout(frame: VideoFrame, pixel_format: str, stored: tuple[int, int]) -
     return frame.format.name.replace("yuvj", "yuv") == pixel_format and (frame.width, frame.height) == stored
 
 
-def _converted(picture: Picture, pixel_format: str, stored: tuple[int, int], video: Video) -> VideoFrame:
+def _converted(picture: Picture, pixel_format: str, stored: tuple[int, int], video: Pictures) -> VideoFrame:
     """The picture in another format and size, in the range of ``video``."""
     frame = picture.frame
     if not is_yuv(frame):

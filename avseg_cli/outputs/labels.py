@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from avseg_cli.media.video import Video, even
+from avseg_cli.media.video import Pictures, even
 from avseg_cli.outputs.colours import lightened, to_yuv
 from avseg_cli.outputs.heard import in_plain
 from avseg_cli.outputs.logits import EDGE
@@ -34,7 +34,7 @@ class Tile(NamedTuple):
 class Labels:
     """Writes the names of sources into the planes of one video's frames; those that ``learn`` was told."""
 
-    def __init__(self, video: Video, colours: tuple[RGB, ...]) -> None:
+    def __init__(self, video: Pictures, colours: tuple[RGB, ...]) -> None:
         self.size = even(video.height), even(video.width)
         self._letters = max(LEAST, round(min(self.size) * LETTERS))
         self._rim = max(1, round(self._letters / 10))

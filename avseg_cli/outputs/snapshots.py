@@ -8,13 +8,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from avseg_cli.media.video import Picture, Video
+from avseg_cli.media.video import Picture, Pictures
 from avseg_cli.outputs.drawing import Highlighter, plane_array, upright
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.writers import Job
 
 
-def fitted(video: Video, width: int, height: int) -> Video:
+def fitted(video: Pictures, width: int, height: int) -> Pictures:
     """The video as it is when scaled down, never up, into ``width`` x ``height`` square pixels; sides are even."""
     shown = float(video.width * video.aspect)
     scale = min(1.0, width / shown, height / video.height)
@@ -26,7 +26,7 @@ def fitted(video: Video, width: int, height: int) -> Video:
 class Drawer:
     """Draws overlays at the size of ``video``, a smaller version of the job's."""
 
-    def __init__(self, job: Job, video: Video) -> None:
+    def __init__(self, job: Job, video: Pictures) -> None:
         self.video = video
         self.highlighter = Highlighter(video, job.low_res, job.image_size, job.threshold, job.style)
 

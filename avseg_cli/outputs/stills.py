@@ -9,7 +9,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from avseg_cli.base.errors import InputError, named
-from avseg_cli.media.video import BT709, Picture, Video
+from avseg_cli.media.video import BT709, Picture, Pictures
 from avseg_cli.outputs.drawing import Highlighter, plane_array, upright
 from avseg_cli.outputs.style import Style
 from avseg_cli.tracks.tracker import Tracked
@@ -42,11 +42,11 @@ def highlighted(
     return Picture(frame, 0, 0.0, video).rgb()[:height, :width]
 
 
-def video_of(pixels: np.ndarray) -> Video:
+def video_of(pixels: np.ndarray) -> Pictures:
     """A video that consists of the picture."""
     height, width = pixels.shape[:2]
-    return Video(
+    return Pictures(
         Path("arrays"), width, height, rotation=0, rate=Fraction(1), time_base=Fraction(1), zero=Fraction(0),
         duration=None, codec="rawvideo", pixel_format="rgb24", container="arrays", aspect=Fraction(1), matrix=BT709,
-        primaries=BT709, transfer=BT709, full_range=False, sound=None,
+        primaries=BT709, transfer=BT709, full_range=False,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from avseg_cli.base.errors import AvsegError, InputError
 from avseg_cli.media.inspect import colours, interlaced, timing, tracks
-from avseg_cli.media.video import Video, even, probe
+from avseg_cli.media.video import Pictures, Video, even, probe, probe_pictures
 from avseg_cli.segment.grid import Grid
 from avseg_cli.segment.info_options import InfoOptions
 from avseg_cli.segment.sampling import LEFTOVER
@@ -23,9 +23,9 @@ def describe_video(
     """
     problem = None
     try:
-        video = probe(path, options.audio, options.audio_track)
+        video: Pictures = probe(path, options.audio, options.audio_track)
     except InputError as error:
-        problem, video = say(error), probe(path, pictures_only=True)
+        problem, video = say(error), probe_pictures(path)
     times, all_tracks = timing(path), tracks(path)
     facts = {
         "container": video.container, "bytes": path.stat().st_size, "duration": video.duration,
@@ -37,7 +37,7 @@ def describe_video(
     would: dict[str, Any] = {"possible": problem is None, "warnings": _warnings(video, times, all_tracks, facts)}
     if problem:
         would["problem"] = problem
-    else:
+    if isinstance(video, Video):
         would |= {
             "sound": {"file": str(video.sound.path), "track": video.sound.track},
             "masks": _masks(video, Grid(options.fps, options.consecutive)),
@@ -46,13 +46,13 @@ def describe_video(
     return facts | {"segment": would}
 
 
-def _masks(video: Video, grid: Grid) -> int | None:
+def _masks(video: Pictures, grid: Grid) -> int | None:
     """About how many masks there will be; None where the length is unknown."""
     return None if video.duration is None else max(1, int(video.duration / grid.step + 1 - LEFTOVER))
 
 
 def _warnings(
-    video: Video, times: dict[str, Any], all_tracks: list[dict[str, Any]], facts: dict[str, Any]
+    video: Pictures, times: dict[str, Any], all_tracks: list[dict[str, Any]], facts: dict[str, Any]
 ) -> list[str]:
     """What of the file is unusual, and how it is dealt with, a sentence each."""
     found = list(video.warnings)
@@ -66,7 +66,7 @@ def _warnings(
         found.append(f"stored turned by {video.rotation} degrees: outputs are upright")
     if (even(video.width), even(video.height)) != (video.width, video.height):
         found.append("odd width or height: the overlay is padded by a row or column")
-    if video.sound and video.sound.path == video.path:
+    if isinstance(video, Video) and video.sound.path == video.path:
         found += _sound_warnings(video, [track for track in all_tracks if track["kind"] == "audio"])
     left = [track["kind"] for track in all_tracks if track["kind"] in ("subtitle", "data", "attachment")]
     if left:

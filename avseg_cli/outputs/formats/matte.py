@@ -9,7 +9,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from avseg_cli.media.codecs import MATTE_H264, PRORES_422, Codec
-from avseg_cli.media.video import BT709, UNSPECIFIED, Picture, Video, even
+from avseg_cli.media.video import BT709, UNSPECIFIED, Picture, Pictures, Video, even
 from avseg_cli.outputs.drawing import blank, plane_array
 from avseg_cli.outputs.formats import MOVIES, Format
 from avseg_cli.outputs.soft_mask import SoftMask
@@ -43,13 +43,13 @@ class MatteWriter(MovieWriter):
         return frame
 
 
-def _grey(video: Video) -> Video:
+def _grey(video: Video) -> Pictures:
     """The video as a matte is tagged: as its source, so that an editor treats both alike; BT.709 without tags."""
     tags = {
         name: BT709 if getattr(video, name) in (0, UNSPECIFIED) else getattr(video, name)
         for name in ("matrix", "primaries", "transfer")
     }
-    return replace(video, **tags, full_range=False, sound=None)
+    return replace(video.pictures, **tags, full_range=False)
 
 
 FORMAT = Format(writer=MatteWriter, suffix=SUFFIX, files=MOVIES)
