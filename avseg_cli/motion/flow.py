@@ -98,11 +98,16 @@ def _contrast(grey: np.ndarray) -> float:
 def trusted(way: np.ndarray, returning: np.ndarray) -> np.ndarray:
     """The way trusted where who goes there and comes back by ``returning`` arrives at home."""
     home = unmoved(*way.shape[:2])
-    miss = np.square(_sampled(returning, way)[..., :2] - home[..., :2]).sum(-1)
-    far = np.square(way[..., :2] - home[..., :2]).sum(-1)
+    miss, far = _squared(_sampled(returning, way), home), _squared(way, home)
     sure = way.copy()
     sure[..., 2] *= np.exp(-miss / (SLIP**2 + SLACK**2 * far))
     return sure
+
+
+def _squared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The square of the distance between places, (h, w). By x and y: numpy sums over an axis of two slowly."""
+    x, y = (one[..., axis] - other[..., axis] for axis in (0, 1))
+    return x * x + y * y
 
 
 def _sampled(values: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -55,7 +55,9 @@ class Contour:
         part, away = plane[region], distance[region]
         wide = self.line / 2 + self.rim + step  # from the middle of the line
         band = cv2.inRange(away, -self.line / 2 - wide, -self.line / 2 + wide)
-        pixels = np.divmod(np.flatnonzero(band), band.shape[1])
+        if (points := cv2.findNonZero(band)) is None:
+            return
+        pixels = tuple(points.reshape(-1, 2).T[::-1])  # rows and columns
         away, values = np.abs(away[pixels] + np.float32(self.line / 2)), part[pixels].astype(np.float32)
         own = spread(places, plane.shape, region)
         light = self._light[own[pixels] if own.ndim else own, index]
