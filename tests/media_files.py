@@ -55,10 +55,13 @@ class Clip:
     format: str | None = None
     block: int = 1024  # samples that the sound's encoder is given at once
     second_sound: Loudness | None = None  # a second track
+    timecode: str = ""  # of the first picture
 
     def write(self, path: Path) -> Path:
         options = {} if self.format in ("h264", "mpegts") else None
         with av.open(str(path), "w", format=self.format, options=options or {}) as container:
+            if self.timecode:
+                container.metadata["timecode"] = self.timecode
             pictures = self._picture_stream(container)
             tracks = [] if self.sound is None else [(self._sound_stream(container), self.loudness)]
             if self.second_sound:

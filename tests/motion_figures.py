@@ -3,8 +3,9 @@
     avseg synth --media media --out films --clips 20 --seed 7 --splits 0/0/1/0 --mp4 --mp4-size 384x288 --every-frame
     python -m tests.motion_figures films --rates 1,4,25
 
-For each number of masks a second: the nearest mask repeated, one faded into the next, and avseg's own way; with the
-default model's masks, and with the truth's own at the same instants, which shows what is lost between them alone.
+For each number of masks a second: the nearest mask repeated, the distances from the outlines mixed, one mask faded into
+the next, and avseg's own way; with the default model's masks, and with the truth's own at the same instants, which show
+what is lost between them alone.
 "still" is the mean IoU of a mask with that of the next frame, where the truth hardly moves (0.99 and more).
 """
 
@@ -25,6 +26,7 @@ from avseg_cli.motion.onset import onset
 from avseg_cli.motion.timeline import Instant, Timeline
 from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.shapes import signed_distance
 from avseg_cli.synth.video_file import VIDEO_FPS, read_masks
 
 LOGITS = attrgetter("logits")
@@ -46,8 +48,13 @@ def ways_to_show(results: list[MaskResult], trail: Trail) -> Iterator[tuple[str,
     def nearest(instant: Instant[MaskResult]) -> np.ndarray:
         return LOGITS(instant.before if instant.share < 0.5 else instant.after)
 
-    repeated = Timeline(iter(results))
+    def distance(instant: Instant[MaskResult]) -> np.ndarray:
+        one, other = (signed_distance(LOGITS(result)) for result in (instant.before, instant.after))
+        return (1 - instant.share) * one + instant.share * other
+
+    repeated, bent = Timeline(iter(results)), Timeline(iter(results))
     yield "nearest", lambda time: nearest(repeated.at(time))
+    yield "distance", lambda time: distance(bent.at(time))
     yield "fade", lambda time: fading.at(time).between(LOGITS)
     yield "avseg", lambda time: followed.at(time).between(LOGITS)
 
@@ -83,13 +90,14 @@ def main() -> None:
     given = parser.parse_args()
     model = Segmenter.load("default")
     videos = sorted(given.films.rglob("raw_videos/**/*.mp4"))[: given.clips]
-    print("| masks a second | masks of | nearest | fade | avseg | fade, still | avseg, still |\n" + "|---" * 7 + "|")
+    print("| masks a second | masks of | nearest | distance | fade | avseg | fade, still | avseg, still |")
+    print("|---" * 8 + "|")
     for rate in map(int, given.rates.split(",")):
         figures, still = defaultdict(list), defaultdict(list)
         for video in videos:
             measure(video, model, rate, figures, still)
         for whose in ("model", "truth"):
-            row = [f"{100 * np.mean(figures[whose, name]):.1f}" for name in ("nearest", "fade", "avseg")]
+            row = [f"{100 * np.mean(figures[whose, name]):.1f}" for name in ("nearest", "distance", "fade", "avseg")]
             row += [f"{np.mean(still[whose, name]):.3f}" for name in ("fade", "avseg")]
             print(f"| {rate} | {whose} | {' | '.join(row)} |", flush=True)
 

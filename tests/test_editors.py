@@ -17,10 +17,10 @@ from PIL import Image
 
 from avseg_cli.checkpoints.checkpoint import load_model
 from avseg_cli.cli.segment import _format_of
-from avseg_cli.media.video import probe
+from avseg_cli.media.timecode import Timecode
+from avseg_cli.media.video import probe, probe_pictures
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.drawing import plane_array
-from avseg_cli.outputs.formats.markers import clock_of_frames
 from avseg_cli.outputs.heard import Heard
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -213,10 +213,41 @@ def test_a_timeline_is_no_longer_than_its_media(
 
 
 def test_timecodes_count_frames() -> None:
-    assert [clock_of_frames(t, 25) for t in (0, 0.96, 61.04, 3600)] == [
+    assert [Timecode(Fraction(25)).at(t) for t in (0, 0.96, 61.04, 3600)] == [
         "00:00:00:00", "00:00:00:24", "00:01:01:01", "01:00:00:00",
     ]  # fmt: skip
-    assert clock_of_frames(1001 / 30, 30000 / 1001) == "00:00:33:10"
+    assert Timecode(Fraction(30000, 1001)).at(1001 / 30) == "00:00:33:10"
+
+
+def test_dropped_numbers_keep_timecode_in_step_with_the_clock() -> None:
+    """By the library that editors share."""
+    rate = 30000 / 1001
+    for text in ("00:00:59;29", "00:01:00;02", "00:09:59;29", "00:10:00;00", "01:00:00;00", "10:11:12;13"):
+        code = Timecode.read(text, Fraction(30000, 1001))
+        assert code and code.first == opentimelineio.opentime.from_timecode(text, rate).value
+        assert code.at(0) == text
+        for frames in (1, 1799, 17982, 54321):
+            wanted = opentimelineio.opentime.RationalTime(code.first + frames, rate).to_timecode(rate, True)
+            assert code.at(frames / rate) == wanted
+    for none in ("", "1:00", "00:00:00:25", "00:00:00;10", "00:60:00:00", None):
+        assert Timecode.read(none, Fraction(25)) is None
+
+
+@pytest.mark.parametrize("name", ["clip.mov", "clip.mkv"])
+def test_the_sources_timecode_goes_on_in_what_editors_get(tmp_path: Path, name: str) -> None:
+    path = Clip(seconds=3, rate=25, timecode="01:00:00:05").write(tmp_path / name)
+    outputs = {"markers": "o.csv", "otio": "o.otio", "matte": "o.mp4", "cutout": "o.mov", "json": "o.json"}
+    places = {format: tmp_path / file for format, file in outputs.items()}
+    render(probe(path), LoudRed(), places, SegmentOptions(start=1.0), "test")
+    with open(places["markers"], newline="") as file:
+        row = next(csv.DictReader(file))
+    assert (row["timecode"], row["source_timecode"]) == ("00:00:01:00", "01:00:01:05")
+    clip = opentimelineio.adapters.read_from_file(str(places["otio"])).tracks[0][0]
+    assert clip.media_reference.available_range.start_time.value == 90005
+    assert clip.source_range.start_time.value == 90030 == clip.markers[0].marked_range.start_time.value
+    assert json.loads(places["json"].read_text())["video"]["timecode"] == "01:00:00:05"
+    for format in ("matte", "cutout"):
+        assert probe_pictures(places[format]).timecode == "01:00:01:05", format
 
 
 def test_what_made_the_masks_is_in_every_file(tmp_path: Path, tiny_checkpoint: Path) -> None:

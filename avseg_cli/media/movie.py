@@ -45,15 +45,16 @@ class Movie:
     Times: pictures and sound are given relative to the source's clock, and ``start`` seconds of it become 0.
     The sound is copied packet by packet where the container takes its codec, and made AAC (Opus in
     WebM) where it does not, or where the codec is none of ``copied_sound``; ``sound_action`` says which. comment: what
-    the file says of itself.
+    the file says of itself; timecode: of its first picture.
     """
 
     def __init__(
         self, partial: Path, path: Path, video: Pictures, codecs: tuple[Codec, ...], span: tuple[float, float | None],
-        copied_sound: frozenset[str] | None = None, comment: str = "",
+        copied_sound: frozenset[str] | None = None, comment: str = "", timecode: str = "",
     ) -> None:  # fmt: skip
         self.partial, self.path, self.video, self.span = partial, path, video, span
-        self._comment, self._matroska = comment, path.suffix.lower() in MATROSKA
+        self._tags = {name: text for name, text in (("comment", comment), ("timecode", timecode)) if text}
+        self._matroska = path.suffix.lower() in MATROSKA
         self._copied_sound = copied_sound
         self.codec = available(codecs)
         self.frames = 0
@@ -93,8 +94,7 @@ class Movie:
         container_format = CONTAINERS[self.path.suffix.lower()]
         options = {} if self._matroska else {"movflags": "+faststart"}
         self._container = av.open(str(self.partial), "w", format=container_format, options=options)
-        if self._comment:
-            self._container.metadata["comment"] = self._comment
+        self._container.metadata.update(self._tags)
         self._pictures = self._add_pictures() if made is None else self._add_made(made)
         self._heard: Stream | None = None
         if self._sound:

@@ -23,6 +23,7 @@ from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.container import Damage, audio_stream, clock_zero, decode, open_input, seek, tick_of, video_stream
 from avseg_cli.media.frame_times import FrameTimes
+from avseg_cli.media.timecode import Timecode
 
 DEFAULT_RATE = Fraction(25)  # frames a second, where a file says nothing
 UNSPECIFIED = 2  # of matrix, primaries and transfer, in FFmpeg's numbering
@@ -67,6 +68,7 @@ class Pictures:
     transfer: int
     full_range: bool
     warnings: tuple[str, ...] = ()
+    timecode: str | None = None  # of the first picture, where the file says it and it fits the rate
 
     @property
     def size(self) -> tuple[int, int]:
@@ -218,7 +220,15 @@ def _facts(path: Path, container: InputContainer, stream: Stream) -> dict[str, A
         "aspect": 1 / aspect if sideways else aspect,
         **_colours(first),
         "warnings": tuple(warnings),
+        "timecode": _timecode(container, stream, rate),
     }
+
+
+def _timecode(container: InputContainer, stream: Stream, rate: Fraction) -> str | None:
+    """What the pictures, a track of its own or the file say of the first picture's timecode."""
+    tags = [own.metadata for own in (stream, *container.streams.data, container)]
+    said = [value for own in tags for name, value in own.items() if name.lower() == "timecode"]
+    return next((text for text in said if Timecode.read(text, rate)), None)
 
 
 def is_yuv(frame: VideoFrame) -> bool:

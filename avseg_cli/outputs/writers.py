@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from avseg_cli.base.whole_files import commit, discard, partial_name
 from avseg_cli.media.codecs import H264, Codec
 from avseg_cli.media.movie import Movie
+from avseg_cli.media.timecode import Timecode
 from avseg_cli.media.video import Picture, Video
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.style import Style
@@ -83,12 +84,15 @@ class MovieWriter(Writer):
     draws = True
     codecs: tuple[Codec, ...] | None = None  # None: the job's
     copied_sound: frozenset[str] | None = None  # codecs of sound that are copied; None: all the container takes
+    timecoded = False  # whether it has the source's timecode, so that editors lay both over each other
 
     def __init__(self, path: Path, job: Job) -> None:
         super().__init__(path, job)
         try:
             codecs = self.codecs or job.encoder
-            self.movie = Movie(self.partial, path, job.video, codecs, job.span, self.copied_sound, job.provenance)
+            code = Timecode.read(job.video.timecode, job.video.rate) if self.timecoded else None
+            told = job.provenance, code.at(job.span[0]) if code else ""
+            self.movie = Movie(self.partial, path, job.video, codecs, job.span, self.copied_sound, *told)
         except BaseException:
             discard(self.partial)
             raise

@@ -27,6 +27,7 @@ class CutoutWriter(MovieWriter):
     """
 
     codecs: tuple[Codec, ...]
+    timecoded = True
 
     def __init__(self, path: Path, job: Job) -> None:
         web = path.suffix.lower() == ".webm"

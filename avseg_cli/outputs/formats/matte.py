@@ -26,6 +26,7 @@ class MatteWriter(MovieWriter):
     """
 
     codecs: tuple[Codec, ...]
+    timecoded = True
 
     def __init__(self, path: Path, job: Job) -> None:
         deep = path.suffix.lower() == ".mov"

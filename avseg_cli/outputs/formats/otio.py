@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from avseg_cli.base.extras import extra
+from avseg_cli.media.timecode import Timecode
 from avseg_cli.outputs.formats import Format
 from avseg_cli.outputs.marked import Marker, MarkersWriter
 from avseg_cli.outputs.writers import Job
@@ -55,9 +56,10 @@ class OtioWriter(MarkersWriter):
         )
 
     def _range(self, start: float, end: float) -> Any:
-        """The frames from ``start`` to ``end`` seconds, at the video's rate."""
-        rate = float(self.job.video.rate)
-        first, last = round(start * rate), round(end * rate)
+        """The frames from ``start`` to ``end`` seconds, at the video's rate and from its timecode on."""
+        video, rate = self.job.video, float(self.job.video.rate)
+        code = Timecode.read(video.timecode, video.rate) or Timecode(video.rate)
+        first, last = code.number(start), code.number(end)
         times = (self._otio.opentime.RationalTime(frames, rate) for frames in (first, max(1, last - first)))
         return self._otio.opentime.TimeRange(*times)
 
