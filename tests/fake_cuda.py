@@ -61,9 +61,11 @@ def fake_cuda() -> Iterator[Seen]:
     """Inside, tensors on ``CUDA`` can be made and used, in autocast too; but not be differentiated."""
     seen, plain, empty_like = Seen(), F.scaled_dot_product_attention, torch.empty_like
 
-    def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
+    def attention(
+        q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, *more: Any, **options: Any
+    ) -> Tensor:
         seen.attention.append((q, k, v, attn_mask))
-        return plain(q, k, v, attn_mask, **options)
+        return plain(q, k, v, attn_mask, *more, **options)
 
     def page_locked(tensor: Tensor) -> Tensor:
         copy = tensor.clone()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,8 @@ from avseg_cli.model import relative_attention
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
+from avseg_cli.model.fusion import FUSIONS
+from avseg_cli.training import feed
 from avseg_cli.training.kinds_heard import HeardModule
 from avseg_cli.training.kinds_seen import SeenModule, SeenSample
 from avseg_cli.training.loop import Setup, Trainer
@@ -30,7 +33,10 @@ from avseg_cli.training.stages import STAGES
 from avseg_cli.training.tasks import SegmentationModule
 
 BF16 = torch.bfloat16
-SIZES = {"vit_b": (270, 480), "vit_h": (270, 480), "tiny": (90, 160), "small": (90, 160)}  # of a video
+SIZES = {  # of a video
+    "vit_b": (270, 480), "vit_l": (270, 480), "vit_h": (270, 480), "tiny": (90, 160), "small": (90, 160)
+}  # fmt: skip
+OTHERS = [name for name in FUSIONS if name != ModelConfig.fusion]
 
 
 def shape_only(config: ModelConfig) -> AvsegModel:
@@ -38,18 +44,20 @@ def shape_only(config: ModelConfig) -> AvsegModel:
         return AvsegModel(config)
 
 
-def short(backbone: str) -> ModelConfig:
+def short(backbone: str, fusion: str = ModelConfig.fusion) -> ModelConfig:
     """The backbone's configuration, SAM's with three blocks, of which the last is global."""
-    config = preset(backbone)
+    config = replace(preset(backbone), fusion=fusion)
     return replace(config, depth=3, global_blocks=(2,), fusion_depth=1) if backbone.startswith("vit") else config
 
 
 # --- inference
 
 
-@pytest.mark.parametrize("backbone", SIZES)
-def test_a_clip_goes_through_in_bf16_and_nothing_waits(backbone: str) -> None:
-    model = shape_only(short(backbone)).eval().requires_grad_(False).set_precision(BF16)
+@pytest.mark.parametrize(
+    ("backbone", "fusion"), [*((backbone, "stbava") for backbone in SIZES), *(("vit_b", other) for other in OTHERS)]
+)
+def test_a_clip_goes_through_in_bf16_and_nothing_waits(backbone: str, fusion: str) -> None:
+    model = shape_only(short(backbone, fusion)).eval().requires_grad_(False).set_precision(BF16)
     time, config = 5, model.config
     example = model.front_end(torch.zeros(16_000)).shape[1:]
     with fake_cuda() as seen, torch.inference_mode():
@@ -68,6 +76,45 @@ def test_a_clip_goes_through_in_bf16_and_nothing_waits(backbone: str) -> None:
     assert seen.waits == []
     assert len(seen.attention) >= (config.depth if backbone.startswith("vit") else 0)
     assert all(takes_flash(*inputs) for inputs in seen.attention)
+
+
+def test_batches_go_ahead_on_a_stream_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies are on it, what computes waits for it, and no memory of a batch is given away before that."""
+    told: list[str] = []
+
+    class Stream:
+        def wait_stream(self, other: Stream) -> None:
+            told.append("waits")
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        told.append("on the copies' stream" if stream is copying else "on another")
+        yield
+        told.append("off it")
+
+    computing, copying = Stream(), Stream()
+    held: list[tuple[tuple[int, ...], torch.dtype]] = []
+
+    def record(tensor: Tensor, stream: Stream) -> None:
+        assert stream is computing and tensor.device == CUDA
+        held.append((tuple(tensor.shape), tensor.dtype))
+
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(Tensor, "record_stream", record)
+    with fake_cuda() as seen:
+        clip = Sample(0, "clip", log_mel=torch.zeros(5, 1, 96, 64), masks=torch.zeros(5, 8, 8, dtype=torch.bool))
+        clip.embeddings = torch.zeros(5, 256, 4, 4, dtype=torch.float16)
+        scene = Scene(0, "scene", features=[torch.zeros(3, 2, 2)] * 2, sound=torch.zeros(5, 7), truth=torch.zeros(5))
+        batch = feed._sent([clip, scene], CUDA, copying)
+        assert told == ["on the copies' stream", "off it"]
+        feed._await(batch, computing, copying)
+    assert told[2:] == ["waits"] and seen.waits == []
+    assert batch[0].embeddings.dtype == torch.float16 and batch[0].embeddings.device == CUDA
+    assert sorted(shape for shape, _ in held) == sorted(
+        [(5, 1, 96, 64), (5, 8, 8), (5, 256, 4, 4), (3, 2, 2), (3, 2, 2), (5, 7), (5,)]
+    )
+    assert ((5, 256, 4, 4), torch.float16) in held
+    assert clip.embeddings.device.type == "cpu"  # the data set's own stay where they are
 
 
 def test_what_a_gpu_waits_for_is_noticed() -> None:
@@ -150,10 +197,12 @@ def of_kinds(model: AvsegModel, stage: str, device: torch.device) -> tuple[nn.Mo
 
 
 CASES = [
-    *(("vit_h", stage, of_clips) for stage in ("1a", "1b", "2")),
-    *(("tiny", stage, of_pretraining) for stage in ("pretrain-sound", "pretrain-image")),
-    *(("small", stage, of_kinds) for stage in ("pretrain-sound", "pretrain-image", "2")),
+    *(("vit_h", stage, of_clips, "stbava") for stage in ("1a", "1b", "2")),
+    *(("tiny", stage, of_pretraining, "stbava") for stage in ("pretrain-sound", "pretrain-image")),
+    *(("small", stage, of_kinds, "stbava") for stage in ("pretrain-sound", "pretrain-image", "2")),
+    *(("vit_b", "2" if FUSIONS[other].prompts else "1b", of_clips, other) for other in OTHERS),
 ]
+IDS = [f"{name}-{stage}-{fusion}" for name, stage, _, fusion in CASES]
 
 
 IDLE = (  # the biases of SAM's keys cancel in the softmax
@@ -176,9 +225,9 @@ class FakeTask:
         return self.compute(module)
 
 
-def trainer(backbone: str, stage: str, made: Callable, device: torch.device) -> Trainer:
+def trainer(backbone: str, stage: str, made: Callable, fusion: str, device: torch.device) -> Trainer:
     """On fake tensors; its losses are read as 0."""
-    model = shape_only(STAGES[stage].model(short(backbone)))
+    model = shape_only(STAGES[stage].model(short(backbone, fusion)))
     parameters = set_trainable(model, stage)
     if hasattr(model.image_encoder, "recompute"):
         model.image_encoder.recompute = backbone == "vit_h"
@@ -202,13 +251,13 @@ def losses_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avseg_cli.training.loop.check_finite", lambda losses, samples: None)
 
 
-@pytest.mark.parametrize(("backbone", "stage", "made"), CASES, ids=[f"{name}-{stage}" for name, stage, _ in CASES])
+@pytest.mark.parametrize(("backbone", "stage", "made", "fusion"), CASES, ids=IDS)
 def test_a_step_computes_in_bf16_and_nothing_waits(
-    backbone: str, stage: str, made: Callable, monkeypatch: pytest.MonkeyPatch
+    backbone: str, stage: str, made: Callable, fusion: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of a step but the gradients, which torch's engine makes on real devices alone."""
     with fake_cuda() as seen:
-        run = trainer(backbone, stage, made, CUDA)
+        run = trainer(backbone, stage, made, fusion, CUDA)
 
         def backward(loss: Tensor) -> None:
             assert loss.device == CUDA and loss.dtype == torch.float32 and loss.shape == ()
@@ -222,17 +271,17 @@ def test_a_step_computes_in_bf16_and_nothing_waits(
     assert seen.waits == []
     assert all(takes_flash(*inputs) for inputs in seen.attention)
     encoders = [inputs for inputs in seen.attention if inputs[0].shape[2] > 100]
-    assert len(encoders) == (4 * 3 if backbone == "vit_h" and stage != "1a" else 0) or backbone == "tiny"
+    assert len(encoders) == (4 * 3 if backbone.startswith("vit") and stage != "1a" else 0) or backbone == "tiny"
 
 
-@pytest.mark.parametrize(("backbone", "stage", "made"), CASES, ids=[f"{name}-{stage}" for name, stage, _ in CASES])
+@pytest.mark.parametrize(("backbone", "stage", "made", "fusion"), CASES, ids=IDS)
 def test_gradients_reach_all_that_trains(
-    backbone: str, stage: str, made: Callable, monkeypatch: pytest.MonkeyPatch
+    backbone: str, stage: str, made: Callable, fusion: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fake tensors on the CPU, which torch differentiates, in the form of attention that CUDA takes."""
     monkeypatch.setattr(relative_attention, "TILE", 0)
     with fake_tensors():
-        run = trainer(backbone, stage, made, torch.device("cpu"))
+        run = trainer(backbone, stage, made, fusion, torch.device("cpu"))
         run.step([[], []])  # raises where the host would have to know a value
         without = [name for name, p in zip(run.names, run.parameters, strict=True) if p.grad is None]
         assert all(p.grad.shape == p.shape and p.grad.dtype == p.dtype for p in run.parameters if p.grad is not None)
