@@ -33,7 +33,7 @@ def test_a_machine_on_which_it_works(doctor, tmp_path: Path, monkeypatch: pytest
     assert found["cache folder"]["facts"]["path"] == str(tmp_path / "cache")
     assert found["encoders"]["facts"]["overlay"] == "libx264"
     assert "self-test" in said
-    assert {path.name for path in tmp_path.rglob("*")} <= {"cache", "precision.json"}, "the trial of bf16, if any"
+    assert {path.name for path in tmp_path.rglob("*")} <= {"cache", "precision.json", "packing.json"}, "trials, if any"
 
 
 def test_a_machine_on_which_it_does_not(doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

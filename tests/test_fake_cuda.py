@@ -104,7 +104,9 @@ def test_batches_go_ahead_on_a_stream_of_their_own(monkeypatch: pytest.MonkeyPat
     with fake_cuda() as seen:
         clip = Sample(0, "clip", log_mel=torch.zeros(5, 1, 96, 64), masks=torch.zeros(5, 8, 8, dtype=torch.bool))
         clip.embeddings = torch.zeros(5, 256, 4, 4, dtype=torch.float16)
-        scene = Scene(0, "scene", features=[torch.zeros(3, 2, 2)] * 2, sound=torch.zeros(5, 7), truth=torch.zeros(5))
+        scene = SceneSample(
+            0, "scene", features=[torch.zeros(3, 2, 2)] * 2, sound=torch.zeros(5, 7), truth=torch.zeros(5)
+        )
         batch = feed._sent([clip, scene], CUDA, copying)
         assert told == ["on the copies' stream", "off it"]
         feed._await(batch, computing, copying)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from avseg_cli.base.errors import DeviceError
-from avseg_cli.checkpoints import precision
+from avseg_cli.checkpoints import precision, trials
 from avseg_cli.checkpoints.precision import (
     RECORD,
     SWITCH,
@@ -73,7 +73,7 @@ def test_a_damaged_record_is_made_anew(content: bytes, cache: Path, monkeypatch:
     (cache / RECORD).write_bytes(content)
     made = found_by_trial(2.0, monkeypatch)
     assert automatic(CPU).dtype == torch.bfloat16 and made == [2.0]
-    assert precision._read(cache / RECORD) == {precision._machine(): 2.0}
+    assert trials.read(cache / RECORD) == {trials.machine(): 2.0}
 
 
 def test_where_nothing_can_be_kept_it_still_chooses(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from avseg_cli.base import free_memory, threads
+from avseg_cli.base.arithmetic import arithmetic
 from avseg_cli.base.free_memory import free_bytes
 from avseg_cli.checkpoints.checkpoint import choose_device
 from avseg_cli.checkpoints.precision import choose_precision
 from avseg_cli.model.backbones import preset
 from avseg_cli.training import memory
-from avseg_cli.training.arithmetic import arithmetic
 from avseg_cli.training.estimate import Pace, in_words, memory_in_words, steps_in_words
 from avseg_cli.training.memory import StepMemory, recomputes, step_memory
 from avseg_cli.training.recipe import Recipe, default_recipe

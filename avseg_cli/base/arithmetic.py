@@ -12,7 +12,7 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS is deterministic with this alone
 
 
 @contextmanager
-def arithmetic(tf32: bool, deterministic: bool) -> Iterator[None]:
+def arithmetic(tf32: bool, deterministic: bool = False) -> Iterator[None]:
     """Inside, as asked; afterwards, as before.
 
     What torch has in no deterministic form still runs, and torch warns of it by name.

@@ -20,6 +20,8 @@ MOST_SECONDS = 10**9  # of a video: thirty years, which its clock can still coun
 MOST_CLIPS = 10**9
 MOST_ROUNDS = 1_000_000  # epochs, and what is counted in them
 MOST_WORKERS = max(8, 4 * cores())  # processes; more only wait for each other
+COMPILE = "Compile the image encoder: minutes at first, worth it for thousands of frames on a GPU; not on a CPU."
+TF32 = "Round what matrix products in fp32 take to 10 bits (NVIDIA GPUs): faster, less exact."  # in several jobs' help
 
 
 @dataclass(frozen=True)

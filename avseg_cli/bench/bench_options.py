@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avseg_cli.base.errors import AvsegError, named
-from avseg_cli.base.option_fields import MANY, MAX_SEED, check, option
+from avseg_cli.base.option_fields import MANY, MAX_SEED, TF32, check, option
 from avseg_cli.base.text import either
 from avseg_cli.model.backbones import BACKBONES
 
 SCALING = "With length"  # a panel of the command's help
-PARTS = ("log_mel", "vggish", "encoder", "fusion", "decoder", "clip")
-TRAINING_PARTS = ("train_1a", "train_2")
+PARTS = ("log_mel", "vggish", "encoder", "fusion", "decoder", "clip", "masks")
+TRAINING_PARTS = ("feed", "train_1a", "train_2")
 ALL_PARTS = (*PARTS, *TRAINING_PARTS, "startup")
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -34,8 +34,8 @@ class BenchOptions:
     )
     parts: tuple[str, ...] = option(
         PARTS,
-        "Components, with commas between: of a clip's way through the model, train_1a (an epoch of stage 1a), "
-        "train_2 (a step of stage 2), startup; all for all.",
+        "Components, with commas between: of a clip's way through the model, masks (of 1080p), feed (kept embeddings "
+        "to the device), train_1a (an epoch of stage 1a), train_2 (a step of stage 2), startup; all for all.",
         offers=(*ALL_PARTS, "all"),
     )
     device: str = "auto"
@@ -50,6 +50,7 @@ class BenchOptions:
     compiled_reference: bool = option(
         False, "Also the reference under torch.compile, where there is a compiler.", flags=("--compile-reference",)
     )
+    tf32: bool = option(False, f"Both sides: {TF32[0].lower()}{TF32[1:]}")
     seed: int = option(0, "Of the random weights and inputs.", least=0, most=MAX_SEED)
 
     def __post_init__(self) -> None:

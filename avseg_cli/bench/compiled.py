@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from time import perf_counter
 from typing import Any
 
@@ -11,16 +9,6 @@ import torch
 
 from avseg_cli.bench import measure
 from avseg_cli.bench.parts import Part
-
-COMPILERS = ("g++", "clang++", "cl")
-
-
-def no_compiler(device: torch.device) -> str | None:
-    """Why nothing can be compiled for ``device`` here; None where it can be tried."""
-    wanted = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
-    if device.type == "cpu" and not any(map(shutil.which, wanted)):
-        return f"the reference under torch.compile is left out: no C++ compiler here ({', '.join(wanted)})"
-    return None
 
 
 def compiled(part: Part, device: torch.device, repeats: int) -> dict[str, Any]:

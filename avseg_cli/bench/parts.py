@@ -17,9 +17,12 @@ from avseg_cli.bench.reference import MASK_SIZE, Reference
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel, log_mel_examples
+from avseg_cli.model.transforms import upsample_logits
+from avseg_cli.outputs.results import MaskResult
 
 SOUND_RATE = 48_000  # Hz; what videos have
 SOUND_SECONDS = 60
+FULL_HD = (1080, 1920)  # pixels
 
 
 @dataclass(frozen=True)
@@ -200,6 +203,24 @@ class Parts:
             (flops, ours_flops),
             True,
             (clips * time, clips * time),
+        )
+
+    def _masks(self, _: Tensor) -> Part:
+        config, time = self.config, self.config.clip_frames
+        coarse = torch.randn(time, 1, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
+        low = F.interpolate(coarse, (config.low_res,) * 2, mode="bicubic")[:, 0].to(self.device)
+
+        def ours() -> Tensor:
+            results = [MaskResult(0, 0.0, 0.0, logits, FULL_HD, config.image_size) for logits in low.cpu().numpy()]
+            return torch.from_numpy(np.stack([result.mask_at(FULL_HD) for result in results]))
+
+        return Part(
+            "masks",
+            f"{time} frames of {FULL_HD[1]} x {FULL_HD[0]} from the model's logits",
+            lambda: (upsample_logits(low, config.image_size, FULL_HD) > 0).cpu(),
+            ours,
+            (0, 0),
+            True,
         )
 
     def _embed(self, frames: Tensor, sound: Tensor) -> Tensor:

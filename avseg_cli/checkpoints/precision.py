@@ -10,29 +10,23 @@ kept in the cache folder, so that a busy moment cannot change what a machine com
 from __future__ import annotations
 
 import os
-import time
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
 
 from avseg_cli.base.errors import DeviceError
-from avseg_cli.base.json_text import parse_json
-from avseg_cli.base.processor import processor_field
-from avseg_cli.base.whole_files import write_json
 from avseg_cli.checkpoints.manifest import cache_dir
-from avseg_cli.model.inference import PackedLinear, packing_pays
+from avseg_cli.checkpoints.packing import filled
+from avseg_cli.checkpoints.trials import fastest, outcome
+from avseg_cli.model.inference import PackedLinear, can_pack
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SWITCH = "AVSEG_BF16"  # on or off: what auto takes, for machines that are to compute alike
 RECORD = "precision.json"
 PAYS_FROM = 1.25  # times the speed of float32; less is not worth the digits
 _SIZE, _ROUNDS = 512, 4  # rows and columns of the matrices multiplied; times each precision is timed
-_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # instructions that whoever set them keeps from torch
 
 
 @dataclass(frozen=True)
@@ -98,55 +92,21 @@ def has_fp16(device: torch.device) -> bool:
 @lru_cache(maxsize=1)
 def _cpu_speedup() -> float:
     """How many times as fast this CPU multiplies in bf16 as in float32: as kept from the first time, or tried now."""
-    path, machine = cache_dir() / RECORD, _machine()
-    kept = _read(path)
-    if machine not in kept:
-        kept[machine] = round(try_products(), 3)
-        _keep(path, kept)
-    return kept[machine]
-
-
-def _machine() -> str:
-    """What the outcome depends on; a cache folder may be shared by machines."""
-    limits = [f"{name}={os.environ[name]}" for name in _LIMITS if name in os.environ]
-    return " | ".join([processor_field("model name"), f"torch {torch.__version__}", *limits])
+    return outcome(RECORD, try_products)
 
 
 def try_products() -> float:
     """The speed of a linear layer in bf16 over that in float32, each as a prepared model runs it on this CPU."""
-    layers = [(_layer(dtype), torch.ones(_SIZE, _SIZE, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)]
-    times: list[list[float]] = [[], []]
-    with torch.inference_mode():
-        for _ in range(_ROUNDS + 1):  # in turns, so that what else the machine does meets both
-            for (layer, rows), spent in zip(layers, times, strict=True):
-                started = time.perf_counter()
-                layer(rows)
-                spent.append(time.perf_counter() - started)
-    fp32, bf16 = (min(spent[1:]) for spent in times)  # the first makes the kernel
+    candidates = [(layer, dtype) for dtype in (torch.float32, torch.bfloat16) for layer in _layers(dtype)]
+    rows = {dtype: torch.ones(_SIZE, _SIZE, dtype=dtype) for _, dtype in candidates}
+    times = fastest([partial(layer, rows[dtype]) for layer, dtype in candidates], _ROUNDS)
+    fp32, bf16 = (
+        min(seconds for seconds, (_, own) in zip(times, candidates, strict=True) if own == dtype) for dtype in rows
+    )
     return fp32 / bf16
 
 
-def _layer(dtype: torch.dtype) -> nn.Module:
-    layer = nn.utils.skip_init(nn.Linear, _SIZE, _SIZE, dtype=dtype)
-    nn.init.ones_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return PackedLinear(layer) if packing_pays(dtype) else layer
-
-
-def _read(path: Path) -> dict[str, float]:
-    """The outcomes kept; none where there is no file, or one that is damaged."""
-    try:
-        kept: Any = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    entries = kept.items() if isinstance(kept, dict) else ()
-    return {name: value for name, value in entries if isinstance(value, float) and 0 < value < 1e3}
-
-
-def _keep(path: Path, kept: dict[str, float]) -> None:
-    """Write the outcomes; where nothing can be kept, the next process tries again."""
-    if not path.is_absolute():  # a user without a home folder
-        return
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, kept)
+def _layers(dtype: torch.dtype) -> list[nn.Module]:
+    """A linear layer, and the same packed where that is possible: the faster one runs."""
+    layer = filled(nn.Linear, _SIZE, _SIZE, dtype)
+    return [layer, PackedLinear(layer)] if can_pack(dtype) else [layer]

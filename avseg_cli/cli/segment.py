@@ -134,7 +134,7 @@ def segment(
         checkpoint = everywhere(checkpoint) if os.path.exists(checkpoint) else checkpoint
         audio = audio and Path(everywhere(audio))
     batch = Batch(
-        partial(_load, checkpoint, device, precision),
+        partial(_load, checkpoint, device, precision, options.compiled),
         options,
         checkpoint,
         audio,
@@ -224,7 +224,7 @@ def _index(pages: list[Path], output: str | None, replace: bool) -> Path | None:
     return path
 
 
-def _load(checkpoint: str, device: str, precision: str):
+def _load(checkpoint: str, device: str, precision: str, compiled: bool):
     from avseg_cli.segment.segmenter import Segmenter
 
-    return Segmenter.load(checkpoint, device, precision)
+    return Segmenter.load(checkpoint, device, precision, compiled)

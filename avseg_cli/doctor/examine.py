@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 import torch
+from torch import nn
 
 from avseg_cli.base.errors import AvsegError, DeviceError, OutputError
 from avseg_cli.base.limits import about_memory
@@ -30,6 +31,7 @@ from avseg_cli.media.encoders import QUALITY, library_codec
 from avseg_cli.media.sample import FRAME_RATE, make_video
 from avseg_cli.media.video import probe
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.inference import PackedLinear
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
@@ -157,9 +159,20 @@ def _about_model(checkpoint: str, model: AvsegModel) -> Finding:
         "model",
         OK,
         f"{checkpoint}: {model.config.backbone}, {count / 1e6:.2f} M parameters, every tensor "
-        f"loaded and finite ({path})",
+        f"loaded and finite ({path}){_packed(model, facts)}",
         facts=facts,
     )
+
+
+def _packed(model: AvsegModel, facts: dict[str, Any]) -> str:
+    """How many of the encoder's linear layers were found faster packed; nothing where it has none to pack."""
+    encoder: Any = model.image_encoder
+    layers = [layer for name in encoder.packed for layer in encoder.get_submodule(name).modules()]
+    packed, plain = (sum(isinstance(layer, kind) for layer in layers) for kind in (PackedLinear, nn.Linear))
+    if model.device.type != "cpu" or not packed + plain:
+        return ""
+    facts |= {"packed_layers": packed, "plain_layers": plain}
+    return f"; {packed} of {packed + plain} linear layers of its encoder are packed, those that are faster so here"
 
 
 def _public_weights() -> Finding:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from avseg_cli.base.processor import processor_field
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.linear import GeluLinear
@@ -24,9 +24,17 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _ROWS = 4096  # the number of tokens packed weights are laid out for; others work too
 
 
-def prepare_for_inference(model: AvsegModel, compiled: bool = False) -> AvsegModel:
+def every_layer(linear: nn.Linear) -> bool:
+    """All are packed."""
+    return True
+
+
+def prepare_for_inference(
+    model: AvsegModel, compiled: bool = False, pays: Callable[[nn.Linear], bool] = every_layer
+) -> AvsegModel:
     """Make ``model`` (on its device, in its precision) ready to predict fast; returns it.
 
+    pays: which of the encoder's linear layers are packed, where packing is possible.
     compiled: also compile the image encoder. It costs a minute or so when first called, then is kept on
     disk; it pays for jobs of thousands of frames on a GPU.
     """
@@ -34,9 +42,9 @@ def prepare_for_inference(model: AvsegModel, compiled: bool = False) -> AvsegMod
     parameter = next(encoder.parameters())
     if parameter.device.type == "cpu":
         keep_freed_memory()
-        if packing_pays(parameter.dtype):
+        if can_pack(parameter.dtype):
             for name in encoder.packed:
-                pack_linears(encoder.get_submodule(name))
+                pack_linears(encoder.get_submodule(name), pays)
         if encoder.channels_last:
             encoder.to(memory_format=torch.channels_last)
         if can_pack(parameter.dtype) and FUSIONS[model.config.fusion].packed:
@@ -61,13 +69,13 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, *self.activation)
 
 
-def pack_linears(module: nn.Module) -> None:
-    """Replace every linear layer inside ``module``; each original is freed as soon as it is packed."""
+def pack_linears(module: nn.Module, pays: Callable[[nn.Linear], bool] = every_layer) -> None:
+    """Replace linear layers inside ``module``; each original is freed as soon as it is packed."""
     for name, child in module.named_children():
-        if isinstance(child, nn.Linear):
+        if not isinstance(child, nn.Linear):
+            pack_linears(child, pays)
+        elif pays(child):
             setattr(module, name, PackedLinear(child, isinstance(child, GeluLinear)))
-        else:
-            pack_linears(child)
 
 
 def can_pack(dtype: torch.dtype) -> bool:
@@ -75,11 +83,6 @@ def can_pack(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available() or platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def packing_pays(dtype: torch.dtype) -> bool:
-    """In fp32 only where MKL, which plain linear layers use, is slow: on other makers' CPUs than Intel's."""
-    return can_pack(dtype) and (dtype != torch.float32 or processor_field("vendor_id") != "GenuineIntel")
 
 
 def keep_freed_memory() -> None:

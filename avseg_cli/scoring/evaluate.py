@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from avseg_cli.base.arithmetic import arithmetic
 from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.progress import progress_bar
@@ -147,6 +148,11 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
 
 def score_part(options: EvaluateOptions, sharing: Sharing) -> ScoresPart:
     """Score this process's share of the clips: every ``sharing.world``-th, from ``sharing.rank`` on."""
+    with arithmetic(options.tf32):
+        return _scored_part(options, sharing)
+
+
+def _scored_part(options: EvaluateOptions, sharing: Sharing) -> ScoresPart:
     subset, clips = _scored(options)
     predictor = _predictor(options, clips)
     looked_at = {"frames"} if options.examples else set()
@@ -202,7 +208,8 @@ def _predictor(options: EvaluateOptions, clips: Sequence[Clip]) -> Predictor:
         if kind not in ("points", "box") or not count.isdigit() or int(count) < 1:
             raise InputError(f"{named('prompts')} takes points:1, points:3, box:1 or box:3, not {options.prompts!r}")
         return PromptPredictor(load_sam(options.backbone, device), kind, int(count), options.seed)
-    return ModelPredictor(Segmenter.load(options.checkpoint, options.device, options.precision).model)
+    segmenter = Segmenter.load(options.checkpoint, options.device, options.precision, options.compiled)
+    return ModelPredictor(segmenter.model)
 
 
 def _samples(data: ClipDataset, workers: int = 0, sharing: Sharing = ALONE) -> Iterator[Sample]:

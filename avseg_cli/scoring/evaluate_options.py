@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from avseg_cli.base.errors import InputError, named
-from avseg_cli.base.option_fields import MAX_SEED, MOST_CLIPS, MOST_WORKERS, check, option
+from avseg_cli.base.option_fields import COMPILE, MAX_SEED, MOST_CLIPS, MOST_WORKERS, TF32, check, option
 from avseg_cli.base.text import either
 from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.model.backbones import BACKBONES
@@ -48,6 +48,8 @@ class EvaluateOptions:
     jobs: int = option(1, "Processes that share the clips, on GPUs one each.", least=1, most=MOST_WORKERS)
     workers: int = option(0, "Processes that read ahead, for each of them.", least=0, most=MOST_WORKERS)
     seed: int = option(0, "Of noise, swaps and random points.", least=0, most=MAX_SEED)
+    compiled: bool = option(False, COMPILE, flags=("--compile",))
+    tf32: bool = option(False, TF32)
     device: str = "auto"
     precision: str = "fp32"
     examples: int = 0  # best clips to keep, and as many worst
@@ -63,6 +65,8 @@ class EvaluateOptions:
                 f"{named('negatives')} and {named('move_sound')} need {named('checkpoint')}: only a model can hear "
                 "another sound"
             )
+        if not self.checkpoint and self.compiled:
+            raise InputError(f"{named('compiled')} needs {named('checkpoint')}: only a model is compiled")
         if not self.checkpoint and self.jobs > 1:
             raise InputError(f"{named('jobs')} needs {named('checkpoint')}: only a model is worth several processes")
 
@@ -80,6 +84,8 @@ class FootageOptions:
     swap_sound: bool = option(False, "Of --subset clips: each clip also with the next clip's sound.")
     masks: str | None = None  # folder for predicted masks
     limit_clips: int | None = option(None, least=1, most=MOST_CLIPS)
+    compiled: bool = False
+    tf32: bool = False
     device: str = "auto"
     precision: str = "fp32"
     pictures: int = 0  # clips whose pictures are kept, the worst
@@ -88,6 +94,8 @@ class FootageOptions:
         check(self)
         if self.checkpoint and self.predictions:
             raise InputError(f"give one of {named('checkpoint')} and {named('predictions')} {SUBJECT}")
+        if self.predictions and self.compiled:
+            raise InputError(f"{named('compiled')} needs a model: masks on disk are not computed")
         if self.predictions and self.swap_sound:
             raise InputError(f"{named('swap_sound')} needs a model: masks on disk cannot hear another sound")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from avseg_cli.base.arithmetic import arithmetic
 from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
@@ -97,6 +98,11 @@ def plan(options: FootageOptions) -> str:
 
 def evaluate_footage(options: FootageOptions) -> FootageEvaluation:
     """Score the clips of a folder. Raises ``DataError``, ``InputError``, ``CheckpointError`` with what is wrong."""
+    with arithmetic(options.tf32):
+        return _evaluated(options)
+
+
+def _evaluated(options: FootageOptions) -> FootageEvaluation:
     clips = read_footage(Path(options.data), options.limit_clips)
     if options.swap_sound and len(clips) < 2:
         raise InputError(f"{named('swap_sound')} needs two clips or more: each is heard with the next one's sound")
@@ -155,7 +161,7 @@ class _Truth:
 
 
 def _load(options: FootageOptions) -> AvsegModel:
-    return Segmenter.load(options.subject, options.device, options.precision).model
+    return Segmenter.load(options.subject, options.device, options.precision, options.compiled).model
 
 
 def _heard(model: AvsegModel, truth: _Truth, video: Video) -> list[Found]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from avseg_cli.base.option_fields import MANY, MOST_SECONDS, check, option
+from avseg_cli.base.option_fields import COMPILE, MANY, MOST_SECONDS, check, option
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.style import Style
 from avseg_cli.segment.grid import MAX_FPS, Grid
@@ -53,6 +53,7 @@ class SegmentOptions:
     batch_size: int | None = option(
         None, "Frames encoded together; less needs less memory.", least=1, most=MANY, panel=HOW
     )
+    compiled: bool = option(False, COMPILE, flags=("--compile",), panel=HOW)
     sources: str = option(
         "auto",
         "Every source for itself, or one mask of all that sounds (merge). split and index: in --format masks too, as a "
@@ -101,4 +102,4 @@ class SegmentOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """What decides the masks, for the record; not how they look."""
-        return {name: value for name, value in asdict(self).items() if name not in ("style", "encoder")}
+        return {name: value for name, value in asdict(self).items() if name not in ("style", "encoder", "compiled")}

@@ -85,8 +85,15 @@ def on_device(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
     return there[0][None] if len(there) == 1 else torch.stack(there)
 
 
+class Kept(Protocol):
+    """Embeddings of clips, as ``EmbeddingCache`` has them."""
+
+    def row(self, index: int) -> Tensor:
+        """Of a clip, float16 (T, C, g, g)."""
+
+
 def with_embeddings(
-    batches: Iterable[list[Sample]], cache: EmbeddingCache | None, device: torch.device
+    batches: Iterable[list[Sample]], cache: Kept | None, device: torch.device
 ) -> Iterator[list[Sample]]:
     """The batches, with embeddings where they are kept: as they are for a GPU, which converts them, else float32."""
     for batch in batches:

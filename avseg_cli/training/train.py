@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from avseg_cli.base.arithmetic import arithmetic
+from avseg_cli.base.compiler import refuse_without_compiler
 from avseg_cli.base.errors import CheckpointError, InputError, OutputError, named
 from avseg_cli.base.extras import extra
 from avseg_cli.base.free_memory import free_bytes
@@ -28,7 +30,6 @@ from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.image_size import at_image_size
-from avseg_cli.training.arithmetic import arithmetic
 from avseg_cli.training.distributed import local_device, process_group, take_own_gpu
 from avseg_cli.training.estimate import memory_in_words, steps_in_words
 from avseg_cli.training.loop import Setup, fit
@@ -120,7 +121,10 @@ def _checked(options: TrainOptions) -> tuple[Material, ModelConfig]:
     """What is learnt from, and the model that learns."""
     with extra("train", "training writes event files and"):
         import tensorboard  # noqa: F401
-    training_precision(options.precision, choose_device(options.device))
+    device = choose_device(options.device)
+    training_precision(options.precision, device)
+    if options.compiled:
+        refuse_without_compiler(device.type)
     material = material_of(options)
     _, config, _ = _starting_point(options)
     if options.init_adapters:
@@ -202,6 +206,8 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     memory, free = memory_of(stage, options, setup, material, model.config), free_bytes(setup.device)
     model.image_encoder.recompute = recomputes(options.recompute, BACKBONES[options.backbone].recompute, memory, free)
     model.to(setup.device)
+    if options.compiled:
+        model.image_encoder.compile()  # in place: the names of its weights stay
     task = material.task(stage, model, setup)
     task.module.to(setup.device)
     heads = {f"head.{n}": p for n, p in task.module.named_parameters() if not n.startswith(_MODEL_PREFIXES)}

@@ -8,7 +8,17 @@ from typing import Any
 
 from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.base.json_types import misfits
-from avseg_cli.base.option_fields import MANY, MAX_SEED, MOST_CLIPS, MOST_ROUNDS, MOST_WORKERS, check, option
+from avseg_cli.base.option_fields import (
+    COMPILE,
+    MANY,
+    MAX_SEED,
+    MOST_CLIPS,
+    MOST_ROUNDS,
+    MOST_WORKERS,
+    TF32,
+    check,
+    option,
+)
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
@@ -90,7 +100,8 @@ class TrainOptions:
         "auto", "The encoder's activations: on computes them twice, off keeps them, auto keeps them if they fit.",
         offers=RECOMPUTE, only=True,
     )  # fmt: skip
-    tf32: bool = option(False, "Round what matrix products in fp32 take to 10 bits (NVIDIA GPUs): faster, less exact.")
+    compiled: bool = option(False, COMPILE, flags=("--compile",))
+    tf32: bool = option(False, TF32)
     deterministic: bool = option(False, "The same run gives the same weights on a GPU too: slower.")
     validate_every: int = option(1, "Epochs between validations.", least=1, most=MOST_ROUNDS)
     save_minutes: float = option(5.0, "Minutes between saved states, besides one an epoch.", least=0, most=MOST_ROUNDS)
