@@ -95,6 +95,14 @@ def test_a_file_takes_all_its_room_at_once(model: AvsegModel, clips: list[Clip],
     assert status.st_blocks * 512 >= status.st_size
 
 
+def test_how_long_the_rest_takes_is_said_after_the_second_chunk(
+    model: AvsegModel, clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    EmbeddingCache.prepared(tmp_path, model, [clips, clips[: 2 * CHUNK]], Setup())
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "computing" in line]
+    assert said.startswith("embeddings: computing what is left takes about")
+
+
 @pytest.mark.parametrize(
     "left",
     [{VALUES: b""}, {VALUES: b"\0" * 100, DONE: b""}, {DONE: b"\0"}, {DONE: b"\1"}, {VALUES: b"\0" * 8, DONE: b"\1"}],

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from miniature import make
 
 from avseg_cli.base import free_memory, threads
-from avseg_cli.base.arithmetic import arithmetic
 from avseg_cli.base.free_memory import free_bytes
+from avseg_cli.base.text import lasting
+from avseg_cli.bench.measure import peak_memory
 from avseg_cli.checkpoints.checkpoint import choose_device
 from avseg_cli.checkpoints.precision import choose_precision
+from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.training import memory
-from avseg_cli.training.estimate import Pace, in_words, memory_in_words, steps_in_words
-from avseg_cli.training.memory import StepMemory, recomputes, step_memory
+from avseg_cli.training.estimate import Pace, epoch_steps, memory_in_words, steps_in_words, time_in_words
+from avseg_cli.training.loop import NonFiniteLoss, Setup, Trainer
+from avseg_cli.training.memory import STATES, StepMemory, clip_of_zeros, recomputes, step_memory
+from avseg_cli.training.parameters import set_trainable
 from avseg_cli.training.recipe import Recipe, default_recipe
+from avseg_cli.training.run_folder import StageFolder
+from avseg_cli.training.tasks import SegmentationModule
+from avseg_cli.training.train import train
+from avseg_cli.training.train_options import TrainOptions
+from avseg_cli.training.trial import OneBatch, step_seconds
 
 CPU = torch.device("cpu")
+NOWHERE = StageFolder(Path())
 TEN = StepMemory(weights=1, rest=2, blocks=30, entrances=3, largest=2)
 
 
@@ -46,6 +59,27 @@ def test_less_is_kept_in_bf16_and_with_cached_embeddings() -> None:
     assert cached.blocks == 0 and cached.peak(True) == cached.peak(False) < full.peak(True) < full.peak(False)
 
 
+@pytest.mark.alone
+def test_a_step_takes_the_memory_that_was_counted() -> None:
+    """A narrow ViT-B for small pictures, in fp32: weights, their gradients, Adam's means, activations."""
+    config = preset(
+        "vit_b", image_size=256, embed_dim=96, num_heads=3, depth=4, global_blocks=(3,), fusion_depth=1,
+        vggish_width=0.125,
+    )  # fmt: skip
+    recipe = default_recipe("vit_b", "2")
+    counted = step_memory(config, "2", recipe, 5, False, CPU, torch.float32)
+    model = AvsegModel(config)
+    parameters = set_trainable(model, "2")
+    trainer = Trainer(OneBatch(SegmentationModule(model, recipe.loss, CPU)), parameters, Setup(recipe), NOWHERE)
+    batch = [clip_of_zeros(config, 5, False, CPU)]
+    trainer.step([batch])  # makes the optimizer's state
+    held = sum(p.nbytes for p in model.parameters()) + STATES * sum(p.nbytes for p in parameters.values())
+    for recompute in (True, False):
+        model.image_encoder.recompute = recompute
+        more, _ = peak_memory(lambda: trainer.step([batch]), CPU)  # beside what was held, the last gradients included
+        assert counted.peak(recompute) == pytest.approx(held + more, rel=0.25)
+
+
 @pytest.mark.parametrize(
     ("asked", "free", "twice"),
     [("on", 10**9, True), ("off", 1, False), ("auto", 10**9, False), ("auto", 36, True), ("auto", None, True)],
@@ -59,11 +93,12 @@ def test_a_backbone_of_small_activations_keeps_them() -> None:
 
 
 def test_steps_and_memory_in_words() -> None:
-    assert steps_in_words(3452, Recipe(250), 1, 1) == "3,452 steps an epoch, 863,000 in all"
-    assert steps_in_words(10, Recipe(2, batch_size=2), 2, 2) == "2 steps an epoch, 4 in all"
+    assert epoch_steps(3452, Recipe(250), 1, 1) == 3452 and epoch_steps(10, Recipe(2, batch_size=2), 2, 2) == 2
+    assert steps_in_words(3452, 250) == "3,452 steps an epoch, 863,000 in all"
+    assert time_in_words(0.2, 863_000).startswith("a step was tried and takes 0.2 s: all 863,000 about 2.0 days")
     said = memory_in_words(StepMemory(10**9, 0, 30 * 10**9, 3 * 10**9, 10**9), True, 20 * 10**9)
     assert "about 6.0 GB of 20.0 GB free with activations computed twice (32.0 GB if once" in said
-    assert [in_words(s) for s in (5, 90, 7200, 2.5 * 86400)] == ["5 seconds", "1.5 minutes", "2.0 hours", "2.5 days"]
+    assert [lasting(s) for s in (5, 90, 7200, 2.5 * 86400)] == ["5 seconds", "1.5 minutes", "2.0 hours", "2.5 days"]
 
 
 def test_time_is_told_after_some_steps_and_after_a_whole_epoch() -> None:
@@ -80,6 +115,39 @@ def test_time_is_told_after_some_steps_and_after_a_whole_epoch() -> None:
     assert len(told) == 2 and told[1].startswith("an epoch takes 3.4 minutes") and "249 left" in told[1]
 
 
+@pytest.mark.parametrize("stage", ["1a", "2"])
+def test_a_step_that_was_tried_leaves_no_trace(
+    stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout draws, batch statistics and the optimizer go on as if there had been no trial."""
+    data = make(tmp_path / "data", "ms3", {"train": 3, "val": 1})
+    common = TrainOptions(
+        data=str(data), subset="ms3", out="", stages=(stage,), backbone="tiny", image_size=64, depth=1, device="cpu",
+        epochs=2, batch_size=1, cache=str(tmp_path / "cache"), unfreeze=("image", "sound"), optimizer="adamw",
+    )  # fmt: skip
+    for name, few in (("tried", 5), ("not", 1000)):
+        monkeypatch.setattr("avseg_cli.training.train.FEW_STEPS", few)
+        train(replace(common, out=str(tmp_path / name)))
+        said = capsys.readouterr().err
+        assert ("a step was tried and takes" in said) is (name == "tried")
+        assert ("embeddings: computing what is left" in said) is False  # one chunk a split
+    weights = [(tmp_path / name / stage / "last.safetensors").read_bytes() for name in ("tried", "not")]
+    tensors = [weight[8 + int.from_bytes(weight[:8], "little") :] for weight in weights]  # the header tells the folder
+    assert tensors[0] == tensors[1] != b""
+
+
+def test_a_step_that_cannot_be_tried_is_left_to_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Trainer, batches: list) -> float:
+        raise NonFiniteLoss("no")
+
+    setup, model = Setup(default_recipe("tiny", "2"), accumulate=3), AvsegModel(preset("tiny"))
+    set_trainable(model, "2")
+    monkeypatch.setattr(Trainer, "step", lambda self, batches: time.sleep(0.01))
+    assert 0.03 <= step_seconds(model, setup, NOWHERE, 5, False) < 0.3
+    monkeypatch.setattr(Trainer, "step", fails)
+    assert step_seconds(model, setup, NOWHERE, 5, False) is None
+
+
 def test_free_memory_is_what_the_system_and_its_container_leave(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     system = tmp_path / "meminfo"
     system.write_text("MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable:    2000 kB\n")
@@ -93,18 +161,6 @@ def test_free_memory_is_what_the_system_and_its_container_leave(tmp_path, monkey
     assert free_bytes(CPU) == 2000 * 1024
     system.unlink()
     assert free_bytes(CPU) is None and free_bytes(torch.device("meta")) is None
-
-
-def test_arithmetic_is_as_asked_and_afterwards_as_before() -> None:
-    def state() -> tuple:
-        return torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
-
-    before = state()
-    with arithmetic(tf32=True, deterministic=True):
-        assert state() == ("high", True) and torch.backends.cudnn.allow_tf32
-    with arithmetic(tf32=False, deterministic=False):
-        assert state() == ("highest", False) and not torch.backends.cudnn.allow_tf32
-    assert state() == before
 
 
 def test_processes_that_share_a_job_take_one_gpu_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

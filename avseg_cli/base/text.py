@@ -19,6 +19,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole}" if hours else f"{minutes}:{whole}"
 
 
+def lasting(seconds: float) -> str:
+    """ "2.1 days", "40 seconds": how long something takes."""
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 def counted(number: int, thing: str) -> str:
     """1 mask, 2 masks."""
     return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 
 from avseg_cli.base.errors import OutputError, named
 from avseg_cli.base.sharing import Sharing
+from avseg_cli.base.text import lasting
 
 CHUNK = 4  # items computed together; fixed, so that a value never depends on where a run was interrupted
 DONE = "done.u8"
@@ -93,12 +95,21 @@ class DiskRows:
         sharing, place = setup.sharing, self._place
         own = range(sharing.rank, place.chunks, sharing.world)  # shared out before the others mark theirs
         missing = [chunk for chunk in own if not self._done[chunk]]
-        for chunk in setup.track(missing, title):
+        began = time.monotonic()
+        for number, chunk in enumerate(setup.track(missing, title)):
+            if number == 1:  # the first also starts things up
+                began = time.monotonic()
             items = range(chunk * place.chunk, min(place.count, (chunk + 1) * place.chunk))
             for name, values in place.compute(items).items():
                 self.arrays[name][items.start : items.stop] = values
                 self.arrays[name].flush()
             self._done[chunk] = 1  # only after its rows are on disk
+            left = len(missing) - 2
+            if number == 1 and left and sharing.rank == 0:
+                print(
+                    f"{title}: computing what is left takes about {lasting((time.monotonic() - began) * left)}",
+                    file=sys.stderr,
+                )
         self._done.flush()
 
     def _refuse_gaps(self, title: str) -> None:

@@ -1,4 +1,4 @@
-"""What a stage will take: steps and memory before the first step, time from the first ones."""
+"""What a stage will take: steps, memory and time before the first step, and time again from the first ones."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ import math
 import time
 from collections.abc import Callable
 
+from avseg_cli.base.text import lasting
 from avseg_cli.training.memory import StepMemory
 from avseg_cli.training.recipe import Recipe
 
 FIRST, LAST = 3, 8  # the steps that are timed; those before them start things up
-UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
 
-def steps_in_words(clips: int, recipe: Recipe, accumulate: int, processes: int) -> str:
-    """Of all epochs, so that a time per step says how long it takes."""
+def epoch_steps(clips: int, recipe: Recipe, accumulate: int, processes: int) -> int:
+    """Steps of an epoch."""
     batches = math.ceil(clips / (recipe.batch_size * processes))
-    steps = math.ceil(batches / accumulate)
-    return f"{steps:,} steps an epoch, {steps * recipe.epochs:,} in all"
+    return math.ceil(batches / accumulate)
+
+
+def steps_in_words(steps: int, epochs: int) -> str:
+    """Of an epoch, and of all, so that a time per step says how long it takes."""
+    return f"{steps:,} steps an epoch, {steps * epochs:,} in all"
+
+
+def time_in_words(each: float, steps: int) -> str:
+    """What ``steps`` steps of ``each`` seconds take."""
+    return f"a step was tried and takes {each:.2g} s: all {steps:,} about {lasting(each * steps)}, besides validation"
 
 
 def memory_in_words(memory: StepMemory, recompute: bool, free: int | None) -> str:
@@ -30,14 +39,6 @@ def memory_in_words(memory: StepMemory, recompute: bool, free: int | None) -> st
         said += f" with activations computed {how} ({memory.peak(not recompute) / 1e9:.1f} GB if {other}: "
         said += "`avseg train --recompute` says which)"
     return said
-
-
-def in_words(seconds: float) -> str:
-    """ "2.1 days", "40 seconds"."""
-    for size, unit in UNITS:
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 class Pace:
@@ -56,7 +57,7 @@ class Pace:
             self._began = self.clock()
         elif self._steps == LAST and left:
             each = (self.clock() - self._began) / (LAST - FIRST)
-            self.tell(f"{each:.2g} s a step: the {left:,} steps left take about {in_words(each * left)}")
+            self.tell(f"{each:.2g} s a step: the {left:,} steps left take about {lasting(each * left)}")
 
     def epoch_begins(self) -> None:
         """A whole one."""
@@ -67,5 +68,5 @@ class Pace:
         if self._epoch_began is not None and left and not self._told:
             self._told = True
             each = self.clock() - self._epoch_began
-            said = f"an epoch takes {in_words(each)} with its validation"
-            self.tell(f"{said}: the {left} left take about {in_words(each * left)}")
+            said = f"an epoch takes {lasting(each)} with its validation"
+            self.tell(f"{said}: the {left} left take about {lasting(each * left)}")

@@ -69,7 +69,7 @@ def step_memory(
     with fake_tensors():
         saved = _Saved(faked(short, device))
         module = SegmentationModule(short, recipe.loss, device)
-        samples = [_clip(config, annotated, cached, device)] * recipe.batch_size
+        samples = [clip_of_zeros(config, annotated, cached, device)] * recipe.batch_size
         computing = torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
         with saved_tensors_hooks(saved.note, lambda tensor: tensor), computing:
             module(samples).mean()
@@ -111,7 +111,7 @@ def _short(config: ModelConfig) -> ModelConfig:
     return replace(config, depth=len(kinds), global_blocks=tuple(j for j, kind in enumerate(kinds) if kind))
 
 
-def _clip(config: ModelConfig, annotated: int, cached: bool, device: torch.device) -> Sample:
+def clip_of_zeros(config: ModelConfig, annotated: int, cached: bool, device: torch.device) -> Sample:
     """A clip as it comes to the step."""
     time = config.clip_frames
     sample = Sample(

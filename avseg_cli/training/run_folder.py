@@ -63,6 +63,11 @@ class StageFolder:
     def started(self) -> bool:
         return (self.path / "config.json").is_file()
 
+    @property
+    def has_state(self) -> bool:
+        """Whether there is something to go on from."""
+        return (self.path / RESUME).is_file()
+
     @contextmanager
     def alone(self, sharing: Sharing) -> Iterator[None]:
         """Keep other runs out of this folder; raises ``OutputError`` when one is in it already."""

@@ -31,7 +31,7 @@ from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.image_size import at_image_size
 from avseg_cli.training.distributed import local_device, process_group, take_own_gpu
-from avseg_cli.training.estimate import memory_in_words, steps_in_words
+from avseg_cli.training.estimate import epoch_steps, memory_in_words, steps_in_words, time_in_words
 from avseg_cli.training.loop import Setup, fit
 from avseg_cli.training.material import Material, material_of
 from avseg_cli.training.memory import StepMemory, recomputes, step_memory
@@ -46,6 +46,9 @@ from avseg_cli.training.parameters import (
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
 from avseg_cli.training.stages import STAGES, in_order, pretraining
 from avseg_cli.training.train_options import TrainOptions
+from avseg_cli.training.trial import step_seconds
+
+FEW_STEPS = 16  # are done almost as soon as their time is known
 
 
 def train(options: TrainOptions, resume: bool = False) -> Path:
@@ -100,6 +103,8 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
             memory = memory_of(stage, options, setup, material, STAGES[stage].model(config))
             told = expected(options, setup, material, memory, free_bytes(device))
             lines += [f"need for stage {stage}: {line}" for line in told]
+    if material.clips is not None:
+        lines.append("try a step before the first one, with the weights loaded, and say how long all will take")
     if options.photos:
         lines.append(f"keep features of photographs and sounds in {options.embeddings}")
     elif any(STAGES[stage].caches for stage in options.stages):
@@ -206,6 +211,13 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     memory, free = memory_of(stage, options, setup, material, model.config), free_bytes(setup.device)
     model.image_encoder.recompute = recomputes(options.recompute, BACKBONES[options.backbone].recompute, memory, free)
     model.to(setup.device)
+    if setup.sharing.rank == 0:
+        _announce(stage, model, parameters, setup, material)
+        for line in expected(options, setup, material, memory, free):
+            console().print(line, highlight=False, soft_wrap=True)
+        if memory is not None and not folder.has_state:
+            _tell_time(model, setup, folder, material, STAGES[stage].caches)
+    setup.sharing.wait()
     if options.compiled:
         model.image_encoder.compile()  # in place: the names of its weights stay
     task = material.task(stage, model, setup)
@@ -214,9 +226,6 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     facts = {"recipe": vars(setup.recipe), "model": model.config.to_dict(), "origin": origin}
     if setup.sharing.rank == 0:
         folder.start(options, facts)
-        _announce(stage, model, parameters, setup, material)
-        for line in expected(options, setup, material, memory, free):
-            console().print(line, highlight=False, soft_wrap=True)
     setup.sharing.wait()
 
     def save(which: str, figures: dict[str, Any]) -> None:
@@ -246,13 +255,29 @@ def memory_of(
     )  # fmt: skip
 
 
+def _tell_time(model: AvsegModel, setup: Setup, folder: StageFolder, material: Material, cached: bool) -> None:
+    """Try a step, where there will be so many that it is worth it."""
+    steps = steps_of(material, setup) * setup.recipe.epochs
+    if steps <= FEW_STEPS:
+        return
+    each = step_seconds(model, setup, folder, material.annotated, cached)
+    if each is not None:
+        console().print(time_in_words(each, steps), highlight=False, soft_wrap=True)
+
+
+def steps_of(material: Material, setup: Setup) -> int:
+    """Optimizer steps of an epoch on clips."""
+    assert material.clips is not None, "asked for of stages that learn from clips alone"
+    return epoch_steps(material.clips, setup.recipe, setup.accumulate, setup.sharing.world)
+
+
 def expected(
     options: TrainOptions, setup: Setup, material: Material, memory: StepMemory | None, free: int | None
 ) -> list[str]:
     """What a stage will take, before its first step."""
     lines = []
     if material.clips is not None:
-        lines.append(steps_in_words(material.clips, setup.recipe, setup.accumulate, setup.sharing.world))
+        lines.append(steps_in_words(steps_of(material, setup), setup.recipe.epochs))
     if memory is not None:
         usual = BACKBONES[options.backbone].recompute
         lines.append(memory_in_words(memory, recomputes(options.recompute, usual, memory, free), free))
