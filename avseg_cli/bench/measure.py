@@ -123,7 +123,9 @@ def peak_memory(work: Work, device: torch.device) -> tuple[int, Any]:
 
 
 def _peak_tensors(recorded: profile) -> int:
-    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
+    results = recorded.profiler and recorded.profiler.kineto_results
+    assert results, "it has recorded"
+    events = [e for e in results.events() if e.name() == "[memory]"]
     alive = peak = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
         alive += event.nbytes()

@@ -175,6 +175,7 @@ class TrainingParts:
             for index, logits in enumerate(steps()):
                 optimizer.zero_grad(set_to_none=True)
                 F.binary_cross_entropy_with_logits(logits.float(), self.truth[index]).backward()
+                assert watched.grad is not None, "the loss depends on it"
                 first = watched.grad.clone() if first is None else first
                 optimizer.step()
             assert first is not None, "there are frames"

@@ -209,9 +209,9 @@ class Announcer:
     def _about(self, outcome: Outcome, name: str) -> str:
         if outcome.status == "skipped":
             return f"{outcome.reason}, skipped"
-        if outcome.status == "planned":
-            return "would be written"
         done = outcome.rendered
+        if outcome.status == "planned" or done is None:
+            return "would be written"
         sound = f", sound {done.sound}" if done.sound != "none" and FORMATS[name].sounds else ""
         return f"written in {done.seconds:.1f} s, {counted(done.masks, 'mask')} ({done.fps:g} a second){sound}"
 

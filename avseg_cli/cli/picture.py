@@ -18,10 +18,11 @@ def show_picture(path: Path, console: Console) -> None:
 
     The terminal itself is asked, so a person must sit at both ends of it: never with a pipe or a file at one.
     """
-    ends = (sys.__stdin__, sys.__stdout__, console.file)
+    terminal = sys.__stdout__
+    ends = (sys.__stdin__, terminal, console.file)
     if os.environ.get("TERM", "dumb") in NO_PICTURES or not all(end is not None and end.isatty() for end in ends):
         return
-    if 0 in os.get_terminal_size(sys.__stdout__.fileno()):
+    if terminal is None or 0 in os.get_terminal_size(terminal.fileno()):
         return  # a terminal of no size, as some programs make for what they run
     from textual_image.renderable import Image, SixelImage, TGPImage  # asks the terminal when it is imported
 

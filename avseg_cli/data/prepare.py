@@ -81,6 +81,7 @@ def _jobs(options: PrepareOptions) -> list[Job]:
 
 def raw_video(clip: Clip) -> Path:
     """Where the raw video of a clip lies, whatever its suffix."""
+    assert clip.video is not None, "layouts without raw videos are refused before"
     candidates = [clip.video.with_name(clip.name + suffix) for suffix in VIDEO_SUFFIXES]
     return next((path for path in candidates if path.is_file()), candidates[0])
 
@@ -89,7 +90,8 @@ def _lacks(clip: Clip, overwrite: bool, log_mel: bool) -> tuple[bool, bool, bool
     """Whether frames, sound and log-mel are to be made."""
     frames = overwrite or not all(path.is_file() for path in clip.frames)
     sound = overwrite or not clip.wav.is_file()
-    return frames, sound, log_mel and (overwrite or not clip.log_mel.is_file())
+    spectrogram = log_mel and clip.log_mel is not None and (overwrite or not clip.log_mel.is_file())
+    return frames, sound, spectrogram
 
 
 def _prepare_clip(job: Job) -> Made:
@@ -155,5 +157,6 @@ def _write_log_mel(clip: Clip) -> None:
     if rate != SAMPLE_RATE:
         waveform = soxr.resample(waveform, rate, SAMPLE_RATE)
     tensor = clip_log_mel(waveform.mean(1), len(clip.frames))
+    assert clip.log_mel is not None, "only asked for where it has a place"
     clip.log_mel.parent.mkdir(parents=True, exist_ok=True)
     write_whole(clip.log_mel, lambda partial: torch.save(tensor, partial))

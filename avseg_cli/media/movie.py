@@ -79,7 +79,7 @@ class Movie:
         except OSError:
             raise
         except (ValueError, FFmpegError):
-            self._container.close()
+            self._file.close()
             try:
                 self._open_with(made, copy=False)
             except OSError:
@@ -100,13 +100,13 @@ class Movie:
         if self._sound:
             self.sound_action = "copied" if copy else f"re-encoded to {'Opus' if self._webm else 'AAC'}"
             template = self._sound.stream
-            self._heard = self._add_copy(template) if copy else self._add_encoded(template)
+            self._heard = self._add_copy(self._sound) if copy else self._add_encoded(template)
         self._container.start_encoding()
         self._packets = self._sound_packets(copy) if self._sound else iter(())
 
     def _add_pictures(self) -> Stream:
         video = self.video
-        stream = self._container.add_stream(self.codec.name, rate=video.rate, options=dict(self.codec.options))
+        stream = self._file.add_stream(self.codec.name, rate=video.rate, options=dict(self.codec.options))
         context = stream.codec_context
         stream.width, stream.height = even(video.width), even(video.height)
         stream.pix_fmt = self.codec.pixel_format
@@ -122,7 +122,7 @@ class Movie:
         return stream
 
     def _add_made(self, made: Stream) -> Stream:
-        stream = self._container.add_stream_from_template(made, opaque=True)  # by codec: it may have no encoder here
+        stream = self._file.add_stream_from_template(made, opaque=True)  # by codec: it may have no encoder here
         stream.time_base = made.time_base
         self._tag(stream)
         return stream
@@ -131,7 +131,8 @@ class Movie:
         if "hevc" in self.codec.name or self.codec.name == "libx265":
             stream.codec_context.codec_tag = "hvc1"  # Apple's players know HEVC by this name alone
 
-    def _add_copy(self, template: Stream) -> Stream:
+    def _add_copy(self, sound: SoundPackets) -> Stream:
+        template = sound.stream
         if self._copied_sound is not None and template.codec_context.name not in self._copied_sound:
             raise ValueError(f"{template.codec_context.name} is not to be copied")
         if template.codec_context.name in UNPLAYABLE and not self._matroska:
@@ -139,17 +140,23 @@ class Movie:
         fast = template.codec_context.name.startswith("pcm_") and template.rate > MP4_PCM_RATE
         if fast and CONTAINERS[self.path.suffix.lower()] == "mp4":
             raise ValueError(f"MP4 has no place for a rate of {template.rate} Hz, so that players take another")
-        if self._sound.lasting > LONG and not template.codec_context.name.startswith("pcm_"):
+        if sound.lasting > LONG and not template.codec_context.name.startswith("pcm_"):
             raise ValueError("packets of so much sound cannot end with the span")
-        if changes_form(self._sound.sound):
+        if changes_form(sound.sound):
             raise ValueError("this container tells the form of AAC once")
         usual = USUAL_LAYOUTS.get(template.channels)
         if usual is None and not self._matroska:
             raise ValueError(f"no name for the layout of {template.channels} channels, which MP4 asks for at its end")
-        stream = self._container.add_stream_from_template(template)
+        stream = self._file.add_stream_from_template(template)
         if usual and stream.codec_context.layout.name.endswith("channels"):
             stream.codec_context.layout = usual  # Matroska names no layout for PCM, and MP4 cannot do without
         return stream
+
+    @property
+    def _file(self) -> OutputContainer:
+        """The container, once it is open."""
+        assert self._container is not None
+        return self._container
 
     @property
     def _webm(self) -> bool:
@@ -159,8 +166,8 @@ class Movie:
         rate = template.rate if template.rate in AAC_RATES else 48000
         layout = "mono" if template.channels == 1 else "stereo"
         if self._webm:
-            return self._container.add_stream("libopus", rate=48000, layout=layout, options={"b": "160k"})
-        return self._container.add_stream("aac", rate=rate, layout=layout, options={"b": "192k"})
+            return self._file.add_stream("libopus", rate=48000, layout=layout, options={"b": "160k"})
+        return self._file.add_stream("aac", rate=rate, layout=layout, options={"b": "192k"})
 
     def write(self, frame: VideoFrame) -> None:
         """Encode one picture, and whatever sound comes before it."""
@@ -172,7 +179,7 @@ class Movie:
             return
         self._mux_sound(until=frame.pts * self.video.time_base)
         for packet in self._pictures.encode(frame):
-            self._container.mux(packet)
+            self._file.mux(packet)
 
     def finish(self) -> None:
         """Write what is left, close the file and check that it can be read. Raises ``OutputError`` if not."""
@@ -180,7 +187,7 @@ class Movie:
             self._open(self._program.finish())
             self._mux_made(self._program.packets())
         else:
-            self._container.mux(self._pictures.encode(None))
+            self._file.mux(self._pictures.encode(None))
         self._mux_sound(until=None)
         self.close()
         self._check()
@@ -199,7 +206,7 @@ class Movie:
         for packet in packets:
             self._mux_sound(until=_decoded_at(packet))
             packet.stream = self._pictures
-            self._container.mux(packet)
+            self._file.mux(packet)
 
     def _mux_sound(self, until: Fraction | None) -> None:
         while True:
@@ -209,7 +216,7 @@ class Movie:
                 return
             self._waiting = None
             try:
-                self._container.mux(packet)
+                self._file.mux(packet)
             except OSError:
                 raise
             except FFmpegError:  # muxers look into some codecs' packets
@@ -242,6 +249,7 @@ class Movie:
 
     def _encoded_sound(self) -> Iterator[Packet]:
         """The decoded sound of the span, encoded anew, without a break where its times meet but for rounding."""
+        assert self._sound and self._heard
         context, due = self._heard.codec_context, None  # due: the sample after the last
         end = None if self._sound.length is None else round(self._sound.length * context.rate)
         for ready in self._resampled(context):

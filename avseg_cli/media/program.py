@@ -48,7 +48,9 @@ class ProgramEncoder:
             stderr=self._messages,
             start_new_session=True,  # Ctrl-C is for us, and we stop it
         )
-        self._pipe = av.open(self._process.stdin, "w", format="nut", buffer_size=PIPE_BUFFER)
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
+        self._pipe = av.open(self._stdin, "w", format="nut", buffer_size=PIPE_BUFFER)
         self._pictures = self._pipe.add_stream("rawvideo", rate=video.rate)
         self._pictures.width, self._pictures.height = even(video.width), even(video.height)
         self._pictures.pix_fmt = codec.pixel_format
@@ -70,7 +72,7 @@ class ProgramEncoder:
         """Wait for the program; the stream it made, for a muxer's template. Raises ``OutputError`` if it failed."""
         try:
             self._pipe.close()
-            self._process.stdin.close()
+            self._stdin.close()
         except (FFmpegError, OSError) as error:
             raise self._failure() from error
         if self._process.wait():
@@ -95,7 +97,7 @@ class ProgramEncoder:
         with suppress(FFmpegError, OSError):  # the pipe leads nowhere now
             self._pipe.close()
         with suppress(OSError):
-            self._process.stdin.close()
+            self._stdin.close()
         if self._made is not None:
             self._made.close()
         self._messages.close()

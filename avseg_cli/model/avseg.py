@@ -105,6 +105,7 @@ class AvsegModel(ModelEdge, nn.Module):
 
     def _decode_unprompted(self, embeddings: Tensor) -> Tensor:
         """As SAMA-AVS: no sparse prompt, SAM's "no mask" as the dense one, the single mask instead of the three."""
+        assert self.no_mask_embed is not None, "a model whose decoder is prompted"
         visual, positions = self._seen(embeddings)
         pixels = (visual + self.no_mask_embed.weight.to(visual.dtype)).flatten(0, 1)
         nothing = pixels.new_empty(len(pixels), 0, pixels.shape[-1])

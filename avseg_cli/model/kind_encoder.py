@@ -112,6 +112,7 @@ class KindEncoder(nn.Module):
         features = self.features(frames)
         if not placed:
             return self.read(features, sound)
+        assert self.adapters is not None and sound is not None, "what is heard is to be placed"
         tokens, seen = self.look(features[2], features[3])
         both = seen.sigmoid() * self.adapters.wanted(sound.float())[:, :, None, None]
         return self._joined(tokens, seen, features, sound), both

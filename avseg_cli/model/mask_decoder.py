@@ -136,6 +136,7 @@ class HyperMLP(nn.Module):
 
 def quarter(x: Tensor, conv: nn.ConvTranspose2d) -> Tensor:
     """ConvTranspose2d, kernel and stride 2, as one matrix product. (..., C) -> (..., 2, 2, C'), not yet (2H, 2W)."""
+    assert conv.bias is not None
     weight = conv.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (2*2*C', C)
     return F.linear(x, weight, conv.bias.repeat(4)).unflatten(-1, (2, 2, -1))
 

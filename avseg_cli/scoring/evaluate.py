@@ -281,6 +281,7 @@ def _sources(
     kinds = predictor.model.config.seen_kinds if model else ()
     scores = {}
     for sample in _samples(data, options.workers, sharing):
+        assert sample.masks is not None
         truth = sample.masks.numpy()
         maps = nearest(sample.object_maps, MASK_SIZE).numpy()[: len(truth)]
         objects = [objects_of(own, mask, categories) for own, mask in zip(maps, truth, strict=True)]

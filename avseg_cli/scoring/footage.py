@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from PIL import Image
@@ -152,7 +153,7 @@ class _Truth:
     def masks(self) -> list[np.ndarray]:
         return [read_drawn(path, self.video.size) for path in self.clip.masks]
 
-    def refuse(self, second: int) -> None:
+    def refuse(self, second: int) -> NoReturn:
         """Raise ``DataError`` for a mask that no frame belongs to."""
         raise DataError(
             f"{self.clip.masks[second]}: {self.clip.path.name} has no frame within {NEAR} s of the end of that second, "
@@ -172,11 +173,13 @@ def _heard(model: AvsegModel, truth: _Truth, video: Video) -> list[Found]:
         results = list(takewhile(lambda result: result.time <= ends[-1] + NEAR, masks))
     finally:
         masks.close()
-    nearest = [min(results, key=lambda result: abs(result.time - end), default=None) for end in ends]
-    for end, result in zip(ends, nearest, strict=True):
+    found = []
+    for end in ends:
+        result = min(results, key=lambda result: abs(result.time - end), default=None)
         if result is None or abs(result.time - end) > NEAR:
             truth.refuse(end - 1)
-    return [Found(result.time, result.mask, result.hears()) for result in nearest]
+        found.append(Found(result.time, result.mask, result.hears()))
+    return found
 
 
 def _saved(folder: Path, truth: _Truth) -> list[Found]:

@@ -29,5 +29,6 @@ def _clip(clip: ClipResult) -> dict[str, Any]:
     figures = {"mIoU": score.miou, "F": score.f, "empty frames kept empty": score.empty}
     about = [f"{name} {100 * value:.1f} %" for name, value in figures.items() if value is not None]
     heard = [f"heard: {', '.join(clip.heard)}"] if any(clip.heard) else []
+    assert clip.shown is not None, "only such are on the page"
     pictures = strips(clip.shown.frames, clip.shown.truth, clip.shown.prediction)
     return {"name": clip.name, "about": "; ".join([*about, *heard]), "strips": pictures}

@@ -82,7 +82,9 @@ def categories_by_manifest(labels: Tensor, data: ClipDataset) -> tuple[list[set[
     heard, seen = [], []
     for i in range(len(data)):
         heard.append({str(k) for k in labels[i].any(0).nonzero().flatten().tolist()})
-        present = data[i].object_maps.unique().tolist()
+        maps = data[i].object_maps
+        assert maps is not None, "the data has them"
+        present = maps.unique().tolist()
         seen.append({str(k - 1) for k in present if 0 < k < 255})
     return heard, seen
 

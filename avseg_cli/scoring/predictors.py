@@ -62,6 +62,7 @@ class ModelPredictor:
     @torch.inference_mode()
     def placed(self, sample: Sample) -> list[Placed]:
         """Where in each frame which kinds of things are seen and heard."""
+        assert sample.log_mel is not None
         sound = self.model.embed_sound(sample.log_mel.to(self.model.device))
         _, maps = self.model.embed_and_place(self.model.preprocess(sample.frames), sound)
         return placed(self.model.config.seen_kinds, maps, len(sound))

@@ -263,7 +263,9 @@ def _listen_to_signals() -> None:
 
 def _end_with_parent() -> None:
     """A parent that was killed cannot say stop."""
-    wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this is a process that another started"
+    wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -172,6 +172,7 @@ class ReportWriter(Writer):
 
     def _card(self, sound: SoundPicture, summary: dict[str, Any]) -> dict[str, Any]:
         """What a list of reports says of this one."""
+        assert self._poster is not None, "every video has a mask"
         poster = Image.fromarray(self._poster.pixels)
         poster.thumbnail((240, 180))
         return {
