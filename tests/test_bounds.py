@@ -96,7 +96,7 @@ def test_a_refused_command_leaves_no_folder(arguments, said, tmp_path: Path, cap
 def test_clips_that_no_disk_holds_are_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10**9))
     options = SynthOptions(tmp_path, tmp_path, tmp_path, tmp_path / "a" / "out", clips=1_000_000)
-    with pytest.raises(OutputError, match=r"1000000 clips take about .* GB and there are 1\.0 GB left"):
+    with pytest.raises(OutputError, match=r"making 1000000 clips takes about .* GB and there are 1\.0 GB left"):
         synthesise(options)
     assert list(tmp_path.iterdir()) == []
 
