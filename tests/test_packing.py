@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,8 @@ def test_each_layer_is_packed_where_that_is_faster(tried: list, tmp_path: Path) 
     with torch.inference_mode():
         got = fast.embed_frames(frames, sound)
     torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4)
-    for block in fast.image_encoder.blocks:
+    encoder: Any = fast.image_encoder
+    for block in encoder.blocks:
         layers = (block.attn.qkv, block.attn.proj, block.mlp.lin1, block.mlp.lin2)
         assert [isinstance(layer, PackedLinear) for layer in layers] == [True, False, True, False]
     assert sorted(tried) == sorted({(dim, 3 * dim), (dim, dim), (dim, 4 * dim), (4 * dim, dim)})
