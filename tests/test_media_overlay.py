@@ -19,10 +19,10 @@ from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.model.transforms import upsample_logits
 from avseg_cli.motion.timeline import Timeline
-from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.drawing import Highlighter, Style, Upsampler, plane_array, upright
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.stills import highlighted
+from avseg_cli.outputs.yuv import to_yuv
 from avseg_cli.segment.render import Rendered, render
 from avseg_cli.segment.segment_options import SegmentOptions
 

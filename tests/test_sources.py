@@ -16,7 +16,6 @@ from avseg_cli.media.recording import Recording
 from avseg_cli.media.video import probe
 from avseg_cli.motion.timeline import Instant, Pair
 from avseg_cli.outputs.borders import Borders
-from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.formats import open_writer
 from avseg_cli.outputs.formats.masks import numbered
 from avseg_cli.outputs.labels import Labels
@@ -26,6 +25,7 @@ from avseg_cli.outputs.source_rows import ROWS, SourceRow, source_rows
 from avseg_cli.outputs.stills import video_of
 from avseg_cli.outputs.style import Style
 from avseg_cli.outputs.writers import Job
+from avseg_cli.outputs.yuv import to_yuv
 from avseg_cli.scoring.source_scores import Named, score_sources
 from avseg_cli.segment.render import _numbers, render
 from avseg_cli.segment.runner import segment_video

@@ -7,9 +7,9 @@ import numpy as np
 
 from avseg_cli.base.grids import resized
 from avseg_cli.media.video import Pictures, even
-from avseg_cli.outputs.colours import lightened, to_yuv
 from avseg_cli.outputs.palette import RGB, spread
 from avseg_cli.outputs.shapes import FAR, signed_distance, square_grid
+from avseg_cli.outputs.yuv import lightened, to_yuv
 
 LIGHT = 0.6  # share of white in the line's colour
 SHADE = 0.7  # how much of the rim is black

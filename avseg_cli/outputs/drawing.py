@@ -14,12 +14,12 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.base.grids import resized
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Pictures, even, is_yuv
-from avseg_cli.outputs.colours import to_yuv
 from avseg_cli.outputs.contour import Contour
 from avseg_cli.outputs.labels import Labels
 from avseg_cli.outputs.logits import EDGE, logit
 from avseg_cli.outputs.palette import palette, places_in_palette, spread
 from avseg_cli.outputs.style import Style
+from avseg_cli.outputs.yuv import to_yuv
 from avseg_cli.tracks.tracker import Tracked
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from avseg_cli.media.video import Pictures, even
-from avseg_cli.outputs.colours import lightened, to_yuv
 from avseg_cli.outputs.heard import in_plain
 from avseg_cli.outputs.logits import EDGE
 from avseg_cli.outputs.palette import RGB, colour
+from avseg_cli.outputs.yuv import lightened, to_yuv
 from avseg_cli.tracks.tracker import Told
 
 LETTERS = 1 / 22  # height of letters, of the picture's shorter side

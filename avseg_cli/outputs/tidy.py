@@ -1,4 +1,4 @@
-"""Clean-up of masks: one stage between the model's logits and all that is written."""
+"""Clean-up of masks, as the options in ``cleanup`` say: one stage between the model and all that is written."""
 
 from __future__ import annotations
 

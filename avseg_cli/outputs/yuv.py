@@ -1,4 +1,4 @@
-"""Colours as videos have them."""
+"""Colours as videos have them: RGB in a matrix and a range. Which colour a source has is in ``palette``."""
 
 from __future__ import annotations
 
