@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from avseg_cli.segment import processes
 from avseg_cli.segment.batch import Batch
 from avseg_cli.segment.cluster import _Silent
 from avseg_cli.segment.inputs import InputVideo
+from avseg_cli.segment.segment_options import SegmentOptions
+from avseg_cli.segment.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[1]
 
@@ -122,6 +126,37 @@ def test_all_end_with_the_first_process(tiny_checkpoint: Path, long_clips: Path,
     assert names(tmp_path) == []
     if number != signal.SIGKILL:
         assert running.returncode == 130 and err.decode().count("\n") == 1 and b"nothing half-written" in err, err
+
+
+def test_who_does_not_end_in_time_leaves_nothing_either(
+    tiny_checkpoint: Path, long_clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is killed that a busy machine gives no time to clean up."""
+    monkeypatch.setattr(processes, "PATIENCE", 0.0)
+    monkeypatch.setattr(processes._Worker, "stop", lambda self: None)
+    work = [
+        (InputVideo(long_clips / f"{name}.mkv", Path(f"{name}.mkv")), {"overlay": tmp_path / f"{name}.mp4"})
+        for name in ("a", "b")
+    ]
+    batch = Batch(partial(Segmenter.load, tiny_checkpoint, "cpu"), SegmentOptions(fps=5.0))
+    outcomes = processes.run_jobs(batch, work, Impatient(tmp_path), 2)
+    with pytest.raises(KeyboardInterrupt):
+        list(outcomes)
+    assert names(tmp_path) == []
+
+
+class Impatient(_Silent):
+    """A listener that breaks off as soon as something is half-written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def started(self, source: Path, video: object) -> Callable[[float], None]:
+        def progress(seconds: float) -> None:
+            if list(self.folder.glob(".*.part")):
+                raise KeyboardInterrupt
+
+        return progress
 
 
 def test_no_process_starts_where_all_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

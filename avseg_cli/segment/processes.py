@@ -187,24 +187,26 @@ class _Worker:
         self.process.terminate()
 
     def end(self) -> None:
-        """Wait for its end; nothing more is sent."""
+        """Wait for its end, after which nothing unfinished is left of the video it was at; nothing more is sent."""
+        from avseg_cli.base.whole_files import discard_of
+
         self.pipe.close()
         self.process.join(PATIENCE)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+        outputs = self.item[1] if self.item else {}
+        for folder in {path.parent for path in outputs.values() if not is_url(path)}:  # addresses: a temporary folder
+            discard_of(folder, self.process.pid)
 
     def died(self) -> Outcome | None:
-        """What became of the video it was at, if any, whose unfinished outputs are deleted."""
-        from avseg_cli.base.whole_files import discard_of
+        """What became of the video it was at, if any."""
         from avseg_cli.segment.outcome import Outcome
 
         self.end()
         if not self.item:
             return None
         source, outputs = self.item
-        for folder in {path.parent for path in outputs.values() if not is_url(path)}:  # addresses: a temporary folder
-            discard_of(folder, self.process.pid)
         error = _why_it_died(source.path, self.process.exitcode)
         return Outcome(source.path, "failed", outputs, error=error, seconds=time.perf_counter() - self.began)
 
