@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,7 +119,7 @@ class TrainingParts:
         """Clips with their kept embeddings, as they come to a step of stage 1a."""
         return fed(with_embeddings(([sample] for sample in samples), kept, self.device), self.device)
 
-    def _autocast(self, dtype: torch.dtype) -> AbstractContextManager[None]:
+    def _autocast(self, dtype: torch.dtype) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype) if dtype != torch.float32 else nullcontext()
 
     def _trainable(self, config: ModelConfig, stage: str) -> AvsegModel:

@@ -7,6 +7,7 @@ each shape is tried once, on fewer tokens than a frame has, which takes millisec
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,7 +45,7 @@ def try_packed(inputs: int, outputs: int, kind: type[nn.Linear], dtype: torch.dt
 
 def filled(kind: type[nn.Linear], inputs: int, outputs: int, dtype: torch.dtype) -> nn.Linear:
     """A layer of ones, made without drawing numbers."""
-    layer = nn.utils.skip_init(kind, inputs, outputs, dtype=dtype)
+    layer: Any = nn.utils.skip_init(kind, inputs, outputs, dtype=dtype)
     nn.init.ones_(layer.weight)
     nn.init.zeros_(layer.bias)
     return layer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -30,6 +31,14 @@ class OneBatch(Task):
 
     def batch_count(self) -> int:
         return 1
+
+    def batches(self, epoch: int, first: int) -> Iterator[list[Sample]]:
+        """None: they are handed to the step."""
+        return iter(())
+
+    def validate(self, sharing: Sharing) -> list[tuple[dict[str, float], float]]:
+        """Nothing is judged."""
+        return []
 
     def loss(self, module: torch.nn.Module, samples: list[Sample]) -> torch.Tensor:
         return module(samples)
