@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError, CheckpointError, InputError
+from avseg_cli.base.threads import cores
 from avseg_cli.base.version import __version__
 from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
@@ -261,7 +263,18 @@ def test_published_rows_stand_beside_the_real_test_split_only(data: Path, tmp_pa
     assert report.table(result).row_count >= before + len(METHODS)
 
 
-def test_several_processes_find_what_one_finds(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def threads_of_two_processes() -> Iterator[None]:
+    """As many threads as each of two processes has: sums of parts differ in the last digit with their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores() // 2))
+    yield
+    torch.set_num_threads(before)
+
+
+def test_several_processes_find_what_one_finds(
+    checkpoint: Path, tmp_path: Path, threads_of_two_processes: None
+) -> None:
     """To the digit: figures, wrong sounds, moved sounds, masks, and the clips that are kept to be looked at."""
     data = one_of_two_sounds(tmp_path / "data")
     one, two = (
