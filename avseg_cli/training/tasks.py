@@ -90,6 +90,7 @@ class Kept(Protocol):
 
     def row(self, index: int) -> Tensor:
         """Of a clip, float16 (T, C, g, g)."""
+        ...
 
 
 def with_embeddings(
