@@ -216,7 +216,7 @@ class Parts:
 
         return Part(
             "masks",
-            f"{time} frames of {FULL_HD[1]} x {FULL_HD[0]} from the model's logits",
+            f"{counted(time, 'frame')} of {FULL_HD[1]} x {FULL_HD[0]} from the model's logits",
             lambda: (upsample_logits(low, config.image_size, FULL_HD) > 0).cpu(),
             ours,
             (0, 0),

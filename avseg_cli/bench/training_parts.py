@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from avseg_cli.base.text import counted
 from avseg_cli.bench.measure import Work
 from avseg_cli.bench.parts import Part, build_model
 from avseg_cli.bench.reference import MASK_SIZE, Reference
@@ -83,7 +84,9 @@ class TrainingParts:
                     there = on_device([sample.embeddings], self.device)[0]
                 return there
 
-            yield Part("feed", f"embeddings of {FED} clips, from a file to the device", reference, ours, (0, 0))
+            yield Part(
+                "feed", f"embeddings of {counted(FED, 'clip')}, from a file to the device", reference, ours, (0, 0)
+            )
 
     def train_1a(self) -> Iterator[Part]:
         """An epoch of stage 1a from the second on: embeddings recomputed, or read from a file as in training."""
