@@ -9,6 +9,7 @@ import av
 import pytest
 from media_files import Clip, LoudRed, frames_of, sound_payload
 
+from avseg_cli.base.errors import InputError
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import probe
@@ -179,3 +180,32 @@ def test_sound_of_long_packets_is_heard_from_the_start_asked_for(tmp_path: Path)
     reader = SoundReader(sound, 2.0)
     assert abs(reader.second(3.0)).max() > 0.3
     reader.close()
+
+
+def without_sound_in_it(stream: bytes) -> bytes:
+    """A transport stream whose sound keeps its first header, and nothing that could be decoded."""
+    changed = bytearray(stream)
+    for at in range(0, len(changed) - 187, 188):
+        if (changed[at + 1] & 0x1F) << 8 | changed[at + 2] == 0x101:
+            begin = at + 4 + (1 + changed[at + 4] if changed[at + 3] & 0x20 else 0)
+            if changed[at + 1] & 0x40:  # a packet of sound begins: its header, and that of AAC
+                begin += 9 + changed[begin + 8] + 7
+            changed[begin : at + 188] = bytes(max(0, at + 188 - begin))
+    return bytes(changed)
+
+
+def test_sound_of_which_nothing_can_be_read_leaves_the_pictures(tmp_path: Path) -> None:
+    clip = Clip(format="mpegts", seconds=2).write(tmp_path / "clip.ts")
+    clip.write_bytes(without_sound_in_it(clip.read_bytes()))
+    done = overlay(clip, tmp_path / "out.mp4")
+    assert done.sound == "none" and "sound: nothing of it could be read, so what is written is silent" in done.warnings
+    assert len(frames_of(tmp_path / "out.mp4")) == 20
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert not container.streams.audio
+
+
+def test_pictures_of_an_unknown_codec_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    clip = Clip(seconds=1).write(tmp_path / "clip.mkv")
+    clip.write_bytes(clip.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
+    with pytest.raises(InputError, match=r"clip\.mkv: its pictures are in a codec that cannot be decoded"):
+        probe(clip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from media_files import Clip, LoudRed
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from avseg_cli.base.errors import CheckpointError
 from avseg_cli.checkpoints.face_weights import load_faces
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.faces import SIDE, views
@@ -200,3 +202,21 @@ def test_coarse_outlines_are_fitted_to_the_picture() -> None:
     assert better.shape == (144, 256) and overlap(logits) < 0.93 < 0.97 < overlap(better)
     plain = fitted(logits.astype(np.float32), np.full((144, 256, 3), 90, np.uint8), level)
     assert abs(overlap(plain) - overlap(logits)) < 0.03, "no edges, nothing to fit to"
+
+
+def test_weights_tell_of_the_detector_and_try_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from avseg_cli.checkpoints import face_weights
+    from avseg_cli.cli import app
+
+    run = CliRunner().invoke
+    rows = {row["name"]: row for row in json.loads(run(app, ["weights", "verify", "--json"]).stdout)}
+    assert rows["faces"]["state"] == rows["avseg-small"]["state"] == "verified"
+    assert "faces" in rows["faces"]["purpose"] and "segment" not in rows["faces"]["purpose"]
+    broken = tmp_path / "faces.safetensors"
+    broken.write_bytes(face_weights.faces_file().read_bytes()[:-9])
+    load_faces.cache_clear()
+    monkeypatch.setattr(face_weights, "faces_file", lambda: broken)
+    with pytest.raises(CheckpointError, match="damaged; install avseg again"):
+        load_faces()

@@ -20,6 +20,7 @@ from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_json
 
 DEFAULT_FILE = "avseg-small.safetensors"
+MODELS = "avseg-*.safetensors"  # those that ship with avseg
 _CHUNK = 4 << 20  # bytes read at a time while hashing
 _FULL_SHA256 = 64  # hexadecimal digits
 _MIN_SHA256 = 8  # the digits torch.hub puts into file names
@@ -55,6 +56,11 @@ def weights_dir() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "weights"
     return installed if installed.is_dir() else package.parent / "weights"
+
+
+def faces_file() -> Path:
+    """The face detector that ships with avseg."""
+    return weights_dir() / "faces.safetensors"
 
 
 def default_checkpoint() -> Path:

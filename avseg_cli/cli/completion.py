@@ -30,9 +30,9 @@ def list_of(*values: str) -> Complete:
 
 def checkpoints(incomplete: str) -> list[str]:
     """The embedded models by name, and checkpoint files."""
-    from avseg_cli.checkpoints.manifest import weights_dir
+    from avseg_cli.checkpoints.manifest import MODELS, weights_dir
 
-    names = ["default", *sorted(path.stem for path in weights_dir().glob("*.safetensors"))]
+    names = ["default", *sorted(path.stem for path in weights_dir().glob(MODELS))]
     return [name for name in names if name.startswith(incomplete)] + _paths(incomplete, ".safetensors")
 
 

@@ -211,29 +211,33 @@ def _public_row(entry: PublicFile, state: str) -> dict[str, Any]:
 
 
 def _embedded_rows(load: bool = False) -> list[dict[str, Any]]:
-    """The checkpoints that ship with avseg; ``load`` tries them, strictly."""
-    from avseg_cli.checkpoints.manifest import weights_dir
+    """The models and the face detector that ship with avseg; ``load`` tries them, strictly."""
+    from avseg_cli.checkpoints.manifest import MODELS, faces_file, weights_dir
 
-    rows = []
-    for path in sorted(weights_dir().glob("*.safetensors")):
-        row = {
+    purposes = dict.fromkeys(sorted(weights_dir().glob(MODELS)), "a model to segment with; ships with avseg")
+    if faces_file().exists():
+        purposes[faces_file()] = "finds the faces that voices belong to; ships with avseg"
+    return [
+        {
             "name": path.stem,
             "kind": "embedded",
             "bytes": path.stat().st_size,
             "present": True,
             "state": _loaded_state(path) if load else "unverified",
             "path": str(path),
-            "purpose": "a model to segment with; ships with avseg",
+            "purpose": purpose,
         }
-        rows.append(row)
-    return rows
+        for path, purpose in purposes.items()
+    ]
 
 
 def _loaded_state(path: Path) -> str:
     from avseg_cli.checkpoints.checkpoint import load_checkpoint
+    from avseg_cli.checkpoints.face_weights import load_faces
+    from avseg_cli.checkpoints.manifest import faces_file
 
     try:
-        load_checkpoint(path)
+        load_faces() if path == faces_file() else load_checkpoint(path)
     except CheckpointError as error:
         _say(_stderr(), said(error))
         return "damaged"

@@ -59,6 +59,7 @@ class Movie:
         self.codec = available(codecs)
         self.frames = 0
         self.left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
+        self._sounded = False  # whether any packet of sound was written
         self._offset = round(Fraction(span[0]) / video.time_base)
         self._container: OutputContainer | None = None
         self._sound = SoundPackets(video.sound, *span) if isinstance(video, Video) else None
@@ -189,8 +190,15 @@ class Movie:
         else:
             self._file.mux(self._pictures.encode(None))
         self._mux_sound(until=None)
+        if self.silent:
+            self.sound_action = "none"
         self.close()
         self._check()
+
+    @property
+    def silent(self) -> bool:
+        """Whether there was sound to write, and nothing of it could be read or written."""
+        return self._heard is not None and not self._sounded
 
     def close(self) -> None:
         """Close the files, finished or not."""
@@ -217,6 +225,7 @@ class Movie:
             self._waiting = None
             try:
                 self._file.mux(packet)
+                self._sounded = True
             except OSError:
                 raise
             except FFmpegError:  # muxers look into some codecs' packets
@@ -287,7 +296,7 @@ class Movie:
             with av.open(str(self.partial)) as container:
                 stream = container.streams.video[0]
                 whole = stream.frames in (0, self.frames) and next(container.decode(stream), None) is not None
-                whole = whole and (self._heard is None or len(container.streams.audio) == 1)
+                whole = whole and (not self._sounded or len(container.streams.audio) == 1)
         except (FFmpegError, IndexError):
             whole = False
         if not whole:

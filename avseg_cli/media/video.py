@@ -142,6 +142,10 @@ def probe_pictures(path: str | Path) -> Pictures:
 
 
 def _first_frame(path: Path, container: InputContainer, stream: Stream) -> VideoFrame:
+    if stream.codec_context is None:
+        raise InputError(
+            f"{path}: its pictures are in a codec that cannot be decoded; convert them, to H.264 for example"
+        )
     _limit_size(stream, path)
     first = next(decode(container, stream, damage := Damage()), None)
     if damage.encrypted:

@@ -51,6 +51,7 @@ class Writer:
 
     draws = False
     left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
+    silent = False  # whether all of its sound was lost
     sound_action = "none"  # what became of the sound: none, copied, re-encoded to AAC or Opus
 
     def __init__(self, path: Path, job: Job) -> None:
@@ -105,6 +106,10 @@ class MovieWriter(Writer):
     @property
     def left_out(self) -> tuple[int, float]:
         return self.movie.left_out
+
+    @property
+    def silent(self) -> bool:
+        return self.movie.silent
 
     def write(self, frame: VideoFrame) -> None:
         self.movie.write(frame)

@@ -174,6 +174,8 @@ def _run(
     if left_out:
         lost = f"{counted(left_out, 'packet')} ({seconds:.1f} s)"
         done.warnings.append(f"sound: {lost} could not be written, so left out")
+    if any(writer.silent for writer in writers):
+        done.warnings.append("sound: nothing of it could be read, so what is written is silent")
 
 
 def _taken(
