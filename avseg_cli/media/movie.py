@@ -59,6 +59,7 @@ class Movie:
         self.codec = available(codecs)
         self.frames = 0
         self.left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
+        self._heard: Stream | None = None
         self._sounded = False  # whether any packet of sound was written
         self._offset = round(Fraction(span[0]) / video.time_base)
         self._container: OutputContainer | None = None
@@ -97,7 +98,6 @@ class Movie:
         self._container = av.open(str(self.partial), "w", format=container_format, options=options)
         self._container.metadata.update(self._tags)
         self._pictures = self._add_pictures() if made is None else self._add_made(made)
-        self._heard: Stream | None = None
         if self._sound:
             self.sound_action = "copied" if copy else f"re-encoded to {'Opus' if self._webm else 'AAC'}"
             template = self._sound.stream

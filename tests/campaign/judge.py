@@ -105,17 +105,21 @@ def _movie(path: Path, source: Path) -> list[str]:
             times = [frame.pts for frame in container.decode(video=0)]
     except av.FFmpegError as error:
         return [f"{path.name}: its pictures cannot be decoded ({error})"]
-    copied = source.is_file() and _sound_fails(source)  # packet by packet, with the damage it came with
-    if not copied and _sound_fails(path):
+    # copied packet by packet, with the damage it came with; where nothing of it can be read, there is none to copy
+    damaged = source.is_file() and (_sound_fails(source) or not _frames_of_sound(source))
+    if not damaged and _sound_fails(path):
         return [f"{path.name}: its sound cannot be decoded, that of its source can"]
     return [] if times and times == sorted(set(times)) else [f"{path.name}: {len(times)} frames, or out of order"]
 
 
+def _frames_of_sound(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(audio=0))
+
+
 def _sound_fails(path: Path) -> bool:
     try:
-        with av.open(str(path)) as container:
-            for _ in container.decode(audio=0):
-                pass
+        _frames_of_sound(path)
     except (av.FFmpegError, ValueError, IndexError):  # IndexError: it has none
         return True
     return False
