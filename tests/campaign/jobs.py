@@ -91,7 +91,7 @@ def _whole_output(path: Path) -> bool:
     if path.suffix == ".json":
         return len(json.loads(path.read_text())["masks"]) == 4
     if path.is_dir():
-        return [Image.open(mask).size for mask in path.iterdir()] == [(160, 120)] * 4
+        return [Image.open(mask).size for mask in path.glob("*.png")] == [(160, 120)] * 4
     with av.open(str(path)) as container:
         return len(list(container.decode(video=0))) == 40
 
