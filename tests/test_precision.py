@@ -125,3 +125,9 @@ def test_the_trial_measures_this_processor_in_milliseconds(cache: Path) -> None:
     started = time.perf_counter()
     speedup = try_products()
     assert 0.01 < speedup < 100 and time.perf_counter() - started < 2
+
+
+def test_a_processor_clock_that_stands_still_is_not_divided_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a timer of the process makes the system count in ticks."""
+    monkeypatch.setattr(trials, "CLOCK", lambda: 7.0)
+    assert all(seconds > 0 for seconds in trials.fastest([lambda: sum(range(1000))] * 2, 3))
