@@ -16,9 +16,9 @@ REACH_COARSE = 6  # as REACH, there: such outlines are further off
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # of channels
 
 
-def fine(picture: np.ndarray) -> np.ndarray:
-    """What ``fitted`` needs of a picture, uint8 RGB (H, W, 3): a small one, (h, w, 3)."""
-    size = square_grid(picture.shape[:2], LONGEST)
+def fine(picture: np.ndarray, longest: int = LONGEST) -> np.ndarray:
+    """What outlines are fitted to, of a picture uint8 RGB (H, W, 3): a small one (h, w, 3) of square cells."""
+    size = square_grid(picture.shape[:2], longest)
     return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 

@@ -11,8 +11,8 @@ from avseg_cli.base.grids import resized
 from avseg_cli.media.video import Picture
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.logits import EDGE
-from avseg_cli.outputs.refine import refined
-from avseg_cli.outputs.shapes import signed_distance, square_grid
+from avseg_cli.outputs.refine import fine, refined
+from avseg_cli.outputs.shapes import LONGEST, signed_distance, square_grid
 
 CERTAIN = np.float32(1.0)  # logits from the threshold at which a soft edge has long ended
 SHARPEST = 1.0  # pixels of an edge, which is still anti-aliased
@@ -54,10 +54,7 @@ def guide_of(picture: Picture, cleanup: Cleanup) -> np.ndarray | None:
 
 def guide_from(pixels: np.ndarray, cleanup: Cleanup) -> np.ndarray | None:
     """As ``guide_of``, for pixels uint8 RGB (H, W, 3)."""
-    if not cleanup.refine:
-        return None
-    height, width = square_grid((pixels.shape[0], pixels.shape[1]))
-    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return fine(pixels, LONGEST) if cleanup.refine else None
 
 
 def without_crumbs(margin: np.ndarray, least: float) -> np.ndarray:
