@@ -142,7 +142,7 @@ def test_the_page_names_what_is_heard(clip: Path, tmp_path: Path) -> None:
     assert re.findall(r">heard: ([^<]+)</span>", text) == ["dog 0.93, race car 0.41", "nothing"]
     facts = json.loads(re.search(r'id="facts"[^>]*>(.*?)</pre>', text, re.S).group(1))
     assert [mask["heard"] for mask in facts["masks"]] == ["dog 0.93, race car 0.41"] * 2 + ["nothing"] * 2
-    assert "dog in 50%, nothing in 50% of the masks" in text
+    assert "dog in 50 %, nothing in 50 % of the masks" in text
     assert "<dt>model</dt><dd>test (tiny): finds red squares</dd>" in text
 
 

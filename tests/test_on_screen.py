@@ -16,11 +16,15 @@ from torch import Tensor
 
 from avseg_cli.base.errors import CheckpointError
 from avseg_cli.checkpoints.face_weights import load_faces
+from avseg_cli.cli.listener import Announcer
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.faces import SIDE, views
 from avseg_cli.outputs.refine import fine, fitted
+from avseg_cli.outputs.unmarked import PAUSE, UNSEEN
 from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
+from avseg_cli.segment.outcome import Outcome
 from avseg_cli.segment.pauses import pauses
+from avseg_cli.segment.render import Rendered, render
 from avseg_cli.segment.runner import segment_video
 
 KINDS = ("speech", "dog", "none")
@@ -153,6 +157,7 @@ def test_a_narrator_marks_nobody(tmp_path: Path) -> None:
         told = list(segment_video(clip, SpeakingRed()))
         assert [bool(result.mask.any()) for result in told] == [True, True, True, False, False, False]
         assert all(dict(result.heard)["speech"] > 0.8 for result in told), "what was heard is told all the same"
+        assert [result.unmarked for result in told] == [""] * 3 + [UNSEEN] * 3 and told[5].hears() == "speech 0.90"
         assert all(result.mask.any() for result in segment_video(clip, SpeakingRed(), faces=False))
         assert all(result.mask.any() for result in segment_video(clip, SpeakingRed((0.9, 0.8, 0.0)))), "a dog barks"
         fast = list(segment_video(clip, SpeakingRed(), fps=4.0, batch_size=3))
@@ -181,8 +186,48 @@ def test_a_pause_marks_nothing(tmp_path: Path) -> None:
 
     clip = Clip(seconds=5, loudness=barks).write(tmp_path / "clip.mkv")
     with torch.inference_mode():
-        marked = [result.mask.any() for result in segment_video(clip, SpeakingRed((0.0, 0.9, 0.0)))]
-    assert marked == [True, True, False, True, True]
+        told = list(segment_video(clip, SpeakingRed((0.0, 0.9, 0.0))))
+    assert [result.mask.any() for result in told] == [True, True, False, True, True]
+    assert [result.unmarked for result in told] == ["", "", PAUSE, "", ""]
+    assert [result.hears() for result in told[1:3]] == ["dog 0.90", "quiet"] and told[2].known == ()
+
+
+def test_the_end_of_a_sound_is_quiet_though_clips_differ_on_it(tmp_path: Path) -> None:
+    """Of clips with a loud second in them some call a quiet one a pause, and one without calls it none."""
+
+    def falls(times: np.ndarray) -> np.ndarray:
+        return np.where(times < 4, 0.4, 0.003)
+
+    clip = Clip(seconds=9, loudness=falls).write(tmp_path / "clip.mkv")
+    with torch.inference_mode():
+        told = list(segment_video(clip, SpeakingRed((0.0, 0.9, 0.0))))
+    assert [result.called for result in told] == ["dog"] * 4 + ["quiet"] * 4 + ["dog"]
+    assert [bool(result.mask.any()) for result in told] == [result.called == "dog" for result in told]
+
+
+def test_why_nothing_is_marked_is_told_in_every_record(tmp_path: Path) -> None:
+    clip = Meeting(seconds=6).write(tmp_path / "clip.mkv")
+    outputs = {name: tmp_path / f"clip{suffix}" for name, suffix in (("json", ".json"), ("report", ".html"))}
+    with torch.inference_mode():
+        done = render(clip, SpeakingRed(), outputs)
+    assert done.unmarked == {UNSEEN: 3}
+    told = json.loads(outputs["json"].read_text())
+    assert [mask["unmarked"] for mask in told["masks"]] == [None] * 3 + [UNSEEN] * 3
+    assert told["unmarked"] == {UNSEEN: 3}
+    page = outputs["report"].read_text()
+    assert "nothing marked in 3 of 6 masks: a voice, no face seen" in page
+
+
+def test_the_command_line_says_why_an_overlay_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    rendered = Rendered({"overlay": Path("out.mp4")}, masks=3, unmarked={UNSEEN: 2, PAUSE: 1})
+    with Announcer(1, quiet=False, as_json=False) as announcer:
+        announcer.ended(Outcome(Path("clip.mp4"), "done", rendered.outputs, rendered=rendered))
+        rendered.unmarked = {PAUSE: 1}
+        announcer.ended(Outcome(Path("other.mp4"), "done", rendered.outputs, rendered=rendered))
+    told = capsys.readouterr().err
+    words = "nothing marked in 1 of 3 masks: a pause; in 2 of 3 masks: a voice, no face seen"
+    assert f"clip.mp4: {words}; --no-faces marks people all the same" in told
+    assert "other.mp4" not in told, "pauses need no cure"
 
 
 def test_coarse_outlines_are_fitted_to_the_picture() -> None:

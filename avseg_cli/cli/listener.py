@@ -19,6 +19,7 @@ from avseg_cli.base.text import clock, counted
 from avseg_cli.cli.batch_pace import BatchPace
 from avseg_cli.cli.options import said
 from avseg_cli.outputs.formats import FORMATS
+from avseg_cli.outputs.unmarked import UNSEEN, in_words
 from avseg_cli.segment.tally import FEW, NO_SOUND, Tally
 
 if TYPE_CHECKING:
@@ -136,6 +137,10 @@ class Announcer:
             self._line(f"{outcome.source}: {warning}", "yellow")
         for name, path in outcome.outputs.items():
             self._line(f"{path}: {self._about(outcome, name)}")
+        done = outcome.rendered
+        if done and UNSEEN in done.unmarked:
+            why = in_words(done.unmarked, done.masks)
+            self._line(f"{outcome.source}: {why}; --no-faces marks people all the same", "yellow")
 
     def _tell_pace(self) -> None:
         """Move the bar of all; in a log, say now and then how far it is."""

@@ -9,6 +9,7 @@ from avseg_cli.outputs.borders import Borders
 from avseg_cli.outputs.heard import NOTHING
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.spans import HeardSecond, spans
+from avseg_cli.outputs.unmarked import QUIET
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.tracks.track_list import TrackList
 
@@ -50,7 +51,7 @@ class MarkersWriter(Writer):
         heard = [
             Marker(span.since, span.end, "heard", span.name, probability=span.probability)
             for span in spans(self._heard, most=None)
-            if span.name != NOTHING  # which is no marker
+            if span.name not in (NOTHING, QUIET)  # which are no markers
         ]
         seen = [
             Marker(since, end, "seen", track.label or f"source {track.id}", track.id, None, area)

@@ -14,12 +14,13 @@ from avseg_cli.base.grids import resized
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.base.writing import writing
 from avseg_cli.outputs.cleanup import Cleanup
-from avseg_cli.outputs.heard import Heard, called, in_words, known
+from avseg_cli.outputs.heard import NOTHING, Heard, called, in_words, known
 from avseg_cli.outputs.logits import logit, probability
 from avseg_cli.outputs.sources import Sketch, Source, sketches, told_apart
 from avseg_cli.outputs.stills import highlighted
 from avseg_cli.outputs.style import Style
 from avseg_cli.outputs.tidy import tidied
+from avseg_cli.outputs.unmarked import PAUSE, QUIET
 from avseg_cli.tracks.naming import Placed
 from avseg_cli.tracks.pieces import territories
 from avseg_cli.tracks.tracker import Tracked
@@ -38,7 +39,8 @@ class MaskResult:
     kinds of things are both seen and heard, as probabilities (g, g); tracked which source each part of the mask belongs
     to, None where they are not told apart. cleanup is what is done to the mask, and to all that is drawn of it; the
     logits stay the model's. guide is the picture that outlines are fitted to, small, where they are. scene is where its
-    scene begins, in seconds, if a cut lies between the mask before and this one, else None.
+    scene begins, in seconds, if a cut lies between the mask before and this one, else None. ruled_out is why nothing of
+    this second was to be marked, whatever the model found: see ``unmarked``.
     """
 
     index: int
@@ -57,6 +59,7 @@ class MaskResult:
     cleanup: Cleanup = Cleanup()
     guide: np.ndarray | None = None
     scene: float | None = None
+    ruled_out: str = ""
 
     def __repr__(self) -> str:
         return (
@@ -124,19 +127,29 @@ class MaskResult:
             return territories(np.maximum(self.tracked.numbers, 0))
         return np.full(self.logits.shape, int((self.logits > logit(self.threshold)).any()), np.int32)
 
+    @cached_property
+    def unmarked(self) -> str:
+        """Why nothing is marked though something is heard: "a pause", "a voice, no face seen"; else empty.
+
+        Empty too where the model itself found nothing, and where neighbours in time mark something after all.
+        """
+        return "" if (self.logits > logit(self.threshold)).any() else self.ruled_out
+
     @property
     def known(self) -> Heard:
-        """The kinds of sounds that can be named with some confidence."""
-        return known(self.heard, self.loudness)
+        """The kinds of sounds that can be named with some confidence; none in a pause."""
+        return () if self.unmarked == PAUSE else known(self.heard, self.loudness)
 
     @property
     def called(self) -> str:
-        """The name of what is heard most: "dog", "unknown sound", "nothing"; empty where the model names nothing."""
-        return called(self.heard, self.loudness)
+        """The name of what is heard most: "dog", "unknown sound", "quiet" in a pause, "nothing"; empty where the model
+        names nothing."""
+        name = called(self.heard, self.loudness)
+        return QUIET if self.unmarked == PAUSE and name != NOTHING else name
 
     def hears(self, most: int = 1) -> str:
         """As ``called``, with probabilities and ``most`` kinds at most: "dog 0.93, siren 0.41"."""
-        return in_words(self.heard, self.loudness, most)
+        return in_words(self.known, self.loudness, most) if self.known else self.called
 
     @property
     def area(self) -> int:

@@ -38,6 +38,7 @@ class Outcome:
                 "fps": self.rendered.fps,
                 "frames": self.rendered.frames,
                 "heard": self.rendered.heard,
+                "unmarked": self.rendered.unmarked,
                 "sound": self.rendered.sound,
                 "warnings": self.rendered.warnings,
                 "pace": _pace(self.rendered.pace),

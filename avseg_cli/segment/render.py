@@ -53,6 +53,7 @@ class Rendered:
     frames: int = 0
     seconds: float = 0.0
     heard: dict[str, int] = field(default_factory=dict)  # kinds of sounds, and in how many masks each is heard
+    unmarked: dict[str, int] = field(default_factory=dict)  # why nothing is marked, and in how many masks
     sound: str = "none"  # what became of it in a video output: copied, re-encoded to AAC or Opus
     warnings: list[str] = field(default_factory=list)
     pace: dict[str, float] = field(default_factory=dict)  # seconds each stage worked, while others did
@@ -102,7 +103,7 @@ def render(
                 f"{video.path}: has no picture from {named('start')} {options.start:g} on; give an earlier one"
             )
         done.seconds = time.perf_counter() - began
-        summary: dict[str, Any] = {"masks_count": done.masks, "warnings": done.warnings}
+        summary: dict[str, Any] = {"masks_count": done.masks, "unmarked": done.unmarked, "warnings": done.warnings}
         if options.sources != "merge":
             summary["tracks"] = [track.to_dict() for track in tracks]
         for writer in writers:
@@ -191,6 +192,8 @@ def _taken(
             tracks.take(borders.step(result).seen, result.end, result.sketches)
         for kind, _ in result.known:
             done.heard[kind] = done.heard.get(kind, 0) + 1
+        if result.unmarked:
+            done.unmarked[result.unmarked] = done.unmarked.get(result.unmarked, 0) + 1
         yield result
 
 

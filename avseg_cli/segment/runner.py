@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -35,6 +35,7 @@ from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.refine import fine, fitted
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.tidy import guide_from
+from avseg_cli.outputs.unmarked import PAUSE, UNSEEN
 from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
 from avseg_cli.segment.pauses import pauses
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
@@ -192,6 +193,14 @@ class Encoded:
     placed: Placed  # where kinds of things are seen and heard, (g, g) each
     spectrum: np.ndarray  # of that second, (rows, bands)
     narrated: bool  # whether all that can be told of its sound is the voice of nobody in the picture
+    paused: list[bool] = field(default_factory=list)  # whether it is a pause, in each clip that was decoded
+
+    @property
+    def ruled_out(self) -> str:
+        """Why nothing of it is marked: of clips that differ, at least half."""
+        if self.narrated:
+            return UNSEEN
+        return PAUSE if self.paused and 2 * sum(self.paused) >= len(self.paused) else ""
 
 
 class Runner:
@@ -311,7 +320,10 @@ class Runner:
             logits = self.model.decode(embeddings, sound).float().cpu().numpy()  # (B, T, h, w)
         if self.model.config.kinds:
             for clip, seconds in zip(clips, logits, strict=True):
-                seconds[pauses([item.loudness for item in clip])] = NOTHING
+                quiet = pauses([item.loudness for item in clip])
+                for item, paused in zip(clip, quiet, strict=True):
+                    item.paused.append(paused)
+                seconds[quiet] = NOTHING
                 seconds[[item.narrated for item in clip]] = NOTHING
         return list(logits)
 
@@ -364,9 +376,9 @@ def _results(
             guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
         if not coarse:
-            return lambda logits: rest(logits=logits)
+            return lambda logits: rest(logits=logits, ruled_out=item.ruled_out)
         seen = fine(pixels.numpy())
-        return lambda logits: rest(logits=fitted(logits, seen, level))
+        return lambda logits: rest(logits=fitted(logits, seen, level), ruled_out=item.ruled_out)
 
     on_screen = _on_screen(runner, cuts) if options.faces else None
     pairs = with_next(frames)

@@ -17,8 +17,8 @@ SUFFIX = ".avseg.json"
 
 class JsonWriter(Writer):
     """One document: the video, the model, and every mask with its time, area, confidence, what is heard (kinds of
-    sounds with their probabilities, none from a model without kinds), COCO run lengths, and the sources in it; at the
-    end all sources with their times.
+    sounds with their probabilities, none from a model without kinds), why it marks nothing where a rule says so, COCO
+    run lengths, and the sources in it; at the end all sources with their times.
 
     Masks are written as they come, so that the document of a long video never has to be held.
     """
@@ -39,6 +39,7 @@ class JsonWriter(Writer):
                 "confidence": round(result.confidence, 4),
                 "heard": {kind: round(sure, 4) for kind, sure in result.heard},
                 "loudness": round(result.loudness, 1),
+                "unmarked": result.unmarked or None,
                 "rle": encode_rle(result.mask),
                 **({"sources": [source_entry(source) for source in result.sources]} if result.tracked else {}),
             }

@@ -21,6 +21,7 @@ from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots
 from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
 from avseg_cli.outputs.source_rows import source_css
+from avseg_cli.outputs.sources import Source
 from avseg_cli.outputs.writers import Job, Writer
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ WIDTH = 2056  # pixels, at most
 CELL = (400, 300)  # pixels a frame fits into
 GAP, LINE, SOUND = 8, 18, 170
 LETTER = 7  # pixels of a letter of the model's line, about
+LETTERS = 10  # points
 TIME = 120  # pixels of a frame's time and area
 GROUND, TEXT, LOUD, AREA = "#14141c", "#d8d8e0", "#8080a0", "#ff5c94"
 DPI = 100
@@ -96,30 +98,41 @@ def contact_sheet(
         row, column = divmod(place, across)
         left, top = GAP + column * (width + GAP), GAP + row * (height + caption)
         figure.figimage(snapshot.pixels, left, total[1] - top - height)
-        _draw_sources(figure, total, (left, top + height + 4), width, snapshot.result, first)
+        _draw_beside(figure, total, (left, top + height + 4), width, snapshot.result, first)
         lines = f"{clock(snapshot.result.time)}   {100 * snapshot.fraction:.0f} %", snapshot.result.hears()
         for number, text in enumerate(lines):
             down = top + height + 4 + LINE * number
-            figure.text(left / total[0], 1 - down / total[1], text, color=TEXT, size=10, va="top")
+            figure.text(left / total[0], 1 - down / total[1], text, color=TEXT, size=LETTERS, va="top")
     for number, line in enumerate(told_in):
         figure.text(GAP / total[0], 1 - (frames + LINE * number) / total[1], line, color=LOUD, size=8, va="top")
     _draw_sound(figure, total, sound, area, [snapshot.result.time for snapshot in snapshots])
     return figure
 
 
-def _draw_sources(
+def _draw_beside(
     figure: Figure, total: tuple[int, int], place: tuple[int, int], width: int, result: MaskResult, first: RGB
 ) -> None:
-    """What the colours of a frame are, to the right of its time; as many as there is room for."""
-    if result.tracked is None:
-        return
+    """To the right of a frame's time what its colours are, or why it has none; as much as there is room for."""
+    told = [(_source_name(source), source_css(source.id, first)) for source in result.sources if result.tracked]
     at, end = place[0] + TIME, place[0] + width
-    for source in result.sources:
-        name = f"\u25a0 {in_plain(source.label) or source.id}"
-        if at + LETTER * len(name) > end:
+    for name, colour in told or [(result.unmarked, LOUD)]:
+        across = _letters(name, LETTERS) * DPI / 72
+        if at + across > end:
             return
-        figure.text(at / total[0], 1 - place[1] / total[1], name, color=source_css(source.id, first), size=10, va="top")
-        at += LETTER * (len(name) + 2)
+        figure.text(at / total[0], 1 - place[1] / total[1], name, color=colour, size=LETTERS, va="top")
+        at += round(across) + 2 * GAP
+
+
+def _source_name(source: Source) -> str:
+    """A square and a name, or a number where none is known."""
+    return "\u25a0 " + (in_plain(source.label) or f"source {source.id}")
+
+
+def _letters(text: str, size: float) -> float:
+    """How wide a line of text is, in points."""
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0, 0), text, size=size).get_extents().x1) if text else 0.0
 
 
 def _draw_sound(

@@ -28,6 +28,7 @@ from avseg_cli.outputs.snapshots import Snapshot, Snapshots
 from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
 from avseg_cli.outputs.source_rows import ROWS, source_rows
 from avseg_cli.outputs.spans import HeardSecond, spans
+from avseg_cli.outputs.unmarked import in_words
 from avseg_cli.outputs.writers import Job, Writer
 from avseg_cli.pages.html import lines_of_json, page, picture_uri, stamp, write
 
@@ -67,13 +68,14 @@ class Moment:
 
 class Mask(NamedTuple):
     """What the page knows of each mask: its own time and where its stretch ends, in seconds, share of the picture,
-    confidence, what is heard in words."""
+    confidence, what is heard in words, and why nothing is marked where a rule says so."""
 
     time: float
     end: float
     fraction: float
     confidence: float
     heard: str
+    unmarked: str
 
 
 class ReportWriter(Writer):
@@ -100,7 +102,8 @@ class ReportWriter(Writer):
         if self._masks:
             self._masks[-1] = self._masks[-1]._replace(end=since)
         end, sure = round(result.end, 3), round(result.confidence, 4)
-        self._masks.append(Mask(round(result.time, 3), end, round(fraction, 5), sure, result.hears(NAMED)))
+        words = result.hears(NAMED), result.unmarked
+        self._masks.append(Mask(round(result.time, 3), end, round(fraction, 5), sure, *words))
         self._heard.append(HeardSecond(heard, end, result.called, result.known[0][1] if result.known else None))
         change = self._changes.step(result)
         if change:
@@ -160,14 +163,14 @@ class ReportWriter(Writer):
         return page(
             "segment.html",
             **stamp(), title=video.path.name,
-            card=self._card(sound, summary), facts=lines_of_json(facts, "masks", rows), about=self._about(),
+            card=self._card(sound, summary), facts=lines_of_json(facts, "masks", rows), about=self._about(summary),
             warnings=summary["warnings"], moments=[asdict(moment) for moment in moments],
             start=sound.start, length=sound.end - sound.start, ticks=_ticks(sound),
             width=self._movie.half.width, height=self._movie.half.height, movie=movie,
             movie_file=self._movie.path.name, wave=_wave(sound), mel=_spectrogram(sound),
             area=_area(sound, self._masks), most=max(mask.fraction for mask in self._masks),
             spans=spans(self._heard), sources=source_rows(summary.get("tracks", []), self.job.style.color),
-            untold=max(0, len(summary.get("tracks", [])) - ROWS),
+            unmarked=", ".join(summary["unmarked"]), untold=max(0, len(summary.get("tracks", [])) - ROWS),
         )  # fmt: skip
 
     def _card(self, sound: SoundPicture, summary: dict[str, Any]) -> dict[str, Any]:
@@ -187,18 +190,20 @@ class ReportWriter(Writer):
         """What is heard most, and in how many masks."""
         return Counter(second.name for second in self._heard if second.name).most_common(NAMED)
 
-    def _about(self) -> list[tuple[str, str]]:
+    def _about(self, summary: dict[str, Any]) -> list[tuple[str, str]]:
         """The facts a person asks for first."""
         video, settings = self.job.video, self.job.about["settings"]
         areas = np.array([mask.fraction for mask in self._masks])
-        share, area = float((areas > 0).mean()), float(areas.mean())
-        heard = ", ".join(f"{name} in {count / len(areas):.0%}" for name, count in self._heard_most())
+        share, area = 100 * float((areas > 0).mean()), 100 * float(areas.mean())
+        heard = ", ".join(f"{name} in {100 * count / len(areas):.0f} %" for name, count in self._heard_most())
+        unmarked = in_words(summary["unmarked"], len(areas))
         return [
             ("video", f"{video.width} x {video.height}, {float(video.rate):g} frames/s, {video.codec}"),
             ("sound", _sound_facts(video)),
             ("model", self.job.about["model"]["told"]),
             ("masks", f"{settings['fps']:g} a second"),
-            ("sounds", f"in {share:.0%} of {counted(len(areas), 'mask')}; {area:.1%} of the picture on average"),
+            ("sounds", f"in {share:.0f} % of {counted(len(areas), 'mask')}; {area:.1f} % of the picture on average"),
+            *([("unmarked", unmarked)] if unmarked else []),
             *([("heard most", f"{heard} of the masks")] if heard else []),
         ]
 

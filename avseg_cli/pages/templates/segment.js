@@ -35,8 +35,10 @@ function describe(time) {
   const mask = masks.find((candidate) => candidate.end > time) || masks[masks.length - 1];
   const area = (100 * mask.fraction).toFixed(1);
   const heard = mask.heard ? `heard: ${mask.heard}; ` : "";
-  byId("readout").textContent =
-    `${clock(time)}: ${heard}${area} % of the picture sounds, confidence ${mask.confidence.toFixed(2)}`;
+  const found = mask.unmarked
+    ? `nothing marked: ${mask.unmarked}`
+    : `${area} % of the picture sounds, confidence ${mask.confidence.toFixed(2)}`;
+  byId("readout").textContent = `${clock(time)}: ${heard}${found}`;
 }
 
 function follow() {
