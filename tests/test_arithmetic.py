@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
-from avseg_cli.base.arithmetic import arithmetic
+from avseg_cli.base.arithmetic import arithmetic, ordered
+from avseg_cli.base.errors import DeviceError
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.bench.bench_options import BenchOptions
 from avseg_cli.bench.run import run_bench
+from avseg_cli.data.dataset import Sample
 from avseg_cli.scoring.evaluate import score_part
 from avseg_cli.scoring.evaluate_options import EvaluateOptions, FootageOptions
 from avseg_cli.scoring.footage import evaluate_footage
+from avseg_cli.training.loop import Setup, Trainer
+from avseg_cli.training.recipe import Recipe
+from avseg_cli.training.run_folder import StageFolder
+from avseg_cli.training.trial import OneBatch
 
 
 def test_arithmetic_is_as_asked_and_afterwards_as_before() -> None:
@@ -26,6 +33,40 @@ def test_arithmetic_is_as_asked_and_afterwards_as_before() -> None:
     with arithmetic(tf32=False, deterministic=False):
         assert state() == ("highest", False) and not torch.backends.cudnn.allow_tf32
     assert state() == before
+
+
+def test_gradients_are_made_in_one_order_or_not_at_all() -> None:
+    """Torch's attention on a GPU keeps an order only where more than a warning is asked for."""
+
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, values: torch.Tensor) -> torch.Tensor:
+            return 2 * values
+
+        @staticmethod
+        def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+            strict.append(not torch.is_deterministic_algorithms_warn_only_enabled())
+            return 2 * gradient
+
+    class OneOperation(torch.nn.Module):
+        def forward(self, samples: list) -> torch.Tensor:
+            return Doubled.apply(weight).expand(len(samples)) + 0
+
+    strict: list[bool] = []
+    weight = torch.nn.Parameter(torch.ones(1))
+    run = Trainer(OneBatch(OneOperation()), {"weight": weight}, Setup(Recipe(1)), StageFolder(Path()))
+    for deterministic in (True, False):
+        with arithmetic(tf32=False, deterministic=deterministic):
+            run.step([[Sample(0, "clip")]])
+            assert torch.is_deterministic_algorithms_warn_only_enabled()
+    assert strict == [True, False] and weight.item() < 1
+    with arithmetic(tf32=False, deterministic=True):
+        refused = pytest.raises(DeviceError, match="deterministic: put_ does not have a deterministic .*; leave it out")
+        with refused, ordered():
+            weight.detach().put_(torch.tensor([0]), torch.ones(1))  # without accumulate, in any order
+        with pytest.raises(RuntimeError, match="size"), ordered():
+            torch.ones(2) + torch.ones(3)
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 class Seen(Exception):

@@ -14,6 +14,7 @@ from command_line import run_avseg
 from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError
+from avseg_cli.base.operations import count_flops
 from avseg_cli.bench import measure
 from avseg_cli.bench.parts import build_model
 from avseg_cli.bench.printing import HEADINGS
@@ -171,8 +172,8 @@ def test_arithmetic_is_counted_as_on_paper(backbone: str, tera_macs: float) -> N
     with torch.device("meta"), torch.inference_mode():
         model = AvsegModel(preset(backbone)).eval().requires_grad_(False)
         frame, sound = torch.empty(1, 3, 1024, 1024), torch.empty(1, 128)
-        reference = measure.count_flops(lambda: Reference(model).encode(frame, sound)) / 2e12
-        ours = measure.count_flops(lambda: model.embed_frames(frame, sound)) / 2e12
+        reference = count_flops(lambda: Reference(model).encode(frame, sound)) / 2e12
+        ours = count_flops(lambda: model.embed_frames(frame, sound)) / 2e12
     assert reference == pytest.approx(tera_macs, rel=0.02)
     assert ours < reference  # which also projects the tokens that only fill up windows
 
@@ -182,9 +183,9 @@ def test_folding_st_bava_more_than_halves_its_arithmetic() -> None:
         model = AvsegModel(preset("vit_b")).eval().requires_grad_(False)
         reference = Reference(model)
         clip, sound, positions = torch.empty(5, 256, 64, 64), torch.empty(5, 1, 256), torch.empty(4096, 256)
-        plain = measure.count_flops(lambda: reference.fuse(clip, sound)) / 2e9
+        plain = count_flops(lambda: reference.fuse(clip, sound)) / 2e9
         pixels = torch.empty(1, 5, 4096, 256)
-        folded = measure.count_flops(lambda: model.fusion(pixels, sound.view(1, 5, 256), positions)) / 2e9
+        folded = count_flops(lambda: model.fusion(pixels, sound.view(1, 5, 256), positions)) / 2e9
     assert plain == pytest.approx(151, rel=0.05)
     assert folded == pytest.approx(60, rel=0.08)
 

@@ -46,10 +46,24 @@ def test_train(dry, data: Path, tmp_path: Path) -> None:
     assert "would train on 8 clips and choose the best on 3, on cpu in float32" in said
     assert [stage in said for stage in ("pretrain-sound, 7 epochs", "stage 1a, 7", "stage 2, 7")] == [True] * 3
     assert "image embeddings in run/embeddings" in said
+    assert "a step was tried" not in said  # 14 steps of 1a and of 2 are soon done
     (tmp_path / "run/1a").mkdir(parents=True)
     (tmp_path / "run/1a/config.json").write_text("{}")
     assert "already started" in dry(*arguments, code=5)
     assert "not the folder of a training run" in dry("train", "--resume", tmp_path, code=5)
+
+
+def test_train_tells_how_long_it_takes(dry, data: Path, tmp_path: Path) -> None:
+    """Tried on the first clips, of which one that cannot be read is met now."""
+    damaged = shutil.copytree(data, tmp_path / "data")
+    small = ("--backbone", "tiny", "--image-size", 64, "--depth", 1, "--batch-size", 1, "--device", "cpu")
+    arguments = ("train", "--data", damaged, "--out", "run", "--stage", "1a,2", "--epochs", 50, *small)
+    said = dry(*arguments)
+    assert said.count("a step was tried and takes") == 2 and said.count(": all 400 about") == 2
+    assert "need for stage 1a: before it, embeddings of 55 frames take about" in said
+    for wav in (damaged / "Multi-sources/ms3_data/audio_wav/train").glob("*.wav"):
+        wav.write_bytes(b"not a sound")
+    assert "not a readable sound file" in dry(*arguments, code=7)
 
 
 def test_a_cpu_trains_in_float32(dry, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

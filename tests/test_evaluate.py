@@ -19,7 +19,7 @@ from miniature import CATEGORIES, make
 from PIL import Image
 from typer.testing import CliRunner
 
-from avseg_cli.base.errors import AvsegError, CheckpointError, InputError
+from avseg_cli.base.errors import AvsegError, CheckpointError, DataError, InputError
 from avseg_cli.base.threads import cores
 from avseg_cli.base.version import __version__
 from avseg_cli.checkpoints.checkpoint import save_checkpoint
@@ -35,7 +35,7 @@ from avseg_cli.scoring import evaluate as job
 from avseg_cli.scoring import shares
 from avseg_cli.scoring import tables as report
 from avseg_cli.scoring.confidence import intervals
-from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
+from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate, plan
 from avseg_cli.scoring.other_sounds import NegativeSounds
 from avseg_cli.scoring.predictors import PromptPredictor, largest_regions, region_box, region_point
 from avseg_cli.scoring.published import METHODS
@@ -305,6 +305,41 @@ def test_what_goes_wrong_in_another_process_is_told_here(data: Path, checkpoint:
         evaluate(replace(options, jobs=2))
     with pytest.raises(InputError, match="only a model is worth several processes"):
         EvaluateOptions(data="", predictions=".", jobs=2)
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["dry run", "run"])
+@pytest.mark.parametrize(
+    ("part", "given"),
+    [("frames", {}), ("masks", {}), ("sound", {}), ("object_maps", {"move_sound": True}), ("predicted", {})],
+)
+def test_a_missing_file_is_told_before_anything_is_scored(
+    part: str, given: dict, dry: bool, data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    last = read_clips(tmp_path / "data", find_subset("ms3"), "test")[-1]
+    subject = {"checkpoint": str(checkpoint)}
+    if part == "predicted":
+        write_truth(data, tmp_path / "masks", 0)
+        subject = {"predictions": str(tmp_path / "masks")}
+        absent = tmp_path / "masks" / last.name / f"{last.name}_4.png"
+    else:
+        absent = last.wav if part == "sound" else getattr(last, part)[2]
+    absent.unlink()
+    monkeypatch.setattr(job, "score_clip", lambda *_: pytest.fail("a clip was scored"))
+    options = EvaluateOptions(data=str(tmp_path / "data"), **subject, **given, device="cpu")
+    with pytest.raises(DataError, match=rf"{absent.name}.* missing; "):
+        plan(options) if dry else evaluate(options)
+
+
+def test_only_files_that_are_read_need_to_be_there(data: Path, tmp_path: Path) -> None:
+    """Anyone's masks are scored without frames and sounds; object maps are for those who ask."""
+    shutil.copytree(data, tmp_path / "data")
+    write_truth(data, tmp_path / "masks", 0)
+    for clip in read_clips(tmp_path / "data", find_subset("ms3"), "test"):
+        for path in (*clip.frames, *clip.object_maps, clip.wav):
+            path.unlink(missing_ok=True)
+    options = EvaluateOptions(data=str(tmp_path / "data"), predictions=str(tmp_path / "masks"))
+    assert evaluate(options).total.miou == pytest.approx(1)
 
 
 def test_each_process_takes_the_next_gpu_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

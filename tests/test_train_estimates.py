@@ -12,6 +12,7 @@ from miniature import make
 
 from avseg_cli.base import free_memory, threads
 from avseg_cli.base.free_memory import free_bytes
+from avseg_cli.base.operations import count_flops
 from avseg_cli.base.text import lasting
 from avseg_cli.bench.measure import peak_memory
 from avseg_cli.checkpoints.checkpoint import choose_device
@@ -28,7 +29,7 @@ from avseg_cli.training.run_folder import StageFolder
 from avseg_cli.training.tasks import SegmentationModule
 from avseg_cli.training.train import train
 from avseg_cli.training.train_options import TrainOptions
-from avseg_cli.training.trial import OneBatch, step_seconds
+from avseg_cli.training.trial import OneBatch, reckon, step_seconds
 
 CPU = torch.device("cpu")
 NOWHERE = StageFolder(Path())
@@ -43,7 +44,7 @@ def test_a_block_stands_for_all_of_its_kind(global_blocks: tuple[int, ...], monk
         return step_memory(config, "2", Recipe(1, batch_size=2), 5, False, CPU, torch.float32)
 
     one = counted()
-    monkeypatch.setattr(memory, "_short", lambda config: config)
+    monkeypatch.setattr(memory, "shortened", lambda model: model.config)
     every = counted()  # each as all three
     assert one.weights == every.weights and one.entrances == every.entrances
     assert one.blocks == pytest.approx(every.blocks / 3, rel=1e-3) and one.rest == pytest.approx(every.rest, rel=1e-2)
@@ -96,6 +97,11 @@ def test_steps_and_memory_in_words() -> None:
     assert epoch_steps(3452, Recipe(250), 1, 1) == 3452 and epoch_steps(10, Recipe(2, batch_size=2), 2, 2) == 2
     assert steps_in_words(3452, 250) == "3,452 steps an epoch, 863,000 in all"
     assert time_in_words(0.2, 863_000).startswith("a step was tried and takes 0.2 s: all 863,000 about 2.0 days")
+    said = time_in_words(300, 12, 2)
+    assert said.startswith(
+        "by a trial of 2 blocks of the encoder and the others' arithmetic a step takes about 5.0 min"
+    )
+    assert said.endswith(": all 12 about 1.0 hours, besides validation")
     said = memory_in_words(StepMemory(10**9, 0, 30 * 10**9, 3 * 10**9, 10**9), True, 20 * 10**9)
     assert "about 6.0 GB of 20.0 GB free with activations computed twice (32.0 GB if once" in said
     assert [lasting(s) for s in (5, 90, 7200, 2.5 * 86400)] == ["5 seconds", "1.5 minutes", "2.0 hours", "2.5 days"]
@@ -143,9 +149,42 @@ def test_a_step_that_cannot_be_tried_is_left_to_the_run(monkeypatch: pytest.Monk
     setup, model = Setup(default_recipe("tiny", "2"), accumulate=3), AvsegModel(preset("tiny"))
     set_trainable(model, "2")
     monkeypatch.setattr(Trainer, "step", lambda self, batches: time.sleep(0.01))
-    assert 0.03 <= step_seconds(model, setup, NOWHERE, 5, False) < 0.3
+    batch = [clip_of_zeros(model.config, 5, False, CPU)]
+    assert 0.03 <= step_seconds(model, setup, NOWHERE, batch) < 0.3
     monkeypatch.setattr(Trainer, "step", fails)
-    assert step_seconds(model, setup, NOWHERE, 5, False) is None
+    assert step_seconds(model, setup, NOWHERE, batch) is None
+
+
+@pytest.mark.parametrize("recompute", [True, False])
+def test_a_long_step_is_reckoned_from_a_block_of_each_kind(recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In operations, which no other work on the machine disturbs: as many as the whole step has."""
+    monkeypatch.setattr("avseg_cli.training.trial._least", lambda work, setup: count_flops(work) / 1e12)
+    config = preset(
+        "vit_b", image_size=128, embed_dim=256, num_heads=4, depth=8, global_blocks=(3, 7), fusion_depth=1,
+        vggish_width=0.125,
+    )  # fmt: skip
+    setup, state = Setup(default_recipe("vit_b", "2", "released"), accumulate=2), torch.get_rng_state()
+    batch = [clip_of_zeros(config, 5, False, CPU)]
+    short, whole = (reckon("2", config, setup, batch, (), recompute, fits) for fits in (False, True))
+    assert short.blocks == 2 and whole.blocks is None and short.embedding is None
+    assert short.step == pytest.approx(whole.step, rel=0.1)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_step_of_kept_embeddings_is_tried_as_it_is_and_their_making_reckoned() -> None:
+    config = preset("tiny", adapters=False, fusion_depth=1)
+    setup = Setup(default_recipe("tiny", "1a"))
+    found = reckon("1a", config, setup, [clip_of_zeros(config, 5, True, CPU)], (), False, False)
+    assert found.blocks is None and 0 < found.embedding < found.step < 20
+
+
+def test_a_step_that_is_not_finite_is_not_reckoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avseg_cli.training.trial.step_seconds", lambda *_: None)
+    setup = Setup(default_recipe("tiny", "2"))
+    for cached in (True, False):
+        config = preset("tiny", fusion_depth=1)
+        batch = [clip_of_zeros(config, 5, cached, CPU)]
+        assert all(reckon("2", config, setup, batch, (), False, fits) is None for fits in (True, False))
 
 
 def test_free_memory_is_what_the_system_and_its_container_leave(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from avseg_cli.base.errors import DeviceError, named
+
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS is deterministic with this alone
 
 
@@ -15,7 +17,7 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # cuBLAS is deterministic with this alone
 def arithmetic(tf32: bool, deterministic: bool = False) -> Iterator[None]:
     """Inside, as asked; afterwards, as before.
 
-    What torch has in no deterministic form still runs, and torch warns of it by name.
+    What torch has in no deterministic form still runs, and torch warns of it by name; not inside ``ordered``.
     """
     before = (
         torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark,
@@ -28,6 +30,26 @@ def arithmetic(tf32: bool, deterministic: bool = False) -> Iterator[None]:
         yield
     finally:
         _set(*before)
+
+
+@contextmanager
+def ordered() -> Iterator[None]:
+    """Inside ``arithmetic(deterministic=True)``, for gradients: torch may not merely warn.
+
+    The kernels of attention add in one order only then. Raises ``DeviceError`` for an operation that cannot.
+    """
+    if not torch.is_deterministic_algorithms_warn_only_enabled() or not torch.are_deterministic_algorithms_enabled():
+        yield
+        return
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise DeviceError(f"{named('deterministic')}: {str(error).split('.')[0]}; leave it out") from error
+    finally:
+        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _set(products: str, convolutions: bool, benchmark: bool, deterministic: bool, warn_only: bool) -> None:

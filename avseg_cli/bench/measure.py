@@ -14,8 +14,8 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler talks to stderr 
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
+from avseg_cli.base.operations import count_flops
 from avseg_cli.model import inference
 from avseg_cli.model.config import ModelConfig
 
@@ -131,13 +131,6 @@ def _peak_tensors(recorded: profile) -> int:
         alive += event.nbytes()
         peak = max(peak, alive)
     return peak
-
-
-def count_flops(work: Work) -> int:
-    """Floating-point operations (two per multiply-accumulate) of the matrix products, convolutions and attention."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return counter.get_total_flops()
 
 
 def measure_roofline(device: torch.device, dtype: torch.dtype) -> Roofline:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from avseg_cli.base.operations import count_flops
 from avseg_cli.base.text import counted
 from avseg_cli.bench.bench_options import PARTS
-from avseg_cli.bench.measure import Work, count_flops
+from avseg_cli.bench.measure import Work
 from avseg_cli.bench.reference import MASK_SIZE, Reference
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,9 @@ from avseg_cli.data.clips import Clip, all_clips
 from avseg_cli.data.files import CHECK, read_image, read_log_mel, read_waveform
 from avseg_cli.data.layouts import Subset
 from avseg_cli.data.subsets import MASK_SIZE, SPLITS
+
+USUAL = frozenset(("frames", "masks", "log_mel"))  # parts of a sample, as ``ClipDataset`` names them
+MADE = USUAL | {"object_maps", "wav"}  # what pretraining reads of data made by ``avseg synth``
 
 
 @dataclass
@@ -58,29 +61,33 @@ def _compare_counts(report: RootCheck, subset: Subset) -> None:
             report.notes.append(f"{split}: {counted(found, 'clip')}; AVSBench's {subset.name} has {expected}")
 
 
-def missing_files(clip: Clip, made: bool = False) -> list[str]:
+def missing_files(clip: Clip, wanted: Collection[str] = USUAL) -> list[str]:
     """What a clip lacks, a line for each kind of file, none of them opened.
 
-    made: by ``avseg synth``, for pretraining: with object maps, and a wav whatever else there is.
+    wanted: the parts of a sample that will be read, as ``ClipDataset`` names them; "wav": a wav whatever else there is.
     """
-    kinds = {"frame": clip.frames, "mask": clip.masks, "object map": clip.object_maps if made else ()}
+    kinds = {
+        "frames": ("frame", clip.frames),
+        "masks": ("mask", clip.masks),
+        "object_maps": ("object map", clip.object_maps),
+    }
     lacking = []
-    for kind, paths in kinds.items():
-        absent = [path for path in paths if not path.is_file()]
+    for part, (kind, paths) in kinds.items():
+        absent = [path for path in paths if not path.is_file()] if part in wanted else []
         if absent:
             more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
             lacking.append(f"{absent[0]}{more}: {kind} of {clip.name}")
-    if made and not clip.object_maps:
+    if "object_maps" in wanted and not clip.object_maps:
         lacking.append(f"object_maps/{clip.split}/{clip.name}: object maps of {clip.name}")
-    if not clip.wav.is_file() and (made or not _has_log_mel(clip)):
+    if ("wav" in wanted or ("log_mel" in wanted and not _has_log_mel(clip))) and not clip.wav.is_file():
         lacking.append(f"{clip.wav}: sound of {clip.name}")
     return lacking
 
 
-def refuse_gaps(clips: Iterable[Clip], made: bool = False) -> None:
+def refuse_gaps(clips: Iterable[Clip], wanted: Collection[str] = USUAL) -> None:
     """Raise ``DataError`` for the first file that these clips lack, before anything is computed on the others."""
     for clip in clips:
-        for line in missing_files(clip, made):
+        for line in missing_files(clip, wanted):
             raise DataError(f"{line} is missing; {CHECK}")
 
 

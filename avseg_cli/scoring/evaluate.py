@@ -20,6 +20,7 @@ from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.text import counted
 from avseg_cli.checkpoints.checkpoint import choose_device
 from avseg_cli.data.augment import nearest
+from avseg_cli.data.check import refuse_gaps
 from avseg_cli.data.clips import Clip, read_categories, read_clips
 from avseg_cli.data.dataset import ClipDataset, Sample, load_batches, read_labels
 from avseg_cli.data.layouts import Subset
@@ -89,7 +90,7 @@ class Evaluation:
 
 def plan(options: EvaluateOptions) -> str:
     """What ``evaluate`` would do; raises as it would, and has loaded what it names."""
-    subset, clips = _scored(options)
+    subset, clips = _complete(options)
     subject = options.checkpoint or options.predictions or f"{options.backbone} prompted with {options.prompts}"
     _predictor(options, clips)
     return f"score {subject} on {counted(len(clips), 'clip')} of {subset.name} {options.split} in {options.data}"
@@ -100,6 +101,17 @@ def _scored(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
     clips = read_clips(options.data, subset, options.split, options.limit_clips)
     if not clips[0].masks:
         raise DataError(f"split {options.split} of {subset.name} has no masks to score against")
+    return subset, clips
+
+
+def _complete(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
+    """The same, once every file that will be read is there: one that lacks is told before the first clip is scored."""
+    subset, clips = _scored(options)
+    predictor = FolderPredictor if options.predictions else PromptPredictor if options.prompts else ModelPredictor
+    wanted = {"masks"} | predictor.needs | ({"frames"} if options.examples else set())
+    if clips[0].object_maps and (options.move_sound or options.baselines or options.sources):
+        wanted |= {"object_maps"}
+    refuse_gaps(clips, wanted)
     return subset, clips
 
 
@@ -117,7 +129,7 @@ class ScoresPart:
 
 def evaluate(options: EvaluateOptions) -> Evaluation:
     """Score a split. Raises ``DataError``, ``CheckpointError`` or ``InputError`` with what is wrong."""
-    subset, clips = _scored(options)
+    subset, clips = _complete(options)
     whole = _joined(in_processes(score_part, options, options.jobs), len(clips))
     subject = options.checkpoint or options.predictions or options.prompts or ""
     result = Evaluation(subject, subset, options.split, list(whole.clips.values()), notes=whole.notes)

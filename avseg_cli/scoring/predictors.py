@@ -91,21 +91,14 @@ class FolderPredictor:
     def __init__(self, folder: Path, clips: Sequence[Clip]) -> None:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder of predictions")
-        self.folder, self.clips = folder, clips
+        self.paths = [_predicted(folder, clip) for clip in clips]
         self.graded = False  # whether any mask so far had values between 0 and 1
         self.brightest = 0.0
 
     def predict(self, samples: Sequence[Sample]) -> list[Tensor]:
-        return [self._read(self.clips[sample.index]) for sample in samples]
+        return [self._read(self.paths[sample.index]) for sample in samples]
 
-    def _read(self, clip: Clip) -> Tensor:
-        folder = next((path for path in prediction_folders(self.folder, clip) if path.is_dir()), None)
-        if folder is None:
-            raise DataError(
-                f"{self.folder}: no masks of clip {clip.name} there; expected {clip.name}/{clip.name}_0.png"
-            )
-        first = 0 if (folder / f"{clip.name}_0.png").is_file() else 1
-        paths = [folder / f"{clip.name}_{k + first}.png" for k in range(len(clip.masks))]
+    def _read(self, paths: Sequence[Path]) -> Tensor:
         masks = np.stack([read_prediction(path) for path in paths])
         self.graded = self.graded or bool(((masks > 0) & (masks < 1)).any())
         self.brightest = max(self.brightest, float(masks.max()))
@@ -129,6 +122,19 @@ def prediction_folders(root: Path, clip: Clip) -> list[Path]:
     inside = [Path(clip.category) / clip.name] if clip.category else []
     inside.append(Path(clip.name))
     return [root / path for path in inside] + [root / clip.split / path for path in inside]
+
+
+def _predicted(root: Path, clip: Clip) -> list[Path]:
+    """A clip's predicted masks; raises ``DataError`` for the first that is missing."""
+    folder = next((path for path in prediction_folders(root, clip) if path.is_dir()), None)
+    if folder is None:
+        raise DataError(f"{root}: no masks of clip {clip.name} there; expected {clip.name}/{clip.name}_0.png")
+    first = 0 if (folder / f"{clip.name}_0.png").is_file() else 1
+    paths = [folder / f"{clip.name}_{k + first}.png" for k in range(len(clip.masks))]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{path}: missing; write a mask for each of the {len(paths)} frames that have a truth")
+    return paths
 
 
 class ForegroundPredictor:

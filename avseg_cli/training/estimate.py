@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
-from avseg_cli.base.text import lasting
+from avseg_cli.base.text import counted, lasting
 from avseg_cli.training.memory import StepMemory
 from avseg_cli.training.recipe import Recipe
 
@@ -24,9 +24,13 @@ def steps_in_words(steps: int, epochs: int) -> str:
     return f"{steps:,} steps an epoch, {steps * epochs:,} in all"
 
 
-def time_in_words(each: float, steps: int) -> str:
-    """What ``steps`` steps of ``each`` seconds take."""
-    return f"a step was tried and takes {each:.2g} s: all {steps:,} about {lasting(each * steps)}, besides validation"
+def time_in_words(each: float, steps: int, blocks: int | None = None) -> str:
+    """What ``steps`` steps of ``each`` seconds take. blocks: as many of the encoder's were tried, if not all."""
+    how = "a step was tried and takes"
+    if blocks is not None:
+        how = f"by a trial of {counted(blocks, 'block')} of the encoder and the others' arithmetic a step takes about"
+    told = f"{each:.2g} s" if each < 60 else lasting(each)
+    return f"{how} {told}: all {steps:,} about {lasting(each * steps)}, besides validation"
 
 
 def memory_in_words(memory: StepMemory, recompute: bool, free: int | None) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from avseg_cli.base.arithmetic import ordered
 from avseg_cli.base.device_copies import Arriving
 from avseg_cli.base.errors import AvsegError, DataError, named
 from avseg_cli.base.json_types import misfits
@@ -180,7 +181,8 @@ class Trainer:
                 with self.setup.autocast():
                     losses = self.task.loss(self.module, samples)
                 arriving.append(Arriving(losses))
-                self.scaler.scale(losses.mean() / len(batches)).backward()
+                with ordered():
+                    self.scaler.scale(losses.mean() / len(batches)).backward()
         told = [losses.read() for losses in arriving]
         for losses, samples in zip(told, batches, strict=True):
             check_finite(losses, samples)

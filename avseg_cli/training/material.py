@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.extras import extra
 from avseg_cli.base.text import counted
-from avseg_cli.data.check import refuse_gaps
+from avseg_cli.data.check import MADE, USUAL, refuse_gaps
 from avseg_cli.data.clips import read_categories, read_clips
-from avseg_cli.data.dataset import read_labels
+from avseg_cli.data.dataset import ClipDataset, Sample, read_labels
 from avseg_cli.data.disk_rows import bytes_of
 from avseg_cli.data.embedding_cache import embedding_shape
 from avseg_cli.data.listed import read_photographs, read_recordings
@@ -49,6 +49,10 @@ class Material(Protocol):
         """What a checkpoint says of it."""
         ...
 
+    def first(self, count: int, cached: bool) -> list[Sample]:
+        """The first clips as they come to a step, without the embeddings that are kept (``cached``)."""
+        ...
+
     def kept(self, config: ModelConfig) -> int:
         """Bytes of what frozen networks give, which is kept on the disk."""
         ...
@@ -81,7 +85,7 @@ class Clips:
         splits = [read_clips(options.data, subset, split, options.limit_clips) for split in ("train", "val")]
         pretrains = any(STAGES[name].pretrains for name in options.stages)
         for clips in splits:
-            refuse_gaps(clips, made=pretrains)
+            refuse_gaps(clips, MADE if pretrains else USUAL)
         if pretrains:
             categories = read_categories(options.data, subset)
             for clips in splits:
@@ -103,6 +107,11 @@ class Clips:
     @property
     def facts(self) -> dict[str, Any]:
         return {"subset": self.data.subset.name, "clips": len(self.data.train)}
+
+    def first(self, count: int, cached: bool) -> list[Sample]:
+        parts = ("log_mel", "masks") if cached else ("log_mel", "masks", "frames")
+        data = ClipDataset(self.data.train[:count], parts, cache=False)
+        return [data[index % len(data)] for index in range(count)]
 
     def kept(self, config: ModelConfig) -> int:
         if not any(STAGES[name].caches for name in self.options.stages):
@@ -147,6 +156,9 @@ class PhotosAndSounds:
     @property
     def facts(self) -> dict[str, Any]:
         return {"photographs": self.photographs, "recordings": self.recordings}
+
+    def first(self, count: int, cached: bool) -> list[Sample]:
+        return []
 
     def kept(self, config: ModelConfig) -> int:
         return bytes_of(self.photographs * VIEWS, layout(LiteTrunk(config.stem), config.image_size)[1])

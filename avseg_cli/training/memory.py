@@ -48,7 +48,12 @@ def recomputes(asked: str, usual: bool, memory: StepMemory | None, free: int | N
     """Whether blocks compute their activations twice: as asked, or where they do not all fit into what is ``free``."""
     if asked != "auto" or not usual or memory is None or free is None:
         return usual if asked == "auto" else asked == "on"
-    return memory.peak(False) > ROOM * free
+    return not fits(memory.peak(False), free)
+
+
+def fits(needed: int, free: int | None) -> bool:
+    """Whether so many bytes find room; None free: not known, and then they do."""
+    return free is None or needed <= ROOM * free
 
 
 def step_memory(
@@ -61,7 +66,7 @@ def step_memory(
     """
     with torch.device("meta"):
         whole = AvsegModel(config)
-        short = AvsegModel(_short(config) if isinstance(whole.image_encoder, ImageEncoder) else config)
+        short = AvsegModel(shortened(whole))
     trained = set_trainable(whole, stage, unfreeze, recipe.still).values()
     weights = sum(p.nbytes for p in whole.parameters()) + STATES * sum(p.nbytes for p in trained)
     set_trainable(short, stage, unfreeze, recipe.still)
@@ -105,8 +110,11 @@ def faked(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
-def _short(config: ModelConfig) -> ModelConfig:
-    """With one block of each kind that there is."""
+def shortened(model: AvsegModel) -> ModelConfig:
+    """The configuration of a model with one block of each kind that its encoder has; its own if that has no blocks."""
+    config = model.config
+    if not isinstance(model.image_encoder, ImageEncoder):
+        return config
     kinds = sorted({j in config.global_blocks for j in range(config.depth)})
     return replace(config, depth=len(kinds), global_blocks=tuple(j for j, kind in enumerate(kinds) if kind))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterable
@@ -19,11 +20,13 @@ from avseg_cli.base.errors import CheckpointError, InputError, OutputError, name
 from avseg_cli.base.extras import extra
 from avseg_cli.base.free_memory import free_bytes
 from avseg_cli.base.progress import console
-from avseg_cli.base.text import counted
+from avseg_cli.base.text import counted, lasting
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, load_checkpoint, read_info, save_checkpoint
 from avseg_cli.checkpoints.packaged_weights import starting_state
 from avseg_cli.checkpoints.precision import training_precision
 from avseg_cli.checkpoints.public_weights import starting_weights
+from avseg_cli.data.dataset import Sample
+from avseg_cli.data.embedding_cache import embedding_shape
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
@@ -32,9 +35,10 @@ from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.image_size import at_image_size
 from avseg_cli.training.distributed import local_device, process_group, take_own_gpu
 from avseg_cli.training.estimate import epoch_steps, memory_in_words, steps_in_words, time_in_words
+from avseg_cli.training.feed import fed
 from avseg_cli.training.loop import Setup, fit
 from avseg_cli.training.material import Material, material_of
-from avseg_cli.training.memory import StepMemory, recomputes, step_memory
+from avseg_cli.training.memory import StepMemory, fits, recomputes, step_memory
 from avseg_cli.training.parameters import (
     set_dropout,
     set_trainable,
@@ -46,7 +50,7 @@ from avseg_cli.training.parameters import (
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
 from avseg_cli.training.stages import STAGES, in_order, pretraining
 from avseg_cli.training.train_options import TrainOptions
-from avseg_cli.training.trial import step_seconds
+from avseg_cli.training.trial import reckon, step_seconds, zero_embeddings
 
 FEW_STEPS = 16  # are done almost as soon as their time is known
 
@@ -100,11 +104,13 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
                 f"{folder.path}"
             )
             setup = Setup(recipe, device=device, dtype=dtype, accumulate=options.accumulate)
-            memory = memory_of(stage, options, setup, material, STAGES[stage].model(config))
-            told = expected(options, setup, material, memory, free_bytes(device))
+            own = STAGES[stage].model(config)
+            memory, free = memory_of(stage, options, setup, material, own), free_bytes(device)
+            told = expected(options, setup, material, memory, free)
+            if memory is not None:
+                with arithmetic(options.tf32, options.deterministic):
+                    told += _reckoned(stage, options, setup, material, own, memory, free)
             lines += [f"need for stage {stage}: {line}" for line in told]
-    if material.clips is not None:
-        lines.append("try a step before the first one, with the weights loaded, and say how long all will take")
     if options.photos:
         lines.append(f"keep features of photographs and sounds in {options.embeddings}")
     elif any(STAGES[stage].caches for stage in options.stages):
@@ -260,9 +266,36 @@ def _tell_time(model: AvsegModel, setup: Setup, folder: StageFolder, material: M
     steps = steps_of(material, setup) * setup.recipe.epochs
     if steps <= FEW_STEPS:
         return
-    each = step_seconds(model, setup, folder, material.annotated, cached)
+    each = step_seconds(model, setup, folder, first_batch(material, setup, model.config, cached))
     if each is not None:
         console().print(time_in_words(each, steps), highlight=False, soft_wrap=True)
+
+
+def _reckoned(
+    stage: str, options: TrainOptions, setup: Setup, material: Material, config: ModelConfig, memory: StepMemory,
+    free: int | None,
+) -> list[str]:  # fmt: skip
+    """The same of a dry run, which has no weights; and what the embeddings take that are made before the first step."""
+    steps, cached = steps_of(material, setup) * setup.recipe.epochs, STAGES[stage].caches
+    if steps <= FEW_STEPS or not fits(memory.rest, free):
+        return []
+    recompute = recomputes(options.recompute, BACKBONES[options.backbone].recompute, memory, free)
+    batch, room = first_batch(material, setup, config, cached), fits(memory.peak(recompute), free)
+    found = reckon(stage, config, setup, batch, options.unfreeze or (), recompute, room)
+    if found is None:
+        return []
+    lines = [time_in_words(found.step, steps, found.blocks)]
+    if found.embedding is not None:
+        frames = material.kept(config) // (2 * math.prod(embedding_shape(config)))
+        told = lasting(found.embedding * frames)
+        lines.append(f"before it, embeddings of {frames:,} frames take about {told}, where they are not kept yet")
+    return lines
+
+
+def first_batch(material: Material, setup: Setup, config: ModelConfig, cached: bool) -> list[Sample]:
+    """The clips of a step to try, on the device; zeros stand for embeddings, which may not have been made yet."""
+    (batch,) = fed([material.first(setup.recipe.batch_size, cached)], setup.device)
+    return [replace(sample, embeddings=zero_embeddings(config, setup.device)) for sample in batch] if cached else batch
 
 
 def steps_of(material: Material, setup: Setup) -> int:
