@@ -12,10 +12,10 @@ import pytest
 import torch
 from command_line import Ran, run_avseg
 from media_files import Clip, frames_of, rgb_of, sound_payload
-from PIL import Image
+from PIL import Image, ImageFont
 
 from avseg_cli.attention.attention_options import AttentionOptions, MapChoice
-from avseg_cli.attention.board import Scale, scales, sound_strip
+from avseg_cli.attention.board import Board, Scale, scales, sound_strip
 from avseg_cli.attention.film import Screen
 from avseg_cli.attention.instants import ClipLook, FrameLook, MapRow
 from avseg_cli.attention.looks import Looks
@@ -230,9 +230,33 @@ def test_the_playhead_goes_through_the_sound() -> None:
 
 def test_the_sheet_of_a_model_without_time_has_one_group() -> None:
     wide, narrow = draw_sheet(made_up((1, 1)), "title"), draw_sheet(made_up((1, 1), time=False), "title")
-    assert narrow.size[0] < wide.size[0] / 2
+    assert narrow.size[0] < wide.size[0] * 0.6
     said = np.asarray(wide)
     assert (said[:120] != said[0, 0]).any()
+
+
+def test_words_of_a_short_clip_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one second a group is narrower than its heading, and the colour bars wider than all groups."""
+    places: list[tuple[int, int, int, int]] = []
+
+    class Watched(Board):
+        def write(self, words: str, place: tuple[int, int], size: int, *rest: object) -> None:
+            super().write(words, place, size, *rest)
+            anchor = rest[1] if len(rest) > 1 else "la"
+            font = ImageFont.load_default(size)
+            left, top, right, bottom = self._draw.multiline_textbbox(place, words, font, anchor, spacing=size // 3)
+            places.append((left, top, right, bottom))
+
+    monkeypatch.setattr("avseg_cli.attention.sheet.Board", Watched)
+    clip = made_up((1, 1))
+    for count in (1, 5):
+        places.clear()
+        sheet = draw_sheet(replace(clip, instants=clip.instants[:count]), "title")
+        assert all(right <= sheet.width for _, _, right, _ in places)
+        for number, one in enumerate(places):
+            for other in places[:number]:
+                apart = one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+                assert apart, (one, other)
 
 
 def test_an_even_share_has_no_colour_and_ends_have_the_brightest() -> None:

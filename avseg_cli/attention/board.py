@@ -138,6 +138,11 @@ def sound_strip(instants: list[FrameLook], size: tuple[int, int]) -> np.ndarray:
     return np.asarray(strip)
 
 
+def length(words: str, size: int) -> int:
+    """How wide a line is that ``Board.write`` writes, in pixels."""
+    return round(ImageFont.load_default(size).getlength(words))
+
+
 class Board:
     """A dark ground to paste pictures on and to write words on; all places are (left, top) in pixels."""
 
@@ -159,9 +164,13 @@ class Board:
         (left, top), (width, height) = place, size
         values = np.broadcast_to(np.linspace(scale.low, scale.high, width, dtype=np.float32), (height, width))
         self.paste(scale.flat(values), place)
+        last = float("-inf")
         for value in scale.ticks():
             x = left + round((value - scale.low) / (scale.high - scale.low) * (width - 1))
             self._draw.line([(x, top), (x, top + height + words // 3)], fill=PALE)
+            if x - last < 2 * words:  # 1 lies on 0 where the heat goes far: the words beside the bar tell of it
+                continue
+            last = x
             named = f"{value:.0f}" if value == round(value) else f"{value:.1f}" if value > 2 else f"{value:.2f}"
             self.write(named, (x, top + height + words // 2), words, PALE, "ma")
 

@@ -14,6 +14,7 @@ from avseg_cli.attention.board import (
     Scale,
     enlarged,
     grey,
+    length,
     outlined,
     resized,
     scales,
@@ -27,9 +28,13 @@ MARGIN, LABELS = 40, 250
 TITLE, WORDS, SMALL = 40, 24, 19
 SOUND, BAR = 170, 24  # heights
 
-SPACE = ("Where the sound looks", "each second's sound over the pixels of its own frame")
-TIME = ("When the sound looks", "at each pixel: the sound on its own frame, among the {} frames")
-LISTENING = ("Which sound the pixels hear", "each pixel on its own second's sound, among the {} sounds")
+KEY = 380  # pixels of a colour bar
+HEADINGS = {
+    "space": ("Where the sound looks", "each second's sound over the pixels of its own frame"),
+    "time": ("When the sound looks", "at each pixel: the sound on its own frame, among the {} frames"),
+    "listening": ("Which sound the pixels hear", "each pixel on its own second's sound, among the {} sounds"),
+}
+BESIDE = "when, which sound: less | more than an even share"
 NOTES = (
     "All maps in multiples of an even share: 1 means no preference. The outline is the predicted mask.",
     "Before and after: the last block's attention, given what enters ST-BAVA and what leaves it.",
@@ -68,9 +73,10 @@ class _Sheet:
     def draw(self, title: str) -> Image.Image:
         first_row = self.top + self.cell[1] + GAP
         below = first_row + len(self.clip.rows) * (self.cell[1] + GAP) + GAP
-        width = self._left(len(self.groups) - 1) + self.group + (self.square if len(self.groups) > 1 else 0) + MARGIN
+        width = self._left(len(self.groups)) - BETWEEN + MARGIN
         height = below + SOUND + max(3 * SMALL, len(NOTES) * 2 * SMALL - SOUND + 5 * SMALL) + MARGIN
-        self.board = Board((max(width, self._left(0) + 1200), height))
+        key = self._left(1) + 3 * KEY + 24 + length(BESIDE, SMALL + 2) + MARGIN if len(self.groups) > 1 else 0
+        self.board = Board((max(width, key, self._left(0) + 1200), height))
         self.board.write(title, (MARGIN, MARGIN), TITLE)
         for number, name in enumerate(self.groups):
             self._heading(number, name)
@@ -82,14 +88,24 @@ class _Sheet:
         return self.board.image
 
     def _left(self, group: int) -> int:
-        """Where a group of columns begins; those over time have a square behind them."""
-        return MARGIN + LABELS + group * (self.group + BETWEEN) + max(0, group - 1) * (self.square + GAP)
+        """Where a group of columns begins, after those before it."""
+        return MARGIN + LABELS + sum(self._wide(name) + BETWEEN for name in self.groups[:group])
+
+    def _wide(self, name: str) -> int:
+        """The columns of a group, or its heading if that is wider; those over time have a square behind them."""
+        heading, said = HEADINGS[name]
+        columns = self.group + (0 if name == "space" else self.square + GAP)
+        return max(columns, length(heading, WORDS + 6), length(said.format(self._among), SMALL))
+
+    @property
+    def _among(self) -> int:
+        return self.clip.rows[0].space.shape[0]
 
     def _heading(self, number: int, name: str) -> None:
-        heading, said = {"space": SPACE, "time": TIME, "listening": LISTENING}[name]
+        heading, said = HEADINGS[name]
         left, top = self._left(number), MARGIN + 2 * TITLE
         self.board.write(heading, (left, top), WORDS + 6)
-        self.board.write(said.format(self.clip.rows[0].space.shape[0]), (left, top + WORDS + 16), SMALL, FAINT)
+        self.board.write(said.format(self._among), (left, top + WORDS + 16), SMALL, FAINT)
 
     def _frames(self, number: int) -> None:
         left = self._left(number)
@@ -129,14 +145,12 @@ class _Sheet:
         """Colour bars and notes: beside the sound, or below it where there is only one group."""
         left = self._left(1) if len(self.groups) > 1 else self._left(0)
         top = top if len(self.groups) > 1 else top + SOUND + 3 * SMALL
-        wide = 380
-        self.board.bar(self.space, (left, top), (wide, BAR), SMALL)
-        self.board.write("where: times an even share", (left + wide + 24, top), SMALL + 2, PALE)
+        self.board.bar(self.space, (left, top), (KEY, BAR), SMALL)
+        self.board.write("where: times an even share", (left + KEY + 24, top), SMALL + 2, PALE)
         if len(self.groups) > 1:
-            right = left + wide + 380
-            self.board.bar(self.time, (right, top), (wide, BAR), SMALL)
-            said = "when, which sound: less | more than an even share"
-            self.board.write(said, (right + wide + 24, top), SMALL + 2, PALE)
+            right = left + 2 * KEY
+            self.board.bar(self.time, (right, top), (KEY, BAR), SMALL)
+            self.board.write(BESIDE, (right + KEY + 24, top), SMALL + 2, PALE)
         for number, note in enumerate(NOTES if len(self.groups) > 1 else NOTES[:2]):
             self.board.write(note, (left, top + BAR + 3 * SMALL + number * (SMALL + 10)), SMALL, FAINT)
 
