@@ -48,6 +48,18 @@ def test_no_help_is_cut_at_80_columns(avseg, monkeypatch: pytest.MonkeyPatch, co
     assert "Usage" in text and not cut
 
 
+def test_paragraphs_of_help_are_as_wide_as_the_terminal(avseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines ended where the source's did, in the middle of a narrower terminal's; examples keep a line each."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ("segment", "attention"):
+        said = [line.rstrip() for line in avseg(command, "--help").out.split("╭")[0].splitlines()]
+        for line, following in zip(said, said[1:], strict=False):
+            word = following.split()[:1]
+            if line and word and "avseg" not in following:
+                assert len(f"{line} {word[0]}") > 78, line
+    assert " avseg segment incoming/ -r -o out --watch\n" in re.sub(" +\n", "\n", avseg("segment", "--help").out)
+
+
 THINGS = "masks|clips|videos|files|places|photographs|recordings|frames|epochs|packets|inputs|warnings"
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import signal
@@ -23,9 +24,11 @@ from avseg_cli.base.errors import AvsegError, InputError, debugging, named
 from avseg_cli.base.limits import about_memory, ensure_limits
 from avseg_cli.base.signals import heard
 from avseg_cli.base.startup import spare_the_processor
+from avseg_cli.base.terminal import outliving
 from avseg_cli.cli.config_file import Config, check_environment, long_name, name_variables, read_config
 from avseg_cli.cli.options import said
 
+EXAMPLE = "[dim]"  # marks command lines in a help text
 CONFIG = "avseg.config"  # the key of the configuration among what Click keeps for a run
 
 
@@ -142,6 +145,7 @@ def application() -> Any:
     command = get_command(app)
     name_variables(command)
     _take_brackets_for_text(command)
+    _let_paragraphs_flow(command)
     for below in command.commands.values():
         _check_limits_first(below)
     return command
@@ -153,6 +157,15 @@ def _take_brackets_for_text(command: Any) -> None:
         param.help = (param.help or "").replace("[", "\\[") or None
     for below in getattr(command, "commands", {}).values():
         _take_brackets_for_text(below)
+
+
+def _let_paragraphs_flow(command: Any) -> None:
+    """Let lines of a paragraph be as long as the terminal is wide, not as in the source; examples keep theirs."""
+    parts = inspect.cleandoc(command.help or "").split("\n\n")
+    told = [part if EXAMPLE in part else " ".join(part.split()) for part in parts]
+    command.help = "\n\n".join(told) or None
+    for below in getattr(command, "commands", {}).values():
+        _let_paragraphs_flow(below)
 
 
 def _check_limits_first(command: Any) -> None:
@@ -178,6 +191,7 @@ def _check_limits_first(command: Any) -> None:
 def main() -> None:
     """Run the command line; every expected error ends as one sentence on stderr and its exit code."""
     spare_the_processor()
+    sys.stdout, sys.stderr = outliving(sys.stdout), outliving(sys.stderr)
     try:
         with _terminated_like_interrupted():
             application()(prog_name="avseg")
@@ -185,7 +199,7 @@ def main() -> None:
         if debugging() or not (told := _explain(error)):
             raise
         message, code = told
-        with suppress(OSError):  # the terminal may be gone
+        with suppress(OSError):  # what reads it may be gone
             print(f"avseg: {message}", file=sys.stderr)
         sys.exit(code)
 
