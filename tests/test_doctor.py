@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 from command_line import run_avseg
 
+from avseg_cli.checkpoints.face_weights import load_faces
+
 
 @pytest.fixture
 def doctor(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture):
@@ -30,6 +32,7 @@ def test_a_machine_on_which_it_works(doctor, tmp_path: Path, monkeypatch: pytest
     assert found["self-test"]["facts"]["masks"] == 10 and found["self-test"]["facts"]["sound"] == "copied"
     assert found["model"]["facts"]["backbone"] == "tiny" and found["device"]["facts"]["chosen"] == "cpu"
     assert found["public weights"]["facts"]["vggish"] == "missing"
+    assert found["face detector"]["facts"]["probability"] < 0.5
     assert found["cache folder"]["facts"]["path"] == str(tmp_path / "cache")
     assert found["encoders"]["facts"]["overlay"] == "libx264"
     assert "self-test" in said
@@ -39,16 +42,28 @@ def test_a_machine_on_which_it_works(doctor, tmp_path: Path, monkeypatch: pytest
 def test_a_machine_on_which_it_does_not(doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("av.codec.codecs_available", set())
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=5_000_000))
+    monkeypatch.setattr("avseg_cli.checkpoints.face_weights.faces_file", lambda: tmp_path / "faces.safetensors")
+    load_faces.cache_clear()
     code, found, said = doctor("--checkpoint", tmp_path / "none.safetensors")
     assert code == 3, "of what failed first"
     assert [name for name, finding in found.items() if finding["state"] == "failed"] == [
         "model",
+        "face detector",
         "encoders",
         "self-test",
     ]
     assert "no such checkpoint file" in found["model"]["text"] and "PyAV has none of" in found["encoders"]["text"]
     assert found["cache folder"]["state"] == "note" and "5 MB free" in found["cache folder"]["text"]
-    assert said.splitlines()[-1].startswith("avseg: avseg does not work here: model, encoders, self-test failed")
+    assert said.splitlines()[-1].startswith(
+        "avseg: avseg does not work here: model, face detector, encoders, self-test failed"
+    )
+
+
+def test_a_library_of_an_extra_is_not_missed(doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avseg_cli.cli.version.OF_EXTRAS", ("of-an-extra",))
+    assert doctor("--device", "cpu")[1]["versions"]["state"] == "ok"
+    monkeypatch.setattr("avseg_cli.cli.version.LIBRARIES", ("of-an-extra",))
+    assert doctor("--device", "cpu")[1]["versions"]["state"] == "note"
 
 
 def test_a_device_that_is_not_there(doctor) -> None:

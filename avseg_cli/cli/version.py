@@ -8,7 +8,8 @@ import sys
 
 from avseg_cli.base.version import __version__
 
-LIBRARIES = ("torch", "torchvision", "av", "numpy", "safetensors", "typer")
+LIBRARIES = ("torch", "av", "numpy", "safetensors", "typer")
+OF_EXTRAS = ("torchvision",)  # told of where they are there
 
 
 def version_text() -> str:
@@ -19,15 +20,16 @@ def version_text() -> str:
 
 
 def library_versions() -> dict[str, str | None]:
-    """The installed version of each library; None where it is missing."""
+    """The installed version of each library; None where one that is needed is missing."""
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str | None] = {}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *OF_EXTRAS):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = None
+            if name in LIBRARIES:
+                found[name] = None
     return found
 
 

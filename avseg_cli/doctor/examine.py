@@ -16,7 +16,7 @@ import av
 import torch
 from torch import nn
 
-from avseg_cli.base.errors import AvsegError, DeviceError, OutputError
+from avseg_cli.base.errors import AvsegError, CheckpointError, DeviceError, OutputError
 from avseg_cli.base.limits import about_memory
 from avseg_cli.base.processor import processor_field
 from avseg_cli.base.text import counted
@@ -24,7 +24,8 @@ from avseg_cli.base.threads import cores
 from avseg_cli.base.version import __version__
 from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint
 from avseg_cli.checkpoints.describe import count_parameters
-from avseg_cli.checkpoints.manifest import cache_dir, manifest, size_text, status
+from avseg_cli.checkpoints.face_weights import load_faces
+from avseg_cli.checkpoints.manifest import cache_dir, faces_file, manifest, size_text, status
 from avseg_cli.checkpoints.precision import PrecisionChoice, automatic, choose_precision, has_bf16
 from avseg_cli.media.codecs import H264, PRORES_4444, available
 from avseg_cli.media.encoders import QUALITY, library_codec
@@ -32,6 +33,7 @@ from avseg_cli.media.sample import FRAME_RATE, make_video
 from avseg_cli.media.video import probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.inference import PackedLinear
+from avseg_cli.segment.on_screen import SURE
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
@@ -78,6 +80,7 @@ def examine(
         "device": lambda: _device(device),
         "precision": lambda: _precision(device, precision),
         "model": model,
+        "face detector": lambda: _faces(device),
         "public weights": _public_weights,
         "encoders": _encoders,
         "your ffmpeg": _own_program,
@@ -173,6 +176,17 @@ def _packed(model: AvsegModel, facts: dict[str, Any]) -> str:
         return ""
     facts |= {"packed_layers": packed, "plain_layers": plain}
     return f"; {packed} of {packed + plain} linear layers of its encoder are packed, those that are faster so here"
+
+
+def _faces(device: str) -> Finding:
+    """Whether what looks for faces where a voice is heard loads, and finds none in a grey picture."""
+    chosen = choose_device(device)
+    detector, picture = load_faces(str(chosen)), torch.full((240, 320, 3), 128, dtype=torch.uint8, device=chosen)
+    with torch.inference_mode():
+        if (probability := detector.probability(picture)) >= SURE:
+            raise CheckpointError(f"{faces_file()}: finds a face in a grey picture; install avseg again")
+    facts = {"path": str(faces_file()), "probability": round(probability, 4)}
+    return Finding("face detector", OK, f"every tensor loaded; no face in a grey picture ({faces_file()})", facts=facts)
 
 
 def _public_weights() -> Finding:
