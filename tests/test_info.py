@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,6 +27,23 @@ def one(told: tuple[int, list[dict], str]) -> dict:
     code, (facts,), _ = told
     assert code == 0
     return facts
+
+
+def test_addresses_are_refused(info) -> None:
+    code, _, err = info("http://localhost/clip.mp4")
+    assert code == 2 and "reads files of this machine; copy it here first" in err
+
+
+def test_stdin_has_no_name_of_a_file(info, tmp_path: Path) -> None:
+    with open(Clip(seconds=1, size=(64, 48)).write(tmp_path / "clip.mkv"), "rb") as clip:
+        stdin = os.dup(0)
+        os.dup2(clip.fileno(), 0)
+        try:
+            facts = one(info("-", "--json"))
+        finally:
+            os.dup2(stdin, 0)
+            os.close(stdin)
+    assert facts["input"] == facts["segment"]["sound"]["file"] == "-"
 
 
 def test_a_plain_video(info, tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ from PIL import Image
 
 from avseg_cli.base.text import clock
 from avseg_cli.media.video import probe
-from avseg_cli.outputs.formats.preview import CELL, FRAMES
+from avseg_cli.outputs.formats.preview import CELL, FRAMES, contact_sheet
+from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.snapshots import Snapshot, Snapshots, fitted
-from avseg_cli.outputs.sound_picture import sound_picture
+from avseg_cli.outputs.sound_picture import SoundPicture, sound_picture
+from avseg_cli.outputs.unmarked import UNSEEN
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
 
@@ -82,6 +84,15 @@ def test_a_contact_sheet_shows_each_second_and_where_sound_ends(tmp_path: Path) 
     pink = (area[..., 0] > 200) & (area[..., 1] < 120)
     first, second = np.split(pink[:, : pink.shape[1] // 2 * 2], 2, axis=1)
     assert first.mean() > 0.6 and second.mean() < 0.02
+
+
+def test_a_contact_sheet_says_why_a_frame_has_no_colours() -> None:
+    """In the room that the names of sources take."""
+    result = MaskResult(0, 0.9, 1.0, np.full((64, 64), -5, np.float32), (225, 400), 64, ruled_out=UNSEEN)
+    sound = SoundPicture(0.0, 1.0, np.ones(9, np.float32), np.zeros((9, 64), np.float32))
+    snapshot = Snapshot(result, 0.0, np.zeros((225, 400, 3), np.uint8))
+    sheet = contact_sheet([snapshot], sound, [(0.9, 1.0, 0.0)], "model test")
+    assert UNSEEN in [text.get_text() for text in sheet.texts]
 
 
 def test_a_long_video_is_thinned_out_evenly(tmp_path: Path) -> None:

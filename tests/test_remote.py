@@ -145,6 +145,9 @@ def test_from_the_web(avseg, web: tuple[Path, str], tmp_path: Path) -> None:
     assert code == 5 and "cannot be written to" in err
     code, _, err = avseg(f"{address}/missing.mp4", "-o", tmp_path / "out")
     assert code == 2 and "missing.mp4: no such file" in err
+    for name in ("http://localhost:9/clip.mp4", "https://nosuchhost.invalid/clip.mp4"):
+        code, _, err = avseg(name, "-o", tmp_path / "out")
+        assert code == 2 and f"{name}: cannot be reached (" in err and err.count("\n") == 1, err
 
 
 @pytest.mark.parametrize("name", ["ftp://host/clip.mp4", "file:///etc/passwd", "simplecache://x", "data://x"])

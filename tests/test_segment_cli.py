@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,7 +119,8 @@ def test_one_bad_file_does_not_stop_the_rest(avseg, clip: Path, tmp_path: Path) 
     ran = avseg(tmp_path / "a.mp4", tmp_path / "b.mp4", tmp_path / "c.mp4", "--format", "json", "--json")
     assert ran.code == 2
     assert [json.loads(line)["status"] for line in ran.out.splitlines()] == ["done", "failed", "done"]
-    assert "b.mp4: not a video" in ran.err and "InputError" in ran.err
+    assert "b.mp4: not a video" in ran.err and "InputError" not in ran.err
+    assert re.search(r"failed .*│ not a video", ran.err), "the table says why, without the cure"
     assert names(tmp_path) == ["a.avseg.json", "a.mp4", "b.mp4", "c.avseg.json", "c.mp4"]
 
 
@@ -235,6 +238,7 @@ ERRORS = {
         5,
         "(overlay: .mp4, .m4v, .mov, .mkv); give -o a folder",
     ),
+    "stdout": (["clip.mp4", "-o", "-"], 5, "-o -: outputs are files, not a stream"),
     "GIF": (["clip.mp4", "-o", "x.gif"], 5, "x.gif: nothing asked for is such a file"),
     "cutout in MP4": (["clip.mp4", "-o", "c.mp4", "--format", "cutout"], 5, "(cutout: .mov, .mkv, .webm)"),
     "masks in a picture": (["clip.mp4", "-o", "m.png", "--format", "masks,json"], 5, "masks: a folder; json: .json"),
@@ -244,7 +248,7 @@ ERRORS = {
     "fps": (["clip.mp4", "--fps", "2.5"], 2, "--consecutive"),
     "stride": (["clip.mp4", "--stride", "9"], 2, "--stride 9 is out of range"),
     "start": (["clip.mp4", "--start", "60"], 2, "nothing is left after --start 60"),
-    "track": (["clip.mp4", "--audio-track", "4"], 2, "there is no --audio-track 4"),
+    "track": (["clip.mp4", "--audio-track", "4"], 2, "has 1 sound track, so there is no --audio-track 4"),
     "device": (["clip.mp4", "--device", "cuda:9"], 4, "cuda:9"),
     "precision": (["clip.mp4", "--precision", "int3"], 4, "int3"),
 }
@@ -313,6 +317,26 @@ def test_a_run_that_nohup_started_outlives_its_terminal(monkeypatch: pytest.Monk
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals here")
+def test_nor_do_its_bars_and_lines_end_it(tiny_checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+    """A terminal that closes while a bar moves, of a run that ignores it as under ``trap '' HUP``."""
+    inputs = [str(shutil.copy(clip, tmp_path / name)) for name in ("a.mp4", "b.mp4")]
+    words = [sys.executable, "-m", "avseg_cli", "segment", *inputs, "--checkpoint", str(tiny_checkpoint)]
+    master, terminal = os.openpty()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=terminal, env={**_env(), "TERM": "xterm"})
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        os.close(terminal)
+    seen = b""
+    while b"a.mp4" not in seen:
+        seen += os.read(master, 1024)
+    os.close(master)
+    assert run.wait(120) == 0
+    assert {"a.avseg.mp4", "b.avseg.mp4"} <= set(os.listdir(tmp_path))
 
 
 def test_a_disk_that_fills_up(tiny_checkpoint: Path, tmp_path: Path) -> None:

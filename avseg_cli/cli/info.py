@@ -44,9 +44,10 @@ def info(
     from avseg_cli.media.container import spooled
     from avseg_cli.outputs.formats import FORMATS
     from avseg_cli.segment.info import describe_video
-    from avseg_cli.segment.inputs import find_sources, plan_outputs
+    from avseg_cli.segment.inputs import find_sources, plan_outputs, refuse_addresses
 
     options = InfoOptions(**given)
+    refuse_addresses(inputs)
     sources = find_sources(inputs, recursive)
     outputs = plan_outputs(sources, output, list(FORMATS))
     console = Console(stderr=True, highlight=False)
@@ -56,7 +57,7 @@ def info(
             with spooled(source.path) as path:
                 told = {
                     "input": str(source.path),
-                    **describe_video(path, planned, options, said),
+                    **describe_video(path, source.path, planned, options, said),
                 }
         except AvsegError as error:
             failed.append(error)

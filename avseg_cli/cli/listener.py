@@ -189,18 +189,26 @@ class Announcer:
         if self.count is None or self.tally.total > FEW:
             self._totals()
             return
-        table = Table("input", "result", "seconds", "masks", "")
+        notes = {id(outcome): self._note(outcome) for outcome in self.tally.few}
+        table = Table("input", "result", "seconds", "masks", *[""] * any(notes.values()))
         for outcome in sorted(self.tally.few, key=lambda outcome: (order or {}).get(outcome.source, 0)):
             rendered = outcome.rendered
-            warned = counted(len(rendered.warnings), "warning") if rendered and rendered.warnings else ""
+            warned = rendered is not None and rendered.warnings
             table.add_row(
                 escape(str(outcome.source)),
                 Text(outcome.status, "yellow" if warned else COLOURS[outcome.status]),
                 f"{outcome.seconds:.1f}",
                 str(rendered.masks) if rendered else "",
-                type(outcome.error).__name__ if outcome.error else outcome.reason or warned,
+                *[escape(notes[id(outcome)])] * any(notes.values()),
             )
         self.console.print(table)
+
+    def _note(self, outcome: Outcome) -> str:
+        """Why it failed, without its name and the cure; why it was skipped; or how many warnings it got."""
+        if outcome.error:
+            return said(outcome.error).removeprefix(f"{outcome.source}: ").partition(";")[0]
+        warnings = outcome.rendered.warnings if outcome.rendered else []
+        return outcome.reason or (counted(len(warnings), "warning") if warnings else "")
 
     def _totals(self) -> None:
         """One line for a large batch, and again what failed, not all of very many."""

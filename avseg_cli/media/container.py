@@ -154,7 +154,9 @@ def audio_stream(container: InputContainer, path: Path, track: int | None, relat
     if track is None:
         return container.streams.best("audio", related=related) or tracks[0]
     if not 1 <= track <= len(tracks):
-        raise InputError(f"{path}: has {len(tracks)} sound track(s), so there is no {named('audio_track')} {track}")
+        raise InputError(
+            f"{path}: has {counted(len(tracks), 'sound track')}, so there is no {named('audio_track')} {track}"
+        )
     return tracks[track - 1]
 
 

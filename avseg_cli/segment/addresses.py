@@ -145,8 +145,11 @@ def reaching(path: Path, kind: type[AvsegError] = InputError) -> Iterator[None]:
     except AvsegError:
         raise
     except FileNotFoundError as error:
-        if isinstance(error.__cause__, AvsegError):  # fsspec's word for whatever kept it from asking
-            raise error.__cause__ from error
+        cause = error.__cause__  # fsspec's word for whatever kept it from asking
+        if isinstance(cause, AvsegError):
+            raise cause from error
+        if isinstance(cause, Exception) and not isinstance(cause, FileNotFoundError):
+            raise _unreachable(path, cause, kind) from error
         raise kind(f"{path}: no such file") from error
     except PermissionError as error:
         raise kind(f"{path}: access denied; check the credentials of this machine") from error

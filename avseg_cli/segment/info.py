@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from avseg_cli.base.errors import AvsegError, InputError
+from avseg_cli.base.text import counted
 from avseg_cli.media.inspect import colours, interlaced, timing, tracks
 from avseg_cli.media.video import Pictures, Video, even, probe, probe_pictures
 from avseg_cli.segment.grid import Grid
@@ -15,9 +16,10 @@ from avseg_cli.segment.sampling import LEFTOVER
 
 
 def describe_video(
-    path: Path, outputs: dict[str, Path], options: InfoOptions, say: Callable[[AvsegError], str] = str
+    path: Path, named: Path, outputs: dict[str, Path], options: InfoOptions, say: Callable[[AvsegError], str] = str
 ) -> dict[str, Any]:
-    """Everything as JSON can hold it. outputs: format -> path, as ``segment`` would name them; say: a problem in words.
+    """Everything as JSON can hold it. named: what stands for ``path``, ``-`` for a copy of stdin; outputs: format ->
+    path, as ``segment`` would name them; say: a problem in words.
 
     Raises ``InputError`` for what is not a video; one without sound is described, with the problem named.
     """
@@ -39,7 +41,7 @@ def describe_video(
         would["problem"] = problem
     if isinstance(video, Video):
         would |= {
-            "sound": {"file": str(video.sound.path), "track": video.sound.track},
+            "sound": {"file": str(named if video.sound.path == path else video.sound.path), "track": video.sound.track},
             "masks": _masks(video, Grid(options.fps, options.consecutive)),
             "outputs": {name: {"path": str(out), "exists": out.exists()} for name, out in outputs.items()},
         }
@@ -70,7 +72,9 @@ def _warnings(
         found += _sound_warnings(video, [track for track in all_tracks if track["kind"] == "audio"])
     left = [track["kind"] for track in all_tracks if track["kind"] in ("subtitle", "data", "attachment")]
     if left:
-        found.append(f"not copied into outputs: {', '.join(f'{left.count(k)} {k} track(s)' for k in sorted({*left}))}")
+        found.append(
+            f"not copied into outputs: {', '.join(counted(left.count(k), f'{k} track') for k in sorted({*left}))}"
+        )
     return found
 
 

@@ -59,12 +59,17 @@ def names_one(inputs: list[str], sources: list[InputVideo]) -> bool:
 
 def find_source(name: str) -> InputVideo:
     """The one video that a file or ``-`` (stdin) stands for; raises ``InputError`` for several, or a folder."""
-    if is_url(name):
-        raise InputError(f"{name}: this command reads files of this machine; copy it here first")
+    refuse_addresses([name])
     sources = find_sources([name], recursive=False)
     if len(sources) > 1 or Path(name).is_dir():
         raise InputError(f"{name}: stands for {counted(len(sources), 'video')}; give one")
     return sources[0]
+
+
+def refuse_addresses(inputs: list[str]) -> None:
+    """For commands that read files alone; raises ``InputError``."""
+    for name in filter(is_url, inputs):
+        raise InputError(f"{name}: this command reads files of this machine; copy it here first")
 
 
 def _identity(source: InputVideo) -> str:
@@ -145,6 +150,8 @@ def plan_outputs(
 
 
 def _plan(sources: list[InputVideo], output: str | None, formats: dict[str, Kind]) -> list[dict[str, Path]]:
+    if output == STDIN:
+        raise OutputError(f"{named('output')} -: outputs are files, not a stream; give the name of a file or a folder")
     if output is not None and _names_a_file(output, formats):
         if len(sources) != 1 or len(formats) > 1:
             raise OutputError(f"{output}: one file cannot take several outputs; give {named('output')} a folder")
