@@ -111,7 +111,7 @@ def test_a_checkpoint_can_be_measured(tiny_checkpoint) -> None:
 
 @pytest.fixture(scope="module")
 def training_rows() -> dict[str, dict]:
-    parts = ("feed", "train_1a", "train_2")
+    parts = ("feed", "recompute", "train_1a", "train_2")
     options = BenchOptions(backbone="tiny", parts=parts, clips=2, repeats=1, device="cpu", precision="fp32")
     report = run_bench(options)
     return {row["part"]: row for row in report["rows"]}
@@ -121,6 +121,8 @@ def test_training_steps_have_the_same_gradients(training_rows: dict[str, dict]) 
     assert training_rows["feed"]["relative_error"] == 0
     assert training_rows["train_1a"]["relative_error"] < 5e-3  # its embeddings were kept in half precision
     assert training_rows["train_2"]["relative_error"] < 1e-4
+    twice, once = (training_rows["recompute"][side] for side in ("reference", "ours"))
+    assert training_rows["recompute"]["relative_error"] < 1e-6 and twice["peak_bytes"] < 0.8 * once["peak_bytes"]
     steps = [training_rows[part] for part in ("train_1a", "train_2")]
     assert all(row[side]["peak_bytes"] > 1e6 for row in steps for side in ("reference", "ours"))
 

@@ -11,7 +11,7 @@ from avseg_cli.model.backbones import BACKBONES
 
 SCALING = "With length"  # a panel of the command's help
 PARTS = ("log_mel", "vggish", "encoder", "fusion", "decoder", "clip", "masks")
-TRAINING_PARTS = ("feed", "train_1a", "train_2")
+TRAINING_PARTS = ("feed", "recompute", "train_1a", "train_2")
 ALL_PARTS = (*PARTS, *TRAINING_PARTS, "startup")
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -35,7 +35,8 @@ class BenchOptions:
     parts: tuple[str, ...] = option(
         PARTS,
         "Components, with commas between: of a clip's way through the model, masks (of 1080p), feed (kept embeddings "
-        "to the device), train_1a (an epoch of stage 1a), train_2 (a step of stage 2), startup; all for all.",
+        "to the device), recompute (a step that computes activations twice, and one that keeps them), train_1a (an "
+        "epoch of stage 1a), train_2 (a step of stage 2), startup; all for all.",
         offers=(*ALL_PARTS, "all"),
     )
     device: str = "auto"

@@ -1,8 +1,8 @@
 """Training steps, ours beside the straightforward ones: stage 1a from cached embeddings, stage 2 through the encoder.
 
 The straightforward way computes the frozen embeddings anew in every step and keeps every activation; ours reads
-them as `avseg train` does, ahead and in a thread. The row ``feed`` is that reading alone. Dropout is off on both
-sides, so that their gradients can be compared.
+them as `avseg train` does, ahead and in a thread. The row ``feed`` is that reading alone; ``recompute`` is a step of
+ours with `--recompute on` and `off`. Dropout is off on both sides, so that their gradients can be compared.
 """
 
 from __future__ import annotations
@@ -105,18 +105,36 @@ class TrainingParts:
 
             yield self._part("train_1a", "an epoch of stage 1a from the second on", "1a", model, steps)
 
+    def recompute(self) -> Iterator[Part]:
+        """A step of stage 2: the activations of the encoder's blocks computed twice, and kept."""
+        twice, once = (
+            self._epoch(model, COMPARED["2"][1], self._steps(model, dtype))
+            for model, dtype in zip((self._joint(True), self._joint(False)), self.dtypes, strict=True)
+        )
+        what = f"a step of stage 2 for each clip, activations computed twice and once, {len(self.frames)} clip(s)"
+        yield Part("recompute", what, twice, once, (0, 0))
+
     def train_2(self) -> Iterator[Part]:
         """A step of stage 2, one clip: gradients go through the encoder to the adapters."""
+        model = self._joint(BACKBONES[self.config.backbone].recompute)  # as in training
+        yield self._part("train_2", "a step of stage 2 for each clip", "2", model, self._steps(model, self.dtypes[1]))
+
+    def _joint(self, recompute: bool) -> AvsegModel:
+        """What stage 2 trains."""
         model = self._trainable(self.config, "2")
-        model.image_encoder.recompute = BACKBONES[self.config.backbone].recompute  # as in training
+        model.image_encoder.recompute = recompute
+        return model
+
+    def _steps(self, model: AvsegModel, dtype: torch.dtype) -> Steps:
+        """Through the encoder."""
 
         def steps() -> Iterator[Tensor]:
             for index in range(len(self.frames)):
-                with self._autocast(self.dtypes[1]):
+                with self._autocast(dtype):
                     logits = self._our_logits(model, index)
                 yield logits
 
-        yield self._part("train_2", "a step of stage 2 for each clip", "2", model, steps)
+        return steps
 
     def _fed(self, samples: Sequence[Sample], kept: _Kept) -> Iterator[list[Sample]]:
         """Clips with their kept embeddings, as they come to a step of stage 1a."""
