@@ -11,7 +11,7 @@ import torch
 from media_files import Clip, sound_payload
 from plain_forms import second_log_mel
 
-from avseg_cli.media.audio import SoundPackets, SoundReader, mono
+from avseg_cli.media.audio import SoundPackets, SoundReader, folded, mono
 from avseg_cli.media.video import probe
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_examples
 
@@ -109,6 +109,23 @@ def test_channels_are_averaged_in_every_sample_format() -> None:
         assert mono(frame) == pytest.approx([0.125, 0.25], abs=1e-4)
     unsigned = av.AudioFrame.from_ndarray(np.array([[192, 96]], np.uint8), format="u8", layout="stereo")
     assert mono(unsigned) == pytest.approx([0.125])
+
+
+@pytest.mark.parametrize("form", ["fltp", "flt", "s16", "s32p", "u8"])
+def test_speech_from_the_centre_is_as_loud_as_from_two_sides(form: str) -> None:
+    """As a player with two loudspeakers has it; bass is nobody's, and layouts without a meaning are averaged."""
+    frame = av.AudioFrame.from_ndarray(
+        np.arange(-0.6, 0.6, 0.1, dtype=np.float32).reshape(6, 2), format="fltp", layout="5.1"
+    )
+    frame.sample_rate = 16000
+    (converted,) = av.AudioResampler(format=form).resample(frame)
+    left, right, centre, _, back_left, back_right = frame.to_ndarray().astype(np.float64)
+    wanted = (left + right) / 2 + centre / 2**0.5 + (back_left + back_right) / 8**0.5
+    assert folded(converted) == pytest.approx(wanted, abs=0.02 if form == "u8" else 1e-4)
+    for layout in ("stereo", "mono", "ambisonic 1"):
+        count = av.AudioLayout(layout).nb_channels
+        plain = av.AudioFrame.from_ndarray(np.full((count, 3), 0.25, np.float32), format="fltp", layout=layout)
+        assert np.array_equal(folded(plain), mono(plain))
 
 
 def test_a_change_of_channels_or_rate_goes_on(tmp_path: Path) -> None:
