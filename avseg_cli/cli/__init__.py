@@ -47,18 +47,22 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt as error:
             raise Stopped(str(error) or "stopped; nothing half-written was left behind") from error
         except Exception as error:
-            if file := _configured_in(error):
-                raise InputError(f"{file}: the value of {long_name(error.param)!r}: {error.message}") from error
+            if place := _configured_in(error):
+                raise InputError(f"{place}: {error.message}") from error
             raise
 
 
-def _configured_in(error: Exception) -> Path | None:
-    """The configuration file that holds the value a usage error is about; None for other errors."""
+def _configured_in(error: Exception) -> str:
+    """The file and key, or the variable, that hold the value a usage error is about; empty for other errors."""
     context, param = getattr(error, "ctx", None), getattr(error, "param", None)
     if context is None or param is None:
-        return None
+        return ""
+    source = context.get_parameter_source(param.name)
+    if source is not None and source.name == "ENVIRONMENT":
+        return next((name for name in param.envvar if os.environ.get(name)), "")
     config: Config = context.meta.get(CONFIG, Config())
-    return config.origin(context, param.name)
+    file = config.origin(context, param.name)
+    return f"{file}: the value of {long_name(param)!r}" if file else ""
 
 
 app = typer.Typer(

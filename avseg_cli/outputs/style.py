@@ -26,7 +26,12 @@ class Style:
     """
 
     color: tuple[int, int, int] = option(
-        (255, 45, 120), "Colour of the highlight.", metavar="RRGGBB", read=read_colour, written="ff2d78", panel=LOOK
+        (255, 45, 120),
+        "Colour of the highlight; where sources are told apart, of the first.",
+        metavar="RRGGBB",
+        read=read_colour,
+        written="ff2d78",
+        panel=LOOK,
     )
     opacity: float = option(0.45, "Of the colour, 0 to 1.", least=0, most=1, panel=LOOK)
     dim: float = option(
