@@ -60,7 +60,7 @@ def test_train_tells_how_long_it_takes(dry, data: Path, tmp_path: Path) -> None:
     arguments = ("train", "--data", damaged, "--out", "run", "--stage", "1a,2", "--epochs", 50, *small)
     said = dry(*arguments)
     assert said.count("a step was tried and takes") == 2 and said.count(": all 400 about") == 2
-    assert "need for stage 1a: before it, embeddings of 55 frames take about" in said
+    assert "need for stage 1a: before it, embeddings of the 55 frames take about" in said
     for wav in (damaged / "Multi-sources/ms3_data/audio_wav/train").glob("*.wav"):
         wav.write_bytes(b"not a sound")
     assert "not a readable sound file" in dry(*arguments, code=7)

@@ -288,7 +288,7 @@ def _reckoned(
     if found.embedding is not None:
         frames = material.kept(config) // (2 * math.prod(embedding_shape(config)))
         told = lasting(found.embedding * frames)
-        lines.append(f"before it, embeddings of {frames:,} frames take about {told}, where they are not kept yet")
+        lines.append(f"before it, embeddings of the {frames:,} frames take about {told}, where they are not kept yet")
     return lines
 
 
