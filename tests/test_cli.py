@@ -210,6 +210,7 @@ OFFERS = {
     "avseg evaluate --checkpoint mo": ["mo.safetensors", "models/"],
     "avseg evaluate --checkpoint models/": ["models/one.safetensors"],
     "avseg weights download sam_vit_": ["sam_vit_h", "sam_vit_l", "sam_vit_b"],
+    "avseg weights verify f": ["faces"],
     "avseg segment --encoder libx": ["libx264", "libx265"],
     "avseg segment x.mp": [],
 }

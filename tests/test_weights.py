@@ -244,9 +244,12 @@ def test_verify_loads_the_embedded_models(cache: Path, avseg, tmp_path: Path, ti
     ran = avseg("verify", "--json")
     assert ran.code == 0
     assert {row["name"]: row["state"] for row in json.loads(ran.out)}["avseg-small"] == "verified"
+    assert [row["name"] for row in json.loads(avseg("verify", "avseg-small", "--json").out)] == ["avseg-small"]
+    refused = avseg("download", "avseg-small")
+    assert refused.code == 3 and "ships with avseg" in refused.err and "nothing to download" in refused.err
     embedded.write_bytes(whole[:-100])
     ran = avseg("verify")
-    assert ran.code == 3 and "avseg-small (damaged)" in ran.err
+    assert ran.code == 3 and "avseg-small (damaged); install avseg again" in ran.err
 
 
 # --- info --------------------------------------------------------------------------------------------

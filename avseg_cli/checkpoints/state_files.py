@@ -79,7 +79,8 @@ def load_tensors_only(path: Path) -> object:
     except MemoryError as error:
         raise CheckpointError(f"{path}: asks for more memory than there is; not opened") from error
     except Exception as error:  # a damaged pickle can fail in any way (IndexError, KeyError, struct.error, …)
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [""])[0]
+        reason = reason if any(map(str.isalpha, reason)) else type(error).__name__  # a KeyError is a bare number
         raise CheckpointError(f"{path}: not a readable PyTorch file ({reason}); get it again") from error
 
 

@@ -37,10 +37,18 @@ def checkpoints(incomplete: str) -> list[str]:
 
 
 def public_weights(incomplete: str) -> list[str]:
-    """The names of ``avseg weights list``."""
+    """The names of what can be downloaded."""
     from avseg_cli.checkpoints.manifest import manifest
 
     return [name for name in (*manifest(), "all") if name.startswith(incomplete)]
+
+
+def listed_weights(incomplete: str) -> list[str]:
+    """The names of ``avseg weights list``."""
+    from avseg_cli.checkpoints.manifest import MODELS, faces_file, manifest, weights_dir
+
+    embedded = [path.stem for path in (*sorted(weights_dir().glob(MODELS)), faces_file())]
+    return [name for name in (*manifest(), *embedded) if name.startswith(incomplete)]
 
 
 def _paths(incomplete: str, suffix: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ import typer
 from avseg_cli.base.errors import CheckpointError
 from avseg_cli.base.text import printable
 from avseg_cli.checkpoints.download_options import DownloadOptions
-from avseg_cli.cli.completion import checkpoints, public_weights
+from avseg_cli.cli.completion import checkpoints, listed_weights, public_weights
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.options import made_of, said
 
@@ -68,6 +68,9 @@ def download(
     from avseg_cli.checkpoints.manifest import manifest, public_file, status
 
     options = DownloadOptions(**given)
+    for row in _embedded_rows():
+        if row["name"] in names:
+            raise CheckpointError(f"{row['name']} ships with avseg: {row['path']}; there is nothing to download")
     entries = list(manifest().values()) if names == ["all"] else [public_file(name) for name in names]
     if dry_run:
         say_plan(_download_plan(entry, status(entry), options) for entry in entries)
@@ -89,7 +92,7 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME…]", autocompletion=public_weights, help="Only these; all that are here by default."
+            metavar="[NAME…]", autocompletion=listed_weights, help="Only these; all that are here by default."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -98,14 +101,15 @@ def verify(
     from avseg_cli.checkpoints.manifest import check, manifest, public_file
 
     console = _stderr()
-    entries = [public_file(name) for name in names] if names else list(manifest().values())
+    embedded = {row["name"] for row in _embedded_rows()}.intersection(names or ())
+    public = [public_file(name) for name in names or () if name not in embedded]
+    entries = public if names else list(manifest().values())
     rows = []
     for entry in entries:
         with _progress(console, f"hashing {entry.name}") as tell:
             size = entry.path.stat().st_size if entry.path.is_file() else 0
             rows.append(_public_row(entry, check(entry, _adding(tell, size), again=True)))
-    if not names:
-        rows += _embedded_rows(load=True)
+    rows += _embedded_rows(load=True, names=embedded if names else None)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
@@ -114,7 +118,10 @@ def verify(
     bad = [row for row in rows if row["state"] in wanted]
     if bad:
         listed = ", ".join(f"{row['name']} ({row['state']})" for row in bad)
-        raise CheckpointError(f"not sound: {listed}; get them with `avseg weights download`")
+        ours = all(row["kind"] == "embedded" for row in bad)
+        raise CheckpointError(
+            f"not sound: {listed}; {'install avseg again' if ours else 'get them with `avseg weights download`'}"
+        )
 
 
 @weights.command()
@@ -210,8 +217,8 @@ def _public_row(entry: PublicFile, state: str) -> dict[str, Any]:
     }
 
 
-def _embedded_rows(load: bool = False) -> list[dict[str, Any]]:
-    """The models and the face detector that ship with avseg; ``load`` tries them, strictly."""
+def _embedded_rows(load: bool = False, names: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """The models and the face detector that ship with avseg, or those of ``names``; ``load`` tries them, strictly."""
     from avseg_cli.checkpoints.manifest import MODELS, faces_file, weights_dir
 
     purposes = dict.fromkeys(sorted(weights_dir().glob(MODELS)), "a model to segment with; ships with avseg")
@@ -228,6 +235,7 @@ def _embedded_rows(load: bool = False) -> list[dict[str, Any]]:
             "purpose": purpose,
         }
         for path, purpose in purposes.items()
+        if names is None or path.stem in names
     ]
 
 
