@@ -90,9 +90,10 @@ def test_a_contact_sheet_says_why_a_frame_has_no_colours() -> None:
     """In the room that the names of sources take."""
     result = MaskResult(0, 0.9, 1.0, np.full((64, 64), -5, np.float32), (225, 400), 64, ruled_out=UNSEEN)
     sound = SoundPicture(0.0, 1.0, np.ones(9, np.float32), np.zeros((9, 64), np.float32))
-    snapshot = Snapshot(result, 0.0, np.zeros((225, 400, 3), np.uint8))
-    sheet = contact_sheet([snapshot], sound, [(0.9, 1.0, 0.0)], "model test")
-    assert UNSEEN in [text.get_text() for text in sheet.texts]
+    for width, told in ((400, UNSEEN), (200, "\u2026")):
+        snapshot = Snapshot(result, 0.0, np.zeros((225, width, 3), np.uint8))
+        sheet = contact_sheet([snapshot], sound, [(0.9, 1.0, 0.0)], "model test")
+        assert told in [text.get_text() for text in sheet.texts]
 
 
 def test_a_long_video_is_thinned_out_evenly(tmp_path: Path) -> None:

@@ -112,14 +112,16 @@ def contact_sheet(
 def _draw_beside(
     figure: Figure, total: tuple[int, int], place: tuple[int, int], width: int, result: MaskResult, first: RGB
 ) -> None:
-    """To the right of a frame's time what its colours are, or why it has none; as much as there is room for."""
+    """To the right of a frame's time what its colours are, or why it has none; where room ends, three dots."""
     told = [(_source_name(source), source_css(source.id, first)) for source in result.sources if result.tracked]
     at, end = place[0] + TIME, place[0] + width
     for name, colour in told or [(result.unmarked, LOUD)]:
-        across = _letters(name, LETTERS) * DPI / 72
-        if at + across > end:
+        across = _letters(name) * DPI / 72
+        fits = at + across <= end
+        text, colour = (name, colour) if fits else ("\u2026", LOUD)
+        figure.text(at / total[0], 1 - place[1] / total[1], text, color=colour, size=LETTERS, va="top")
+        if not fits:
             return
-        figure.text(at / total[0], 1 - place[1] / total[1], name, color=colour, size=LETTERS, va="top")
         at += round(across) + 2 * GAP
 
 
@@ -128,11 +130,11 @@ def _source_name(source: Source) -> str:
     return "\u25a0 " + (in_plain(source.label) or f"source {source.id}")
 
 
-def _letters(text: str, size: float) -> float:
-    """How wide a line of text is, in points."""
+def _letters(text: str) -> float:
+    """How wide a line of ``LETTERS`` is, in points."""
     from matplotlib.textpath import TextPath
 
-    return float(TextPath((0, 0), text, size=size).get_extents().x1) if text else 0.0
+    return float(TextPath((0, 0), text, size=LETTERS).get_extents().x1) if text else 0.0
 
 
 def _draw_sound(
