@@ -55,6 +55,8 @@ def test_an_evaluation_shows_tables_curves_and_clips(data: Path, tmp_path: Path)
     with open(lines, newline="") as file:
         scores = {row["name"]: float(row["miou"]) for row in csv.DictReader(file)}
     assert f"<td>{100 * np.mean(list(scores.values())):.2f}</td>" in text
+    explained = re.findall(r"<dt>(.*?)</dt>", text.split("What the figures mean")[1].split("</dl>")[0])
+    assert explained == re.findall(r"<th[^>]*>([^<]+)</th>", text)[:3], "columns, by the names they have"
     assert text.count("<svg") == 2 and "clips by IoU" in text and "F over the whole split" in text
     shown = re.findall(r'<b>(\w+)</b> <span class="quiet">IoU ([\d.]+)', text)
     assert [float(iou) for _, iou in shown] == pytest.approx([scores[name] for name, _ in shown], abs=1e-3)

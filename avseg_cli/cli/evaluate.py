@@ -85,15 +85,14 @@ def _split(options: EvaluateOptions, told: _Told, dry_run: bool) -> None:
     """A split of AVSBench, or of data laid out like it."""
     from avseg_cli.scoring.evaluate import evaluate, plan
     from avseg_cli.scoring.scores_page import write_evaluation
-    from avseg_cli.scoring.tables import DEFINITIONS, table, to_dict, write_csv
+    from avseg_cli.scoring.tables import MEANINGS, table, to_dict, write_csv
 
     if dry_run:
         told.plan(plan(options), options.masks)
         return
     result = evaluate(options)
-    meanings = {name: DEFINITIONS[name] for name in ("miou", "f", "f_dataset")}
     made_by = _made_by(options, options.checkpoint)
-    _tell(result, told, write_csv, write_evaluation, table, meanings, result.notes, to_dict, made_by)
+    _tell(result, told, write_csv, write_evaluation, table, MEANINGS, result.notes, to_dict, made_by)
 
 
 def _clips(options: FootageOptions, told: _Told, dry_run: bool) -> None:

@@ -10,7 +10,7 @@ from avseg_cli.scoring.evaluate import Evaluation
 from avseg_cli.scoring.examples import Example
 from avseg_cli.scoring.score_plots import score_plots
 from avseg_cli.scoring.strips import strips
-from avseg_cli.scoring.tables import COLUMNS, DEFINITIONS, rows
+from avseg_cli.scoring.tables import COLUMNS, MEANINGS, rows
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -26,7 +26,7 @@ def scores(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "subject": evaluation.subject, "clips": len(evaluation.clips), "columns": COLUMNS,
         "rows": list(rows(evaluation)), "plots": score_plots(evaluation),
-        "definitions": {name: DEFINITIONS[name] for name in ("miou", "f", "f_dataset")},
+        "definitions": MEANINGS,
         "notes": evaluation.notes,
         "examples": [("Best clips", [_strips(example) for example in evaluation.best]),
                      ("Worst clips", [_strips(example) for example in evaluation.worst])],

@@ -70,6 +70,7 @@ def write_csv(path: Path, evaluation: Evaluation) -> None:
 
 
 COLUMNS = ("", "mIoU %", "F (per video)", "F (per data set)", "foreground %")
+MEANINGS = {column: DEFINITIONS[name] for column, name in zip(COLUMNS[1:], ("miou", "f", "f_dataset"), strict=False)}
 
 
 class TableRow(NamedTuple):
