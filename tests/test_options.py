@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from avseg_cli.base.errors import InputError, named
-from avseg_cli.base.option_fields import check, option, options_of
+from avseg_cli.base.option_fields import Option, check, option, options_of
 from avseg_cli.cli.options import made_of, said
 from avseg_cli.outputs.style import Style
 from avseg_cli.segment.many_options import ManyOptions
@@ -42,6 +42,11 @@ class Job:
 def test_a_value_out_of_bounds_is_named_by_its_field(values: dict, why: str) -> None:
     with pytest.raises(InputError, match=why):
         Job(**values)
+
+
+def test_large_bounds_are_said_in_digits() -> None:
+    assert Option(above=0, most=1e9, unit="seconds").range_text() == "more than 0 and at most 1000000000 seconds"
+    assert Option(least=0.1, most=86400.0).range_text() == "0.1 to 86400"
 
 
 @pytest.mark.parametrize(

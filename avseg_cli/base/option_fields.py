@@ -72,12 +72,13 @@ class Option:
         if self.least is not None and self.below is None:
             return f"{self.least:g} or more{unit and ' (' + self.unit + ')'}"
         parts = (("at least", self.least), ("more than", self.above), ("at most", self.most), ("less than", self.below))
-        said = [f"{words} {value:g}" for words, value in parts if value is not None]
+        said = [f"{words} {_plain(value)}" for words, value in parts if value is not None]
         return (" and ".join(said) or "a finite number") + unit
 
 
 def _plain(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"
+    """A bound without an exponent where it is a whole number: 1000000000, not 1e+09."""
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:g}"
 
 
 def _shortened(value: int) -> str:
