@@ -14,6 +14,7 @@ from avseg_cli.attention.board import FAINT, PALE, Board, enlarged, grey, outlin
 from avseg_cli.attention.instants import ClipLook
 from avseg_cli.media.codecs import H264
 from avseg_cli.media.movie import Movie
+from avseg_cli.media.scale import scaled
 from avseg_cli.media.video import BT709, LIMITED_RANGE, Picture, Video
 from avseg_cli.motion.timeline import Timeline
 
@@ -156,7 +157,7 @@ class AttentionMovie:
     def write(self, picture: Picture) -> None:
         """Draw and encode one picture of the video."""
         drawn = VideoFrame.from_ndarray(self._screen.draw(picture.rgb(), picture.time), format="rgb24")
-        frame = drawn.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
+        frame = scaled(drawn, drawn.width, drawn.height, "yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
         frame.pts, frame.time_base = picture.pts, self._video.time_base
         frame.colorspace = frame.color_primaries = frame.color_trc = BT709
         frame.color_range = LIMITED_RANGE

@@ -23,6 +23,7 @@ from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.container import Damage, audio_stream, clock_zero, decode, open_input, seek, tick_of, video_stream
 from avseg_cli.media.frame_times import FrameTimes
+from avseg_cli.media.scale import scaled
 from avseg_cli.media.timecode import Timecode
 
 DEFAULT_RATE = Fraction(25)  # frames a second, where a file says nothing
@@ -265,16 +266,13 @@ class Picture:
         known = self.frame.colorspace not in (0, UNSPECIFIED)
         matrix = None if known else self.video.guessed_matrix
         source_range = FULL_RANGE if self.video.full_range else None
-        frame = self.frame.reformat(
-            width=self._stored_size[0], height=self._stored_size[1], format="rgb24",
-            src_colorspace=matrix, src_color_range=source_range,
-        )  # fmt: skip
+        frame = scaled(self.frame, *self._stored_size, "rgb24", src_colorspace=matrix, src_color_range=source_range)
         return np.ascontiguousarray(np.rot90(frame.to_ndarray(), self.video.rotation // 90))
 
     def grey(self, size: tuple[int, int]) -> np.ndarray:
         """The upright picture in grey at another (height, width), uint8."""
         stored = size if self.video.rotation % 180 == 90 else size[::-1]
-        frame = self.frame.reformat(*stored, format="gray", interpolation=Interpolation.BILINEAR)
+        frame = scaled(self.frame, *stored, "gray", interpolation=Interpolation.BILINEAR)
         return np.ascontiguousarray(np.rot90(frame.to_ndarray(), self.video.rotation // 90))
 
     @property

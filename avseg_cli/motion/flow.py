@@ -137,17 +137,26 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return way
 
 
+def ends(way: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each cell of a grid of another size, (height, width), lies at the end of a way: x and y in its cells."""
+    x, y = cv2.split(resized(way[..., :2], size))
+    for places, cells, wide in ((x, size[1], way.shape[1]), (y, size[0], way.shape[0])):
+        places += 0.5
+        places *= cells / wide
+        places -= 0.5
+    return x, y
+
+
 def carried(values: np.ndarray, way: np.ndarray, whole: bool = False) -> np.ndarray:
     """What lies at the end of a way: the values (h, w) of one picture, drawn where its things are in another.
 
     whole: values are names, not amounts: none in between is made.
     """
-    size = values.shape[1], values.shape[0]
-    x, y = cv2.split(resized(way[..., :2], values.shape))
-    for places, cells, wide in ((x, size[0], way.shape[1]), (y, size[1], way.shape[0])):
-        places += 0.5
-        places *= cells / wide
-        places -= 0.5
+    return taken(values, ends(way, values.shape), whole)
+
+
+def taken(values: np.ndarray, ends: tuple[np.ndarray, np.ndarray], whole: bool = False) -> np.ndarray:
+    """``carried``, where the ends of the way are known."""
     between = cv2.INTER_NEAREST if whole else cv2.INTER_LINEAR
-    there = cv2.remap(values.astype(np.float32, copy=False), x, y, between, borderMode=cv2.BORDER_REPLICATE)
+    there = cv2.remap(values.astype(np.float32, copy=False), *ends, between, borderMode=cv2.BORDER_REPLICATE)
     return there.astype(values.dtype, copy=False)

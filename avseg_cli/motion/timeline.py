@@ -11,7 +11,7 @@ import numpy as np
 
 from avseg_cli.base.grids import resized
 from avseg_cli.motion.elsewhere import elsewhere
-from avseg_cli.motion.flow import carried
+from avseg_cli.motion.flow import carried, ends, taken
 from avseg_cli.motion.trail import Trail, Ways
 
 FADE = 0.12  # seconds that a switch from one source to another takes
@@ -105,6 +105,8 @@ class Instant(Generic[Found]):
         that of the result which counts more."""
         if self.unseen:
             return np.zeros_like(values(self.before))
+        if _of_one(values(self.before), values(self.after)):
+            return values(self.before)
         before, after = self._carried(values, whole=True)
         return before if before is after else np.where(self._shares(values, before.shape, True) < 0.5, before, after)
 
@@ -117,8 +119,20 @@ class Instant(Generic[Found]):
 
     def _drawn(self, both: tuple[np.ndarray, np.ndarray], whole: bool) -> list[np.ndarray]:
         return [
-            values if way is None else carried(values, way, whole) for values, way in zip(both, self.ways, strict=True)
+            values if way is None else taken(values, self._ends(way, values.shape), whole)
+            for values, way in zip(both, self.ways, strict=True)
         ]
+
+    def _ends(self, way: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """The ends of one of the two ways: several things are carried along it."""
+        key = way is self.ways[0], size
+        if key not in self._found:
+            self._found[key] = ends(way, size)
+        return self._found[key]
+
+    @cached_property
+    def _found(self) -> dict[tuple[bool, tuple[int, ...]], tuple[np.ndarray, np.ndarray]]:
+        return {}
 
     def _shares(self, values: Values, size: tuple[int, ...], whole: bool) -> np.ndarray | np.float32:
         """How much the result after counts, (h, w): where other things sound as much as has switched; elsewhere each
@@ -137,6 +151,11 @@ class Instant(Generic[Found]):
         one = np.float32(1 - self.share) * (to_before[..., 2] + DOUBT)
         other = np.float32(self.share) * (to_after[..., 2] + DOUBT)
         return other / (one + other)
+
+
+def _of_one(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays have one and the same value everywhere."""
+    return one.shape == other.shape and bool(one.min() == one.max() == other.min() == other.max())
 
 
 class Timeline(Generic[Found]):

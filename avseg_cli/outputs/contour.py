@@ -5,14 +5,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from avseg_cli.base.grids import resized
+from avseg_cli.base.grids import resized, resized_at
 from avseg_cli.media.video import Pictures, even
-from avseg_cli.outputs.palette import RGB, spread
+from avseg_cli.outputs.palette import RGB, spread_at
 from avseg_cli.outputs.shapes import FAR, signed_distance, square_grid
 from avseg_cli.outputs.yuv import lightened, to_yuv
 
 LIGHT = 0.6  # share of white in the line's colour
 SHADE = 0.7  # how much of the rim is black
+DOWN, ALONG = np.array([[[0], [0], [1], [1]], [[0], [1], [0], [1]]])  # of the four pixels to one of the colour planes
 
 
 class Contour:
@@ -40,33 +41,38 @@ class Contour:
         distance = np.full_like(cells, -FAR)
         distance[part] = signed_distance(cells[part])
         distance *= np.float32(self._pixels)
-        rows, columns = (_scaled(side, full, of) for side, full, of in zip(part, self.size, self._grid, strict=True))
-        self._plane(planes[0], resized(distance, self.size), 0, (rows, columns), 1, places)
         half = resized(distance, (self.size[0] // 2, self.size[1] // 2))
-        halves = tuple(slice(side.start // 2, -(-side.stop // 2)) for side in (rows, columns))
+        rows, columns = self._beside(half, part)
         for index in (1, 2):
-            self._plane(planes[index], half, index, halves, 2, places)
+            self._mix(planes[index], rows, columns, half[rows, columns], index, 2, places)
+        rows, columns = ((2 * side + corner).ravel() for side, corner in ((rows, DOWN), (columns, ALONG)))
+        self._mix(planes[0], rows, columns, resized_at(distance, self.size, rows, columns), 0, 1, places)
 
-    def _plane(
-        self, plane: np.ndarray, distance: np.ndarray, index: int, region: tuple[slice, slice], step: int,
+    def _beside(self, half: np.ndarray, part: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the pixels of the colour planes near the line; half: the distances (H/2, W/2) there, in
+        pixels of the picture; part: the cells that hold all."""
+        rows, columns = (_scaled(side, full, of) for side, full, of in zip(part, half.shape, self._grid, strict=True))
+        wide = self.line / 2 + self.rim + 2  # from the middle of the line
+        band = cv2.inRange(half[rows, columns], -self.line / 2 - wide, -self.line / 2 + wide)
+        points = cv2.findNonZero(band)
+        if points is None:
+            return np.empty(0, np.intp), np.empty(0, np.intp)
+        across, down = points.reshape(-1, 2).T
+        return down + rows.start, across + columns.start
+
+    def _mix(
+        self, plane: np.ndarray, rows: np.ndarray, columns: np.ndarray, distance: np.ndarray, index: int, step: int,
         places: np.ndarray,
     ) -> None:  # fmt: skip
-        """Mix the rim, then the line on it, into one plane; step: pixels of the picture to one of the plane."""
-        part, away = plane[region], distance[region]
-        wide = self.line / 2 + self.rim + step  # from the middle of the line
-        band = cv2.inRange(away, -self.line / 2 - wide, -self.line / 2 + wide)
-        if (points := cv2.findNonZero(band)) is None:
-            return
-        pixels = tuple(points.reshape(-1, 2).T[::-1])  # rows and columns
-        away, values = np.abs(away[pixels] + np.float32(self.line / 2)), part[pixels].astype(np.float32)
-        own = spread(places, plane.shape, region)
-        light = self._light[own[pixels] if own.ndim else own, index]
+        """Mix the rim, then the line on it, into some pixels of a plane; step: the picture's pixels to one."""
+        away, values = np.abs(distance + np.float32(self.line / 2)), plane[rows, columns].astype(np.float32)
+        light = self._light[spread_at(places, plane.shape, rows, columns), index]
         for width, colour, most in (
             (self.line + 2 * self.rim, self._dark[index], SHADE), (self.line, light, 1.0),
         ):  # fmt: skip
             share = most * np.clip((width / 2 - away) / step + 0.5, 0, 1)
             values += share * (colour - values)
-        part[pixels] = np.rint(values).astype(np.uint8)
+        plane[rows, columns] = np.rint(values).astype(np.uint8)
 
 
 def _within(wanted: np.ndarray, margin: int) -> slice:
@@ -76,5 +82,5 @@ def _within(wanted: np.ndarray, margin: int) -> slice:
 
 
 def _scaled(cells: slice, pixels: int, of: int) -> slice:
-    """The pixels, from an even one on, of some of the ``of`` cells."""
-    return slice(cells.start * pixels // of // 2 * 2, min(pixels, -(-cells.stop * pixels // of)))
+    """The pixels of some of the ``of`` cells."""
+    return slice(cells.start * pixels // of, min(pixels, -(-cells.stop * pixels // of)))

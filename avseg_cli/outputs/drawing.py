@@ -13,6 +13,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from avseg_cli.base.grids import resized
+from avseg_cli.media.scale import scaled
 from avseg_cli.media.video import BT709, FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, Picture, Pictures, even, is_yuv
 from avseg_cli.outputs.contour import Contour
 from avseg_cli.outputs.labels import Labels
@@ -193,11 +194,12 @@ def _converted(picture: Picture, pixel_format: str, stored: tuple[int, int], vid
     """The picture in another format and size, in the range of ``video``."""
     frame = picture.frame
     if not is_yuv(frame):
-        return frame.reformat(*stored, format=pixel_format, dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
+        return scaled(frame, *stored, pixel_format, dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
     kept = video.guessed_matrix if frame.colorspace in (0, UNSPECIFIED) else None
-    return frame.reformat(
+    return scaled(
+        frame,
         *stored,
-        format=pixel_format,
+        pixel_format,
         src_colorspace=kept,
         dst_colorspace=kept,
         src_color_range=FULL_RANGE if picture.video.full_range else LIMITED_RANGE,

@@ -41,5 +41,12 @@ def spread(places: np.ndarray, size: tuple[int, int], region: tuple[slice, slice
     return cv2.resize(places, size[::-1], interpolation=cv2.INTER_NEAREST)[region]
 
 
+def spread_at(places: np.ndarray, size: tuple[int, ...], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """As ``spread``, at some rows and columns of (height, width) alone: (N,), or a single one."""
+    if places.min() == places.max():
+        return places[0, 0]
+    return places[rows * places.shape[0] // size[0], columns * places.shape[1] // size[1]]
+
+
 def _apart(one: RGB, other: RGB) -> float:
     return float(np.linalg.norm(np.subtract(one, other)))
