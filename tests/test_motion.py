@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 
+import cv2
 import numpy as np
 import pytest
 from media_files import iou
@@ -18,7 +19,7 @@ from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.segment.steady import steadied
 
-SIZE = (192, 256)  # of the small pictures, so that none is scaled
+SIZE = (192, 256)  # of the pictures
 SIDE = 128  # of the masks
 RATE = 25
 
@@ -35,8 +36,7 @@ class Shown:
     pixels: np.ndarray
 
     def grey(self, size: tuple[int, int]) -> np.ndarray:
-        assert size == self.pixels.shape
-        return self.pixels
+        return cv2.resize(self.pixels, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How the picture moves from one frame to the next, and where each place of one frame lies in another.
 
-Optical flow is OpenCV's DIS on small grey pictures, half a millisecond each way. A *way* says for each cell of a
-coarse grid where it lies in another frame: float32 (h, w, 3), x and y in cells and the trust in them, 0 to 1.
+Optical flow is OpenCV's DIS on small grey pictures, half a millisecond each way. A *way* says for each cell of these
+where it lies in another frame: float32 (h, w, 3), x and y in cells and the trust in them, 0 to 1.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from avseg_cli.base.grids import resized
 
-SIDE = 256  # pixels of the longer side of the small pictures
-COARSE = 2  # pixels to a cell of a way: the flow's own finest scale
+SIDE = 128  # pixels of the longer side of the small pictures: the cells of a way
 PATCH, STRIDE = 6, 4  # pixels: patches this small follow thin things
+ROUNDS = 6  # in which a patch finds its place
 SLIP = 1.0  # cells by which there and back may miss each other before the trust falls
 SLACK = 0.05  # and more by this share of the distance
 CUT = 0.35  # share of cells that are trusted, below which two neighbours show different scenes
@@ -25,9 +25,8 @@ GLANCE = 0.4  # mean difference of two pictures in contrasts of theirs: of one s
 
 
 def small_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the small picture for one of ``size``; both sides hold whole cells."""
-    scale = SIDE / max(size)
-    height, width = (max(32, COARSE * round(side * scale / COARSE)) for side in size)
+    """(height, width) of the small picture for one of ``size``."""
+    height, width = (max(16, round(side * SIDE / max(size))) for side in size)
     return height, width
 
 
@@ -55,29 +54,24 @@ class Flow:
     def __init__(self) -> None:
         cv2.setNumThreads(1)  # our threads share the cores, so OpenCV takes one for each
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._dis.setFinestScale(1)
+        self._dis.setFinestScale(0)
+        self._dis.setGradientDescentIterations(ROUNDS)
         self._dis.setPatchSize(PATCH)
         self._dis.setPatchStride(STRIDE)
 
     def step(self, before: np.ndarray, after: np.ndarray, time: float) -> Step:
         """How ``before`` became ``after``; over a cut nothing moves."""
-        still = np.zeros((before.shape[0] // COARSE, before.shape[1] // COARSE, 2), np.float16)
+        still = np.zeros((*before.shape, 2), np.float16)
         if np.array_equal(before, after):
             return Step(time, still, still)
         if _becomes_flat(before, after):
             return Step(time, still, still, cut=True)
-        back, forth = self._coarse(after, before), self._coarse(before, after)
+        back, forth = self._dis.calc(after, before, None), self._dis.calc(before, after, None)
         ways = _way(back, True), _way(forth, True)
         sure = [float(trusted(way, other)[..., 2].mean()) for way, other in (ways, ways[::-1])]
         if min(sure) < CUT:
             return Step(time, still, still, cut=True)
         return Step(time, back.astype(np.float16), forth.astype(np.float16))
-
-    def _coarse(self, here: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """Where each cell of ``here`` lies in ``there``, relative to itself: float32 (h, w, 2) in cells."""
-        flow = self._dis.calc(here, there, None)
-        size = here.shape[1] // COARSE, here.shape[0] // COARSE
-        return cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / np.float32(COARSE)
 
 
 def differ(before: np.ndarray, after: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from avseg_cli.motion.cuts import Cuts, Picture
-from avseg_cli.motion.flow import COARSE, Flow, Step, joined, small_size, trusted, unmoved
+from avseg_cli.motion.flow import Flow, Step, joined, small_size, trusted, unmoved
 
 CLOSEST = 1 / 125  # seconds: pictures nearer than that to the one before make no step of their own
 LONGEST = 250  # pictures over which something is carried; over more it would be lost, and the ways take memory
@@ -59,7 +59,6 @@ class Trail:
         """size: (height, width) of the upright video."""
         self.cuts = Cuts(size)
         self._size = small_size(size)
-        self._cells = self._size[0] // COARSE, self._size[1] // COARSE
         self._lock = threading.Lock()
         self._times: list[float] = []  # of the pictures recorded
         self._steps: list[Step] = []  # one fewer
@@ -93,4 +92,4 @@ class Trail:
             first, last = (max(0, bisect_right(self._times, time + CLOSEST / 2) - 1) for time in (start, end))
             if last - first > LONGEST:
                 return None
-            return Ways(self._times[first : last + 1], self._steps[first:last], self._cells)
+            return Ways(self._times[first : last + 1], self._steps[first:last], self._size)
