@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+MOST = 32_000  # places that OpenCV looks up at once
+
 
 def resized(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Bilinear values at (height, width, …), as torch's ``interpolate`` without aligned corners."""
@@ -12,17 +14,13 @@ def resized(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def resized_at(values: np.ndarray, size: tuple[int, ...], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """What ``resized`` gives at some rows and columns alone: float32 (N,) of values (h, w)."""
-    (top, below, down), (left, right, along) = (
-        _neighbours(places, full, side) for places, full, side in zip((rows, columns), size, values.shape, strict=True)
+    """What ``resized`` gives at some rows and columns alone, to 1/32 of a cell: float32 (N,) of values (h, w)."""
+    down, along = (
+        (places.astype(np.float32) + np.float32(0.5)) * np.float32(side / full) - np.float32(0.5)
+        for places, full, side in zip((rows, columns), size, values.shape, strict=True)
     )
-    upper = values[top, left] * (1 - along) + values[top, right] * along
-    lower = values[below, left] * (1 - along) + values[below, right] * along
-    return upper * (1 - down) + lower * down
-
-
-def _neighbours(places: np.ndarray, full: int, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two of ``side`` cells around some of ``full`` places, and how far each is on the way to the second."""
-    exact = np.clip((np.arange(full, dtype=np.float32) + 0.5) * np.float32(side / full) - 0.5, 0, side - 1)
-    first = exact.astype(np.intp)
-    return first[places], np.minimum(first + 1, side - 1)[places], (exact - first)[places]
+    found = [np.empty(0, np.float32)]
+    for own in (slice(first, first + MOST) for first in range(0, len(down), MOST)):
+        part = cv2.remap(values, along[own], down[own], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        found.append(part.ravel())
+    return np.concatenate(found)

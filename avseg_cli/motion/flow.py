@@ -67,11 +67,14 @@ class Flow:
         if _becomes_flat(before, after):
             return Step(time, still, still, cut=True)
         back, forth = self._dis.calc(after, before, None), self._dis.calc(before, after, None)
-        ways = _way(back, True), _way(forth, True)
-        sure = [float(trusted(way, other)[..., 2].mean()) for way, other in (ways, ways[::-1])]
-        if min(sure) < CUT:
+        if differ(before, after) and _share_that_returns(_way(back, True), _way(forth, True)) < CUT:
             return Step(time, still, still, cut=True)
         return Step(time, back.astype(np.float16), forth.astype(np.float16))
+
+
+def _share_that_returns(back: np.ndarray, forth: np.ndarray) -> float:
+    """How much of two pictures, at least, is trusted to be found in the other."""
+    return min(float(trusted(way, other)[..., 2].mean()) for way, other in ((back, forth), (forth, back)))
 
 
 def differ(before: np.ndarray, after: np.ndarray) -> bool:

@@ -79,7 +79,7 @@ class Highlighter:
         shown = min(1.0, max(0.0, float(margin.max()) * EDGE + 0.5))  # fades the dimming in and out with the mask
         if shown == 0.0:
             return
-        rest = round(256 * (1 - self.style.dim * shown))
+        rest = 1 - self.style.dim * shown
         region = self.upsampler.region(margin > -0.5 / EDGE, self.contour.reach if self.contour else 0)
         alpha = opacity(self.upsampler.full(margin)[region], 255)
         self._dim(planes, region, alpha, rest)
@@ -95,7 +95,7 @@ class Highlighter:
         if self.labels and tracked:
             self.labels.learn(tracked.sources)
 
-    def _dim(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: int) -> None:
+    def _dim(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: float) -> None:
         """Darken what does not sound, colours in step with brightness so that it does not look more vivid."""
         _fade(planes[0], region, alpha, rest, self.black)
         for plane in planes[1:]:
@@ -124,25 +124,15 @@ def _half(region: tuple[slice, slice]) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _fade(plane: np.ndarray, region: tuple[slice, slice], alpha: np.ndarray, rest: int, ground: int) -> None:
-    """plane -> ground + (plane - ground) * gain, gain from rest / 256 where alpha is 0 to 1 where it is 255."""
-    rows, columns = region
-    for part in (plane[: rows.start], plane[rows.stop :], plane[rows, : columns.start], plane[rows, columns.stop :]):
-        _scale(part, np.uint16(rest), np.uint16(ground * (256 - rest)))
-    gain = alpha.astype(np.uint16)
-    gain *= np.uint16(256 - rest)
-    gain >>= 8
-    gain += np.uint16(rest)
-    gain[alpha == 255] = 256
-    _scale(plane[region], gain, np.uint16(ground) * (np.uint16(256) - gain))
-
-
-def _scale(values: np.ndarray, gain: np.ndarray | np.uint16, offset: np.ndarray | np.uint16) -> None:
-    """values -> (values * gain + offset) / 256, in place; gain and ground share 256, so uint16 holds it."""
-    product = np.multiply(values, gain, dtype=np.uint16)
-    product += offset
-    product >>= 8
-    values[...] = product
+def _fade(plane: np.ndarray, region: tuple[slice, slice], alpha: np.ndarray, rest: float, ground: int) -> None:
+    """plane -> ground + (plane - ground) * gain, gain from ``rest`` where alpha is 0 to 1 where it is 255."""
+    part = plane[region]
+    own = part.copy()
+    cv2.convertScaleAbs(plane, dst=plane, alpha=rest, beta=ground * (1 - rest))
+    cv2.copyTo(own, cv2.compare(alpha, 255, cv2.CMP_EQ), part)
+    edge = np.unravel_index(np.flatnonzero(alpha - np.uint8(1) < 254), alpha.shape)  # neither 0 nor 255
+    gain = rest + alpha[edge] * np.float32((1 - rest) / 255)
+    part[edge] = ground + (own[edge] - np.float32(ground)) * gain + np.float32(0.5)
 
 
 def plane_array(frame: VideoFrame, index: int, dtype: type = np.uint8) -> np.ndarray:
