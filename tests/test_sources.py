@@ -161,7 +161,7 @@ def test_a_cut_in_the_video_begins_the_numbers_anew() -> None:
     noise = np.random.default_rng(1).uniform(-0.5, 0.5, 6 * 16_000)
     found = list(segment_video(Recording(frames, 10, noise), LoudRed()))
     assert [[source.id for source in one.sources] for one in found] == [[1], [1], [2], [2], [2], [2]]
-    assert [one.scene for one in found] == [None, None, 2.5, None, None, None]
+    assert [one.cuts for one in found] == [(), (), (2.5,), (), (), ()]
 
 
 def result(index: int, mask: np.ndarray, tracker: Tracker | None, size: tuple[int, int] = (90, 160)) -> MaskResult:
@@ -208,24 +208,29 @@ def test_tracks_have_the_times_at_which_they_sound() -> None:
     first, second = (track.to_dict() for track in tracks)
     assert (first["id"], first["label"], first["masks"], first["times"]) == (1, "dog", 4, [[0, 4]])
     assert second["times"] == [[0, 2], [3, 4]]
+    tracks.take(4.6, 5, result(4, boxes(), tracker).sketches, gone=4.2)
+    assert [track.spans[-1] for track in tracks] == [(0, 4.2), (3, 4.2)]
 
 
 def test_borders_lie_where_the_sound_changes_or_at_a_cut() -> None:
     quiet, loud = (np.full((96, 16), level, np.float16) for level in (-4, 2))
     turning = loud.copy()
     turning[:40] = -4
-    changes = {  # what is seen, with what spectrum, and where its scene begins
-        "begins": (TWO, turning, None), "goes on": (TWO, loud, None), "cut": (TWO, loud, 3.2),
-        "ends": (boxes(), quiet, None), "is seen without a sound": (TWO, quiet, None),
+    changes = {  # what is seen, with what spectrum, and the cuts before it
+        "begins": (TWO, turning, ()), "goes on": (TWO, loud, ()), "cut": (TWO, loud, (3.2,)),
+        "ends": (boxes(), quiet, ()), "is seen without a sound": (TWO, quiet, ()), "cuts": (TWO, loud, (6.1, 6.5)),
+        "flash": (TWO, loud, (7.4, 7.5)),
     }  # fmt: skip
     borders, tracker = Borders(0.0), Tracker()
     made = replace(result(0, boxes(), tracker), spectrum=quiet)
     found = [borders.step(made)]
-    for index, (mask, heard, scene) in enumerate(changes.values(), 1):
-        made = replace(result(index, mask, tracker), spectrum=heard, scene=scene)
+    for index, (mask, heard, cuts) in enumerate(changes.values(), 1):
+        made = replace(result(index, mask, tracker), spectrum=heard, cuts=cuts)
         found.append(borders.step(made))
-    assert [border.seen for border in found] == [0, pytest.approx(1.4, abs=0.02), 2, 3.2, pytest.approx(4, abs=0.1), 5]
-    assert [border.heard for border in found] == [0, 1, 2, 3, 4, 5], "names were the same"
+    seen = [0, pytest.approx(1.4, abs=0.02), 2, 3.2, pytest.approx(4, abs=0.1), 5, 6.5, 7.5]
+    assert [border.seen for border in found] == seen
+    assert [border.gone for border in found] == [*seen[:6], 6.1, 7.5], "not in a scene between"
+    assert [border.heard for border in found] == [0, 1, 2, 3, 4, 5, 6, 7], "names were the same"
     dog, none = ({"heard": heard, "loudness": -20.0} for heard in ((("dog", 0.9),), (("dog", 0.1),)))
     borders = Borders(0.0)
     closer = [

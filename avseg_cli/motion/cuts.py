@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -21,6 +21,13 @@ class Moving(Protocol):
 
 
 Picture = TypeVar("Picture", bound=Moving)
+
+BLINK = 0.2  # seconds: what is shorter, such as a flash, is no scene of its own
+
+
+def left(cuts: Sequence[float]) -> float:
+    """When what was seen before a row of cuts, in seconds, is gone: with the first one, but not for a blink."""
+    return cuts[-1] if cuts[-1] - cuts[0] < BLINK else cuts[0]
 
 
 class Cuts:

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from avseg_cli.base.grids import resized
+from avseg_cli.motion.cuts import left
 from avseg_cli.motion.elsewhere import elsewhere
 from avseg_cli.motion.flow import carried, ends, taken
 from avseg_cli.motion.trail import Trail, Ways
@@ -17,7 +18,6 @@ from avseg_cli.motion.trail import Trail, Ways
 FADE = 0.12  # seconds that a switch from one source to another takes
 DOUBT = np.float32(1e-3)  # trust in what got lost on its way: it counts where the other result knows no better
 SILENT = np.float32(20)  # below the level: what a scene has of which nothing was found
-BLINK = 0.2  # seconds: what is shorter, such as a flash, is no scene of its own
 
 
 class Timed(Protocol):
@@ -197,8 +197,8 @@ class Timeline(Generic[Found]):
         if pair.cuts:
             if self._after is not None and time >= pair.cuts[-1]:
                 return 1.0
-            blink = self._after is not None and pair.cuts[-1] - pair.cuts[0] < BLINK
-            return 0.0 if self._before is not None and (blink or time < pair.cuts[0]) else None
+            gone = pair.cuts[0] if self._after is None else left(pair.cuts)
+            return 0.0 if self._before is not None and time < gone else None
         if pair.before is pair.after:
             return 0.0
         return (time - pair.before.time) / (pair.after.time - pair.before.time)

@@ -40,9 +40,9 @@ class MarkersWriter(Writer):
 
     def take(self, result: MaskResult) -> None:
         sure = result.known[0][1] if result.known else None
-        since = self._borders.step(result)
-        self._heard.append(HeardSecond(since.heard, result.end, result.called, sure))
-        self._tracks.take(since.seen, result.end, result.sketches)
+        border = self._borders.step(result)
+        self._heard.append(HeardSecond(border.heard, result.end, result.called, sure))
+        self._tracks.take(border.seen, result.end, result.sketches, border.gone)
         self.end = result.end
 
     def markers(self) -> list[Marker]:

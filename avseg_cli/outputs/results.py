@@ -38,9 +38,9 @@ class MaskResult:
     the mask belongs to, uint8 RGB (H, W, 3), for ``segment_video(…, keep_frames=True)``, else None. placed says where
     kinds of things are both seen and heard, as probabilities (g, g); tracked which source each part of the mask belongs
     to, None where they are not told apart. cleanup is what is done to the mask, and to all that is drawn of it; the
-    logits stay the model's. guide is the picture that outlines are fitted to, small, where they are. scene is where its
-    scene begins, in seconds, if a cut lies between the mask before and this one, else None. ruled_out is why nothing of
-    this second was to be marked, whatever the model found: see ``unmarked``.
+    logits stay the model's. guide is the picture that outlines are fitted to, small, where they are. cuts are when, in
+    seconds, the scene changed since the mask before. ruled_out is why nothing of this second was to be marked, whatever
+    the model found: see ``unmarked``.
     """
 
     index: int
@@ -58,7 +58,7 @@ class MaskResult:
     tracked: Tracked | None = None
     cleanup: Cleanup = Cleanup()
     guide: np.ndarray | None = None
-    scene: float | None = None
+    cuts: tuple[float, ...] = ()
     ruled_out: str = ""
 
     def __repr__(self) -> str:

@@ -189,7 +189,8 @@ def _taken(
                 writer.take(result)
         done.masks += 1
         if result.tracked:
-            tracks.take(borders.step(result).seen, result.end, result.sketches)
+            border = borders.step(result)
+            tracks.take(border.seen, result.end, result.sketches, border.gone)
         for kind, _ in result.known:
             done.heard[kind] = done.heard.get(kind, 0) + 1
         if result.unmarked:

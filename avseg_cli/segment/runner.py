@@ -100,14 +100,13 @@ class Segmentation(Iterator[MaskResult]):
             self._busy += perf_counter() - began
 
     def _told_apart(self, result: MaskResult) -> MaskResult:
-        """The result with its scene and its sources, whose numbers go on from the results before it."""
+        """The result with its cuts and its sources, whose numbers go on from the results before it."""
         cuts, self._told = self._cuts.between(self._told, result.time), result.time
-        scene = cuts[-1] if cuts else None
         if self._tracker is None:
-            return replace(result, scene=scene)
+            return replace(result, cuts=cuts)
         mask = result.logits > logit(result.threshold)
-        tracked = self._tracker.step(result.time, mask, result.placed, cut=scene is not None)
-        return replace(result, scene=scene, tracked=tracked)
+        tracked = self._tracker.step(result.time, mask, result.placed, cut=bool(cuts))
+        return replace(result, cuts=cuts, tracked=tracked)
 
     def close(self) -> None:
         """Close the files; an unfinished segmentation needs it."""

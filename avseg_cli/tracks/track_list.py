@@ -44,18 +44,18 @@ class TrackList:
         self._tracks: dict[int, TrackSummary] = {}
         self._sounding: dict[int, TrackSummary] = {}  # in the last mask
 
-    def take(self, since: float, end: float, sources: Iterable[OneSource]) -> None:
-        """The sources of a mask, which sound from ``since`` to ``end``, in seconds; what only the mask before it
-        had sounded until ``since``."""
+    def take(self, since: float, end: float, sources: Iterable[OneSource], gone: float | None = None) -> None:
+        """The sources of a mask, which sound from ``since`` to ``end``, in seconds; those of the mask before it
+        sounded until ``gone``, or ``since`` where none is given."""
         before, self._sounding = self._sounding, {}
+        for track in before.values():
+            track.spans[-1] = track.spans[-1][0], since if gone is None else gone
         for source in sources:
             track = self._tracks.setdefault(source.id, TrackSummary(source.id, source.label))
             track.label, track.masks, track.area = source.label, track.masks + 1, track.area + source.area
-            began = track.spans.pop()[0] if source.id in before else since
+            began = track.spans.pop()[0] if source.id in before and track.spans[-1][1] == since else since
             track.spans.append((began, end))
             self._sounding[source.id] = track
-        for number in before.keys() - self._sounding.keys():
-            before[number].spans[-1] = before[number].spans[-1][0], since
 
     def __iter__(self):
         return iter(self._tracks.values())

@@ -98,9 +98,9 @@ class ReportWriter(Writer):
     def take(self, result: MaskResult) -> None:
         self._movie.take(result)
         fraction = result.area / result.mask.size
-        heard, since = (round(seconds, 3) for seconds in self._borders.step(result))
+        heard, since, gone = (round(seconds, 3) for seconds in self._borders.step(result))
         if self._masks:
-            self._masks[-1] = self._masks[-1]._replace(end=since)
+            self._masks[-1] = self._masks[-1]._replace(end=gone)
         end, sure = round(result.end, 3), round(result.confidence, 4)
         words = result.hears(NAMED), result.unmarked
         self._masks.append(Mask(round(result.time, 3), end, round(fraction, 5), sure, *words))
