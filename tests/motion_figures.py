@@ -4,8 +4,8 @@
     python -m tests.motion_figures films --rates 1,4,25
 
 For each number of masks a second: the nearest mask repeated, the distances from the outlines mixed, one mask faded into
-the next, and avseg's own way; with the default model's masks, and with the truth's own at the same instants, which show
-what is lost between them alone.
+the next, and avseg's own way; with the default model's masks, and with the truth's own at the same instants, steadied
+like the model's, which show what is lost by that and between them alone.
 "still" is the mean IoU of a mask with that of the next frame, where the truth hardly moves (0.99 and more).
 """
 
@@ -27,6 +27,7 @@ from avseg_cli.motion.timeline import Instant, Timeline
 from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.shapes import signed_distance
+from avseg_cli.segment.steady import steadied
 from avseg_cli.synth.video_file import VIDEO_FPS, read_masks
 
 LOGITS = attrgetter("logits")
@@ -74,7 +75,9 @@ def measure(video: Path, model: Segmenter, rate: int, figures: Figures, still: F
     found = list(masks)
     assert masks.trail is not None
     masks.trail.forget = lambda before: None  # it is followed twice
-    for whose, results in (("model", found), ("truth", [true(result, truth) for result in found])):
+    known = (true(result, truth) for result in found)
+    told = list(known if rate == 1 else steadied(known, masks.trail, forget=False))
+    for whose, results in (("model", found), ("truth", told)):
         for name, at in ways_to_show(results, masks.trail):
             logits = [at(k / VIDEO_FPS) for k in range(len(truth))]
             shown = [replace(results[0], logits=own, size=truth.shape[1:]).mask for own in logits]

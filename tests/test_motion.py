@@ -238,3 +238,29 @@ def test_many_masks_a_second_are_steadied_without_lagging() -> None:
 
     assert overlap(noisy) < 0.3 and overlap(steady) > 0.9
     assert overlap(steady, 2) == pytest.approx(overlap(steady, -2), abs=0.03), "neither late nor early"
+
+
+def test_what_sounds_is_what_most_of_a_second_say_and_switches_when_it_does() -> None:
+    """Single masks are of something else; what sounds moves on after 2.5 seconds."""
+    times = [k / 4 for k in range(20)]
+    trail = trail_of([Shown(k / RATE, texture(1)) for k in range(5 * RATE)])
+    left, right, stray = (disc(place, (SIDE, SIDE)) for place in ((0.2, 0.3), (0.8, 0.3), (0.5, 0.8)))
+    truth = [left if time < 2.5 else right for time in times]
+    made = [
+        MaskResult(k, time, time, logits(stray if k in (3, 6, 14, 18) else mask), SIZE, 256)
+        for k, (time, mask) in enumerate(zip(times, truth, strict=True))
+    ]
+    steady = list(steadied((result for result in made), trail, forget=True))
+    assert all(iou(result.logits > 0, mask) > 0.97 for result, mask in zip(steady, truth, strict=True))
+
+
+def test_the_outline_of_what_moves_is_that_of_its_own_mask() -> None:
+    """At four masks a second neighbours are carried far: they say what sounds, and not where it ends."""
+    times = [k / RATE for k in range(40)]
+    trail = trail_of([Shown(time, picture(wandering(time))) for time in times])
+    made = [
+        MaskResult(k, time, time, logits(disc(wandering(time), (SIDE, SIDE))), SIZE, 256)
+        for k, time in enumerate(times[::8])
+    ]
+    for before, after in zip(made, steadied((result for result in made), trail, forget=True), strict=True):
+        assert iou(before.logits > 0, after.logits > 0) == 1

@@ -144,6 +144,11 @@ def ends(way: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray
     return x, y
 
 
+def moved(way: np.ndarray) -> np.ndarray:
+    """The square of the distance, in cells, that each place goes: (h, w)."""
+    return _squared(way, unmoved(*way.shape[:2]))
+
+
 def carried(values: np.ndarray, way: np.ndarray, whole: bool = False) -> np.ndarray:
     """What lies at the end of a way: the values (h, w) of one picture, drawn where its things are in another.
 

@@ -1,22 +1,31 @@
-"""Several masks a second, steadied: each is averaged with its neighbours, carried to where things are in its picture.
+"""Several masks a second, steadied: each agrees with its neighbours, carried to where things are in its picture.
 
-As many neighbours before as after, so that nothing lags behind.
+What sounds is what most of about a second say; where its outline lies is what the mask itself and the nearest ones
+say, fewer of them where things move, which are carried the less exactly the further they come. As many neighbours before as after count, so
+that nothing lags behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 
 from avseg_cli.base.grids import resized
-from avseg_cli.motion.flow import carried, joined
+from avseg_cli.motion.elsewhere import elsewhere
+from avseg_cli.motion.flow import carried, joined, moved
 from avseg_cli.motion.trail import Trail
+from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
 
-REACH = 0.3  # seconds on either side at which a neighbour counts for nothing
+REACH = 1.0  # seconds on either side at which a neighbour counts for nothing
+OUTLINE = 0.3  # and at which it counts for nothing in where an outline lies
+RESTING = 0.5  # the same where nothing moves
+DRIFT = 0.5  # cells of a way by which a place that rests may seem to have moved
+SPARSE = 0.1  # seconds between the neighbours that count, beyond ``RESTING``
+SURE = np.float32(3)  # logits from the level: none counts as more than that, so that one cannot outvote two
 
 Steps = tuple[np.ndarray | None, np.ndarray | None]  # the ways from a result to the next, and back
 
@@ -39,6 +48,7 @@ def steadied(results: Generator[MaskResult], trail: Trail, forget: bool) -> Gene
             held.append(result)
             while result.time - held[done].time >= REACH:
                 yield _steadied(held, steps, done)
+                held[done] = replace(held[done], frame=None, guide=None)  # it only counts as a neighbour from now on
                 done += 1
             while done and held[done].time - held[0].time >= REACH:
                 del held[0], steps[0]
@@ -48,19 +58,40 @@ def steadied(results: Generator[MaskResult], trail: Trail, forget: bool) -> Gene
 
 
 def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) -> MaskResult:
-    """One result with the mean of its own logits and those of its neighbours, all drawn on its picture."""
-    own = held[place]
-    total, weights = own.logits.copy(), np.float32(1)
+    """One result as it and its neighbours have it, all drawn on its picture."""
+    own, level = held[place], np.float32(logit(held[place].threshold))
+    voices = np.clip(own.logits - level, -SURE, SURE)
+    outline, heard, near = own.logits.copy(), np.ones_like(voices), np.ones_like(voices)
+    for neighbour, way in _neighbours(held, steps, place):
+        away = abs(neighbour.time - own.time)
+        there, trust = carried(neighbour.logits, way), resized(way[..., 2], own.logits.shape)
+        weight = trust * np.float32(1 - away / REACH)
+        voices += weight * np.clip(there - level, -SURE, SURE)
+        heard += weight
+        if away < RESTING:
+            rests = np.exp(-moved(way) / DRIFT**2) * np.float32(1 - away / RESTING)
+            weight = trust * np.maximum(resized(rests, trust.shape), np.float32(1 - away / OUTLINE))
+            outline += weight * there
+            near += weight
+    voices /= heard
+    outline /= near
+    sounds, shown = voices > 0, outline > level
+    return replace(own, logits=np.where(elsewhere(sounds != shown, sounds & shown), voices + level, outline))
+
+
+def _neighbours(
+    held: Sequence[MaskResult], steps: Sequence[Steps], place: int
+) -> Iterator[tuple[MaskResult, np.ndarray]]:
+    """Those that count for a result, with the way to each from its picture."""
     later = zip(held[place + 1 :], (step[0] for step in steps[place:]), strict=True)
     earlier = zip(held[:place][::-1], (step[1] for step in steps[:place][::-1]), strict=True)
     for neighbours in (later, earlier):
-        way: np.ndarray | None = None
+        way, last = None, 0.0
         for neighbour, step in neighbours:
-            weight = np.float32(1 - abs(neighbour.time - own.time) / REACH)
-            if step is None or weight <= 0:
+            away = abs(neighbour.time - held[place].time)
+            if step is None or away >= REACH:
                 break
             way = step if way is None else joined(way, step)
-            trust = weight * resized(way[..., 2], own.logits.shape)
-            total += trust * carried(neighbour.logits, way)
-            weights = weights + trust
-    return replace(own, logits=total / weights)
+            if away < RESTING or away - last >= SPARSE:
+                last = away
+                yield neighbour, way
