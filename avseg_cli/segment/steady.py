@@ -1,8 +1,8 @@
 """Several masks a second, steadied: each agrees with its neighbours, carried to where things are in its picture.
 
-What sounds is what most of about a second say; where its outline lies is what the mask itself and the nearest ones
-say, fewer of them where things move, which are carried the less exactly the further they come. As many neighbours before as after count, so
-that nothing lags behind.
+What sounds is what most of two seconds say; where its outline lies is what the mask itself and the nearest ones say,
+fewer of them where things move, which are carried the less exactly the further they come. As many neighbours count
+before as after, so that nothing lags behind.
 """
 
 from __future__ import annotations
