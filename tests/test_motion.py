@@ -17,6 +17,7 @@ from avseg_cli.motion.onset import onset, spectrum
 from avseg_cli.motion.timeline import Timeline
 from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.unmarked import PAUSE
 from avseg_cli.segment.steady import steadied
 
 SIZE = (192, 256)  # of the pictures
@@ -264,3 +265,14 @@ def test_the_outline_of_what_moves_is_that_of_its_own_mask() -> None:
     ]
     for before, after in zip(made, steadied((result for result in made), trail, forget=True), strict=True):
         assert iou(before.logits > 0, after.logits > 0) == 1
+
+
+def test_a_pause_is_not_outvoted() -> None:
+    trail = trail_of([Shown(k / RATE, texture(1)) for k in range(3 * RATE)])
+    shown, nothing = logits(disc((0.5, 0.5), (SIDE, SIDE))), logits(np.zeros((SIDE, SIDE), bool))
+    made = [
+        MaskResult(k, k / 4, k / 4, nothing if k in (3, 7) else shown, SIZE, 256, ruled_out=PAUSE if k == 7 else "")
+        for k in range(12)
+    ]
+    steady = list(steadied((result for result in made), trail, forget=True))
+    assert [k for k, result in enumerate(steady) if not (result.logits > 0).any()] == [7]

@@ -19,6 +19,7 @@ from avseg_cli.motion.flow import carried, joined, moved
 from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.unmarked import PAUSE
 
 REACH = 1.0  # seconds on either side at which a neighbour counts for nothing
 OUTLINE = 0.3  # and at which it counts for nothing in where an outline lies
@@ -60,6 +61,8 @@ def steadied(results: Generator[MaskResult], trail: Trail, forget: bool) -> Gene
 def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) -> MaskResult:
     """One result as it and its neighbours have it, all drawn on its picture."""
     own, level = held[place], np.float32(logit(held[place].threshold))
+    if own.ruled_out == PAUSE:  # nothing is marked in a quiet second, however loud it is around
+        return own
     voices = np.clip(own.logits - level, -SURE, SURE)
     outline, heard, near = own.logits.copy(), np.ones_like(voices), np.ones_like(voices)
     for neighbour, way in _neighbours(held, steps, place):
