@@ -205,6 +205,25 @@ def test_the_end_of_a_sound_is_quiet_though_clips_differ_on_it(tmp_path: Path) -
     assert [bool(result.mask.any()) for result in told] == [result.called == "dog" for result in told]
 
 
+def test_what_dies_away_unmarked_is_quiet_before_it_is_a_pause(tmp_path: Path) -> None:
+    """23 dB below the sound before it has no name of its own, unless the model marks something."""
+
+    def dies_away(times: np.ndarray) -> np.ndarray:
+        return np.where(times < 4, 0.1, 0.007)
+
+    class Last(SpeakingRed):
+        def decode(self, embeddings: Tensor, sound: Tensor) -> Tensor:
+            logits = super().decode(embeddings, sound)
+            logits[:, -1] = -5 if self.empty else 5
+            return logits
+
+    model, clip = Last((0.1, 0.9, 0.0)), Clip(seconds=5, loudness=dies_away).write(tmp_path / "clip.mkv")
+    with torch.inference_mode():
+        for model.empty, told in ((True, "quiet"), (False, "dog")):
+            last = list(segment_video(clip, model))[-1]
+            assert -47 < last.loudness < -43 and (last.called, last.unmarked) == (told, PAUSE if model.empty else "")
+
+
 def test_why_nothing_is_marked_is_told_in_every_record(tmp_path: Path) -> None:
     clip = Meeting(seconds=6).write(tmp_path / "clip.mkv")
     outputs = {name: tmp_path / f"clip{suffix}" for name, suffix in (("json", ".json"), ("report", ".html"))}

@@ -40,7 +40,7 @@ class MaskResult:
     to, None where they are not told apart. cleanup is what is done to the mask, and to all that is drawn of it; the
     logits stay the model's. guide is the picture that outlines are fitted to, small, where they are. cuts are when, in
     seconds, the scene changed since the mask before. ruled_out is why nothing of this second was to be marked, whatever
-    the model found: see ``unmarked``.
+    the model found, and faint whether it is too quiet for a name: see ``unmarked``.
     """
 
     index: int
@@ -60,6 +60,7 @@ class MaskResult:
     guide: np.ndarray | None = None
     cuts: tuple[float, ...] = ()
     ruled_out: str = ""
+    faint: bool = False
 
     def __repr__(self) -> str:
         return (
@@ -131,9 +132,11 @@ class MaskResult:
     def unmarked(self) -> str:
         """Why nothing is marked though something is heard: "a pause", "a voice, no face seen"; else empty.
 
-        Empty too where the model itself found nothing, and where neighbours in time mark something after all.
+        Empty too where the model finds nothing in a second as loud as others.
         """
-        return "" if (self.logits > logit(self.threshold)).any() else self.ruled_out
+        if (self.logits > logit(self.threshold)).any():
+            return ""
+        return PAUSE if self.faint else self.ruled_out
 
     @property
     def known(self) -> Heard:

@@ -1,4 +1,4 @@
-"""Why nothing is marked where something is heard: rules that stand above the model, told wherever they decided."""
+"""Why nothing is marked where something is heard, told by everything that tells of masks."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.tidy import guide_from
 from avseg_cli.outputs.unmarked import PAUSE, UNSEEN
 from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
-from avseg_cli.segment.pauses import pauses
+from avseg_cli.segment.pauses import FAINT, pauses
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import LARGE_INPUT, SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
@@ -193,13 +193,23 @@ class Encoded:
     spectrum: np.ndarray  # of that second, (rows, bands)
     narrated: bool  # whether all that can be told of its sound is the voice of nobody in the picture
     paused: list[bool] = field(default_factory=list)  # whether it is a pause, in each clip that was decoded
+    dying: list[bool] = field(default_factory=list)  # whether it is too quiet for a name, likewise
 
     @property
     def ruled_out(self) -> str:
         """Why nothing of it is marked: of clips that differ, at least half."""
         if self.narrated:
             return UNSEEN
-        return PAUSE if self.paused and 2 * sum(self.paused) >= len(self.paused) else ""
+        return PAUSE if _half(self.paused) else ""
+
+    @property
+    def faint(self) -> bool:
+        """Whether it is too quiet for a name, in at least half of its clips."""
+        return _half(self.dying)
+
+
+def _half(clips: list[bool]) -> bool:
+    return bool(clips) and 2 * sum(clips) >= len(clips)
 
 
 class Runner:
@@ -319,9 +329,11 @@ class Runner:
             logits = self.model.decode(embeddings, sound).float().cpu().numpy()  # (B, T, h, w)
         if self.model.config.kinds:
             for clip, seconds in zip(clips, logits, strict=True):
-                quiet = pauses([item.loudness for item in clip])
-                for item, paused in zip(clip, quiet, strict=True):
+                levels = [item.loudness for item in clip]
+                quiet = pauses(levels)
+                for item, paused, dying in zip(clip, quiet, pauses(levels, FAINT), strict=True):
                     item.paused.append(paused)
+                    item.dying.append(dying)
                 seconds[quiet] = NOTHING
                 seconds[[item.narrated for item in clip]] = NOTHING
         return list(logits)
@@ -375,9 +387,9 @@ def _results(
             guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
         if not coarse:
-            return lambda logits: rest(logits=logits, ruled_out=item.ruled_out)
+            return lambda logits: rest(logits=logits, ruled_out=item.ruled_out, faint=item.faint)
         seen = fine(pixels.numpy())
-        return lambda logits: rest(logits=fitted(logits, seen, level), ruled_out=item.ruled_out)
+        return lambda logits: rest(logits=fitted(logits, seen, level), ruled_out=item.ruled_out, faint=item.faint)
 
     on_screen = _on_screen(runner, cuts) if options.faces else None
     pairs = with_next(frames)
