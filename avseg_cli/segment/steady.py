@@ -1,8 +1,8 @@
 """Several masks a second, steadied: each agrees with its neighbours, carried to where things are in its picture.
 
-What sounds is what most of two seconds say; where its outline lies is what the mask itself and the nearest ones say,
-fewer of them where things move, which are carried the less exactly the further they come. As many neighbours count
-before as after, so that nothing lags behind.
+What sounds is what the mask itself says, unless the seconds around clearly say otherwise; where its outline lies is
+what it and the nearest say, fewer of them where things move, which are carried the less exactly the further they come.
+As many neighbours count before as after, so that nothing lags behind.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ OUTLINE = 0.3  # and at which it counts for nothing in where an outline lies
 RESTING = 0.5  # the same where nothing moves
 DRIFT = 0.5  # cells of a way by which a place that rests may seem to have moved
 SPARSE = 0.1  # seconds between the neighbours that count, beyond ``RESTING``
+CLEAR = 1.0  # mean logit from the level from which others overrule a mask: around a switch they are of two minds
 SURE = np.float32(3)  # logits from the level: none counts as more than that, so that one cannot outvote two
 
 Steps = tuple[np.ndarray | None, np.ndarray | None]  # the ways from a result to the next, and back
@@ -78,8 +79,9 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
             near += weight
     voices /= heard
     outline /= near
-    sounds, shown = voices > 0, outline > level
-    return replace(own, logits=np.where(elsewhere(sounds != shown, sounds & shown), voices + level, outline))
+    shown = outline > level
+    overruled = (np.abs(voices) >= CLEAR) & ((voices > 0) != shown)
+    return replace(own, logits=np.where(elsewhere(overruled, shown & ~overruled), voices + level, outline))
 
 
 def _neighbours(
