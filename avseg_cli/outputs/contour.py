@@ -43,10 +43,9 @@ class Contour:
         distance *= np.float32(self._pixels)
         half = resized(distance, (self.size[0] // 2, self.size[1] // 2))
         rows, columns = self._beside(half, part)
-        for index in (1, 2):
-            self._mix(planes[index], rows, columns, half[rows, columns], index, 2, places)
+        self._mix(planes, (1, 2), rows, columns, half[rows, columns], places)
         rows, columns = ((2 * side + corner).ravel() for side, corner in ((rows, DOWN), (columns, ALONG)))
-        self._mix(planes[0], rows, columns, resized_at(distance, self.size, rows, columns), 0, 1, places)
+        self._mix(planes, (0,), rows, columns, resized_at(distance, self.size, rows, columns), places)
 
     def _beside(self, half: np.ndarray, part: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the pixels of the colour planes near the line; half: the distances (H/2, W/2) there, in
@@ -61,18 +60,21 @@ class Contour:
         return down + rows.start, across + columns.start
 
     def _mix(
-        self, plane: np.ndarray, rows: np.ndarray, columns: np.ndarray, distance: np.ndarray, index: int, step: int,
-        places: np.ndarray,
+        self, planes: list[np.ndarray], indices: tuple[int, ...], rows: np.ndarray, columns: np.ndarray,
+        distance: np.ndarray, places: np.ndarray,
     ) -> None:  # fmt: skip
-        """Mix the rim, then the line on it, into some pixels of a plane; step: the picture's pixels to one."""
-        away, values = np.abs(distance + np.float32(self.line / 2)), plane[rows, columns].astype(np.float32)
-        light = self._light[spread_at(places, plane.shape, rows, columns), index]
-        for width, colour, most in (
-            (self.line + 2 * self.rim, self._dark[index], SHADE), (self.line, light, 1.0),
-        ):  # fmt: skip
-            share = most * np.clip((width / 2 - away) / step + 0.5, 0, 1)
-            values += share * (colour - values)
-        plane[rows, columns] = np.rint(values).astype(np.uint8)
+        """Mix the rim, then the line on it, into some pixels of planes of one size."""
+        size = planes[indices[0]].shape
+        step = self.size[0] // size[0]  # pixels of the picture to one of the plane
+        away = np.abs(distance + np.float32(self.line / 2))
+        rim, line = (np.clip((width - away) / step + 0.5, 0, 1) for width in (self.line / 2 + self.rim, self.line / 2))
+        rim *= SHADE
+        light = self._light[spread_at(places, size, rows, columns)]
+        for index in indices:
+            values = planes[index][rows, columns].astype(np.float32)
+            for share, colour in ((rim, self._dark[index]), (line, light[..., index])):
+                values += share * (colour - values)
+            planes[index][rows, columns] = np.rint(values)
 
 
 def _within(wanted: np.ndarray, margin: int) -> slice:

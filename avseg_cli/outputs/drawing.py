@@ -97,9 +97,8 @@ class Highlighter:
 
     def _dim(self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: float) -> None:
         """Darken what does not sound, colours in step with brightness so that it does not look more vivid."""
-        _fade(planes[0], region, alpha, rest, self.black)
-        for plane in planes[1:]:
-            _fade(plane, _half(region), alpha[::2, ::2], rest, 128)
+        _fade(planes[:1], region, alpha, rest, self.black)
+        _fade(planes[1:], _half(region), np.ascontiguousarray(alpha[::2, ::2]), rest, 128)
 
     def _colour(
         self, planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, places: np.ndarray
@@ -124,15 +123,17 @@ def _half(region: tuple[slice, slice]) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _fade(plane: np.ndarray, region: tuple[slice, slice], alpha: np.ndarray, rest: float, ground: int) -> None:
+def _fade(planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: float, ground: int) -> None:
     """plane -> ground + (plane - ground) * gain, gain from ``rest`` where alpha is 0 to 1 where it is 255."""
-    part = plane[region]
-    own = part.copy()
-    cv2.convertScaleAbs(plane, dst=plane, alpha=rest, beta=ground * (1 - rest))
-    cv2.copyTo(own, cv2.compare(alpha, 255, cv2.CMP_EQ), part)
+    inside = cv2.compare(alpha, 255, cv2.CMP_EQ)
     edge = np.unravel_index(np.flatnonzero(alpha - np.uint8(1) < 254), alpha.shape)  # neither 0 nor 255
     gain = rest + alpha[edge] * np.float32((1 - rest) / 255)
-    part[edge] = ground + (own[edge] - np.float32(ground)) * gain + np.float32(0.5)
+    for plane in planes:
+        part = plane[region]
+        own = part.copy()
+        cv2.convertScaleAbs(plane, dst=plane, alpha=rest, beta=ground * (1 - rest))
+        cv2.copyTo(own, inside, part)
+        part[edge] = ground + (own[edge] - np.float32(ground)) * gain + np.float32(0.5)
 
 
 def plane_array(frame: VideoFrame, index: int, dtype: type = np.uint8) -> np.ndarray:
