@@ -276,3 +276,15 @@ def test_a_pause_is_not_outvoted() -> None:
     ]
     steady = list(steadied((result for result in made), trail, forget=True))
     assert [k for k, result in enumerate(steady) if not (result.logits > 0).any()] == [7]
+
+
+def test_a_faint_mask_after_a_switch_shows_nothing_of_the_sure_ones_before_it() -> None:
+    times = [k / 4 for k in range(16)]
+    trail = trail_of([Shown(k / RATE, texture(1)) for k in range(4 * RATE)])
+    left, right = (disc(place, (SIDE, SIDE)) for place in ((0.2, 0.3), (0.8, 0.3)))
+    made = [
+        MaskResult(k, time, time, logits(left) / 2 if time < 2 else logits(right) / 4, SIZE, 256)
+        for k, time in enumerate(times)
+    ]
+    for result in steadied((result for result in made), trail, forget=True):
+        assert np.array_equal(result.logits > 0, left if result.time < 2 else right)
