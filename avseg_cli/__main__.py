@@ -1,6 +1,6 @@
 """``python -m avseg_cli`` is the command ``avseg`` (torchrun starts it this way)."""
 
-from avseg_cli.cli import main
+from avseg_cli.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -84,10 +84,10 @@ def test_a_file_by_name_stands_alone(avseg, seen: dict, tmp_path: Path, monkeypa
     (tmp_path / "avseg.toml").write_text("[segment]\nfps = 3\nstride = 3\n")
     (tmp_path / "other.toml").write_text("[segment]\nfps = 7\n")
     assert avseg("--config", "other.toml", "segment", "x.mp4") == 0
-    assert (seen["fps"], seen["stride"]) == (7, 1)
+    assert (seen["fps"], seen["stride"]) == (7, 2)
     monkeypatch.setenv("AVSEG_CONFIG", os.devnull)
     assert avseg("segment", "x.mp4") == 0
-    assert (seen["fps"], seen["stride"]) == ("auto", 1)
+    assert (seen["fps"], seen["stride"]) == ("auto", 2)
 
 
 WRONG = {

@@ -110,7 +110,7 @@ def test_masks_follow_picture_and_sound(tmp_path: Path) -> None:
             assert not result.mask.any() and result.area == 0
         assert result.confidence > 0.8
     assert sum(model.encoded) == 7, "each frame is encoded once"
-    assert sum(model.decoded) == 3, "7 frames make three clips of 5"
+    assert sum(model.decoded) == 2, "7 frames make two clips of 5, of which the second begins two later"
 
 
 @pytest.mark.parametrize(("stride", "clips"), [(1, 8), (2, 5), (5, 3)])
@@ -123,7 +123,7 @@ def test_the_stride_decides_how_many_clips(tmp_path: Path, stride: int, clips: i
 def test_denser_masks_come_in_order_from_interleaved_clips(tmp_path: Path) -> None:
     clip = Clip(seconds=6, rate=20, place=lambda t: (0.25 + t / 12, 0.5))
     path = clip.write(tmp_path / "clip.mp4")
-    for options, clips in (({}, 4 * 2), ({"consecutive": True}, 24 - 4)):
+    for options, clips in (({}, 4 * 2), ({"consecutive": True}, 1 + 10)):
         model = LoudRed()
         results = list(segment_video(path, model, fps=4, **options))
         assert [result.index for result in results] == list(range(24))

@@ -28,15 +28,29 @@ def test_threads_sleep_while_they_wait_unless_told_otherwise(monkeypatch: pytest
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
-def test_it_is_set_before_openmp_reads_it_and_nothing_is_searched_at_the_end() -> None:
-    """PyTorch comes with the first command that needs it, after ``main`` began; exit handlers find a frozen heap."""
+def ends(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of the command line with something to do at its end, and something that Python would take apart."""
     told = (
-        "import atexit, gc, sys\n"
-        "atexit.register(lambda: print('frozen', gc.get_freeze_count() > 1000))\n"
+        "import atexit, sys\n"
+        "class Held:\n"
+        "    def __del__(self): print('taken apart')\n"
+        "held = Held()\n"
+        "atexit.register(lambda: print('handled'))\n"
         "import avseg_cli.cli as cli\n"
         "print('early', 'torch' in sys.modules)\n"
-        "sys.argv = ['avseg', '--help']\n"
-        "cli.main()\n"
+        f"sys.argv = ['avseg', *{arguments!r}]\n"
+        "cli.run()\n"
     )
-    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60)
-    assert "early False" in ran.stdout and "frozen True" in ran.stdout, ran.stdout + ran.stderr
+    return subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60)
+
+
+def test_pytorch_comes_with_the_first_command_that_needs_it() -> None:
+    """So that OpenMP, which reads its settings then, finds them."""
+    assert "early False" in ends("--help").stdout
+
+
+def test_a_process_ends_at_once_with_its_code_all_said_and_its_handlers_run() -> None:
+    for arguments, code in ((("--help",), 0), (("segment", "--nothing"), 2)):
+        ran = ends(*arguments)
+        assert ran.returncode == code and "handled" in ran.stdout and "taken apart" not in ran.stdout, ran
+    assert "No such option" in ran.stderr

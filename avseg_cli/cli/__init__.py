@@ -23,7 +23,7 @@ from typer.main import get_command
 from avseg_cli.base.errors import AvsegError, InputError, debugging, named
 from avseg_cli.base.limits import about_memory, ensure_limits
 from avseg_cli.base.signals import heard
-from avseg_cli.base.startup import spare_the_processor
+from avseg_cli.base.startup import leave, spare_the_processor
 from avseg_cli.base.terminal import outliving
 from avseg_cli.cli.config_file import Config, check_environment, long_name, name_variables, read_config
 from avseg_cli.cli.options import said
@@ -190,6 +190,16 @@ def _check_limits_first(command: Any) -> None:
 
     if not hasattr(command, "commands") or command.invoke_without_command:
         command.callback = limited
+
+
+def run() -> None:
+    """``main`` as a process of its own, which ends with it."""
+    try:
+        main()
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        leave(end.code)
 
 
 def main() -> None:

@@ -125,15 +125,13 @@ def _half(region: tuple[slice, slice]) -> tuple[slice, slice]:
 
 def _fade(planes: list[np.ndarray], region: tuple[slice, slice], alpha: np.ndarray, rest: float, ground: int) -> None:
     """plane -> ground + (plane - ground) * gain, gain from ``rest`` where alpha is 0 to 1 where it is 255."""
-    inside = cv2.compare(alpha, 255, cv2.CMP_EQ)
-    edge = np.unravel_index(np.flatnonzero(alpha - np.uint8(1) < 254), alpha.shape)  # neither 0 nor 255
-    gain = rest + alpha[edge] * np.float32((1 - rest) / 255)
+    gain = cv2.convertScaleAbs(alpha, alpha=1 - rest, beta=255 * rest)
+    offset = cv2.convertScaleAbs(gain, alpha=-ground / 255, beta=ground)
+    least = round(255 * rest) / 255  # as where alpha is 0, so that the region's edge does not show
     for plane in planes:
-        part = plane[region]
-        own = part.copy()
-        cv2.convertScaleAbs(plane, dst=plane, alpha=rest, beta=ground * (1 - rest))
-        cv2.copyTo(own, inside, part)
-        part[edge] = ground + (own[edge] - np.float32(ground)) * gain + np.float32(0.5)
+        part = cv2.add(cv2.multiply(plane[region], gain, scale=1 / 255), offset)
+        cv2.convertScaleAbs(plane, dst=plane, alpha=least, beta=round(ground * (1 - least)))
+        plane[region] = part
 
 
 def plane_array(frame: VideoFrame, index: int, dtype: type = np.uint8) -> np.ndarray:

@@ -35,7 +35,6 @@ def signed_distance(margin: np.ndarray) -> np.ndarray:
 def _to_other_side(here: np.ndarray, near: np.ndarray) -> np.ndarray:
     """The distance of cells that are ``here`` to the outline, by the nearest cell that is not; 0 for the others."""
     far, nearest = cv2.distanceTransformWithLabels(here.view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    behind = np.zeros(int(nearest.max()) + 1, np.float32)  # how far the nearest cell lies behind the outline
-    behind[nearest[~here]] = np.minimum(near[~here], 1)
-    far -= np.where(here, behind[nearest], 0)
+    behind = np.minimum(near, 1)[~here]  # how far these lie behind the outline; their labels count them from 1
+    far -= np.take(np.concatenate(([np.float32(0)], behind)), nearest, mode="clip")
     return np.maximum(far, 0, out=far)
