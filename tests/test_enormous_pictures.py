@@ -39,7 +39,8 @@ def test_masks(asked: str, data: Path, tmp_path: Path, capfd, monkeypatch) -> No
     if "predictions" in asked:
         bad = Path("predictions/test0/test0_0.png")
         bad.parent.mkdir(parents=True)
-        Image.new("L", (224, 224)).save(bad)
+        for frame in range(5):  # all are looked for before one is opened
+            Image.new("L", (224, 224)).save(bad.with_name(f"test0_{frame}.png"))
     enlarge(bad)
     ran = run_avseg(capfd, monkeypatch, *asked.split(), "--data", "data")
     assert ran.code == 7 and f"{bad}: not a readable picture" in ran.err and str(SIDE**2) in ran.err
