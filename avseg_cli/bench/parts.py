@@ -123,7 +123,7 @@ class Parts:
         ours = count_flops(lambda: self.empty_model.embed_frames(_empty(frames), _empty(sound)))
         return Part(
             "encoder",
-            f"{len(frames)} frame(s)",
+            counted(len(frames), "frame"),
             lambda: self.reference.encode(frames, sound),
             lambda: self.model.embed_frames(frames, sound),
             (flops, ours),
@@ -149,7 +149,7 @@ class Parts:
         ours = count_flops(lambda: empty(_empty(pixels), _empty(tokens), _empty(positions)))
         return Part(
             "fusion",
-            f"ST-BAVA, depth {self.config.fusion_depth}, {len(clips)} clip(s)",
+            f"ST-BAVA, depth {self.config.fusion_depth}, {counted(len(clips), 'clip')}",
             reference,
             lambda: fusion(pixels, tokens, positions)[0].flatten(0, 1),
             (flops, ours),

@@ -111,7 +111,9 @@ class TrainingParts:
             self._epoch(model, COMPARED["2"][1], self._steps(model, dtype))
             for model, dtype in zip((self._joint(True), self._joint(False)), self.dtypes, strict=True)
         )
-        what = f"a step of stage 2 for each clip, activations computed twice and once, {len(self.frames)} clip(s)"
+        what = (
+            f"a step of stage 2 for each clip, activations computed twice and once, {counted(len(self.frames), 'clip')}"
+        )
         yield Part("recompute", what, twice, once, (0, 0))
 
     def train_2(self) -> Iterator[Part]:
@@ -164,7 +166,7 @@ class TrainingParts:
 
         return Part(
             name,
-            f"{what}, {clips} clip(s)",
+            f"{what}, {counted(clips, 'clip')}",
             self._epoch(reference, theirs, reference_steps),
             self._epoch(model, ours, steps),
             (0, 0),

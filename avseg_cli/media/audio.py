@@ -113,20 +113,21 @@ def folded(frame: AudioFrame) -> np.ndarray:
     shares = [SHARES.get(channel.name) for channel in frame.layout.channels]
     if len(shares) < 3 or None in shares:
         return mono(frame)
-    values = _channels(frame)
-    whole = 1.0 if values.dtype.kind == "f" else 2.0 ** (8 * values.itemsize - 1)
-    zero = whole if values.dtype.kind == "u" else 0.0
-    return (np.array(shares) @ ((values - zero) / whole)).astype(np.float32)
+    return np.array(shares, np.float32) @ np.stack([_mean(channel[None]) for channel in _channels(frame)])
 
 
 def mono(frame: AudioFrame) -> np.ndarray:
     """The mean of the channels of a decoded frame, (samples,) float32 in [-1, 1], as AVSBench takes it."""
-    values = _channels(frame)
-    if values.dtype.kind == "f":
-        return values.mean(0, dtype=np.float32)
-    if values.dtype == np.uint8:
-        return values.mean(0, dtype=np.float32) / 128 - 1
-    return values.mean(0, dtype=np.float64).astype(np.float32) / np.float32(-float(np.iinfo(values.dtype).min))
+    return _mean(_channels(frame))
+
+
+def _mean(channels: np.ndarray) -> np.ndarray:
+    """Of samples in the type they have, (channels, samples) -> (samples,) float32 in [-1, 1]."""
+    if channels.dtype.kind == "f":
+        return channels.mean(0, dtype=np.float32)
+    if channels.dtype == np.uint8:
+        return channels.mean(0, dtype=np.float32) / 128 - 1
+    return channels.mean(0, dtype=np.float64).astype(np.float32) / np.float32(-float(np.iinfo(channels.dtype).min))
 
 
 def _channels(frame: AudioFrame) -> np.ndarray:

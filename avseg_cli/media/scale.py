@@ -20,7 +20,8 @@ def scaled(frame: VideoFrame, width: int, height: int, pixel_format: str, **how:
     """
     scalers: dict[tuple[object, ...], VideoReformatter] = _kept.__dict__.setdefault("scalers", {})
     change = width, height, pixel_format, *how.items()
-    if change not in scalers and len(scalers) == MOST:
-        del scalers[next(iter(scalers))]
-    scaler = scalers.setdefault(change, VideoReformatter())
-    return scaler.reformat(frame, width, height, pixel_format, threads=1, **how)
+    if change not in scalers:
+        if len(scalers) == MOST:
+            del scalers[next(iter(scalers))]
+        scalers[change] = VideoReformatter()
+    return scalers[change].reformat(frame, width, height, pixel_format, threads=1, **how)

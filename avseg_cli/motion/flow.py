@@ -157,8 +157,8 @@ def carried(values: np.ndarray, way: np.ndarray, whole: bool = False) -> np.ndar
     return taken(values, ends(way, values.shape), whole)
 
 
-def taken(values: np.ndarray, ends: tuple[np.ndarray, np.ndarray], whole: bool = False) -> np.ndarray:
-    """``carried``, where the ends of the way are known."""
+def taken(values: np.ndarray, there: tuple[np.ndarray, np.ndarray], whole: bool = False) -> np.ndarray:
+    """``carried``, where the ends of the way, ``there``, are known."""
     between = cv2.INTER_NEAREST if whole else cv2.INTER_LINEAR
-    there = cv2.remap(values.astype(np.float32, copy=False), *ends, between, borderMode=cv2.BORDER_REPLICATE)
-    return there.astype(values.dtype, copy=False)
+    found = cv2.remap(values.astype(np.float32, copy=False), *there, between, borderMode=cv2.BORDER_REPLICATE)
+    return found.astype(values.dtype, copy=False)

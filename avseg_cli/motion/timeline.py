@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
@@ -81,6 +81,9 @@ class Instant(Generic[Found]):
     ways: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
     switched: float = 0.0
     unseen: bool = False
+    _known: dict[tuple[int, ...], list[tuple[np.ndarray, np.ndarray] | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def before(self) -> Found:
@@ -119,20 +122,15 @@ class Instant(Generic[Found]):
 
     def _drawn(self, both: tuple[np.ndarray, np.ndarray], whole: bool) -> list[np.ndarray]:
         return [
-            values if way is None else taken(values, self._ends(way, values.shape), whole)
-            for values, way in zip(both, self.ways, strict=True)
+            values if there is None else taken(values, there, whole)
+            for values, there in zip(both, self._ends(both[0].shape), strict=True)
         ]
 
-    def _ends(self, way: np.ndarray, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """The ends of one of the two ways: several things are carried along it."""
-        key = way is self.ways[0], size
-        if key not in self._found:
-            self._found[key] = ends(way, size)
-        return self._found[key]
-
-    @cached_property
-    def _found(self) -> dict[tuple[bool, tuple[int, ...]], tuple[np.ndarray, np.ndarray]]:
-        return {}
+    def _ends(self, size: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray] | None]:
+        """The ends of the two ways on a grid of this size; kept, since several things are carried along them."""
+        if size not in self._known:
+            self._known[size] = [None if way is None else ends(way, size) for way in self.ways]
+        return self._known[size]
 
     def _shares(self, values: Values, size: tuple[int, ...], whole: bool) -> np.ndarray | np.float32:
         """How much the result after counts, (h, w): where other things sound as much as has switched; elsewhere each

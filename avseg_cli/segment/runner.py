@@ -386,10 +386,13 @@ def _results(
             spectrum=item.spectrum, frame=pixels.numpy() if keep_frames else None, cleanup=options.cleanup,
             guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
-        if not coarse:
-            return lambda logits: rest(logits=logits, ruled_out=item.ruled_out, faint=item.faint)
-        seen = fine(pixels.numpy())
-        return lambda logits: rest(logits=fitted(logits, seen, level), ruled_out=item.ruled_out, faint=item.faint)
+        seen = fine(pixels.numpy()) if coarse else None
+
+        def result(logits: np.ndarray) -> MaskResult:  # what rules it out is known once its clips were decoded
+            shown = logits if seen is None else fitted(logits, seen, level)
+            return rest(logits=shown, ruled_out=item.ruled_out, faint=item.faint)
+
+        return result
 
     on_screen = _on_screen(runner, cuts) if options.faces else None
     pairs = with_next(frames)
