@@ -83,6 +83,14 @@ def test_sounds_are_gathered_by_kind_and_always_the_same(debs: Path, tmp_path: P
         sound_folder.gather_sounds(tmp_path / "one", debs)
 
 
+def test_a_recording_may_be_titled_in_any_encoding() -> None:
+    title = b"Ch\xe2teau \xa9\0"  # ISO 8859-1
+    tags = b"INFOINAM" + struct.pack("<I", len(title)) + title
+    titled = tone(0.2) + b"LIST" + struct.pack("<I", len(tags)) + tags
+    riff = titled[:4] + struct.pack("<I", len(titled) - 8) + titled[8:]
+    assert np.array_equal(decode_sound(riff), decode_sound(tone(0.2)))
+
+
 def test_the_table_names_kinds_that_the_model_hears() -> None:
     rules = sound_folder.rules()
     assert len(rules) > 400 and {rule.kind for rule in rules} <= set(HEARD)
