@@ -13,6 +13,7 @@ import pytest
 import torch
 from command_line import run_avseg
 from kinds_media import PHOTO_COLUMNS, add_photo, make_photos, make_public, make_sounds, yamnet_layers, zipped_onnx
+from miniature import make
 from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional as F
@@ -122,6 +123,39 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert resume(out) == [out / "2" / "best.safetensors"]
     whole, broken = (load_file(folder / "2/best.safetensors") for folder in (run, out))
     assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
+
+
+def test_clips_and_scenes_are_learnt_from_in_turns_and_a_stop_changes_nothing(
+    run: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stage 2 alone, from the same start: on both, on both with a stop on the way, and on scenes alone."""
+    data = make(tmp_path / "data", "ms3")
+    step, met = Trainer.step, []
+
+    def watched(trainer: Trainer, batches: list) -> float:
+        met.append(type(batches[0][0]).__name__)
+        loss = step(trainer, batches)
+        if len(met) == 3:
+            trainer.save()
+            raise KeyboardInterrupt
+        return loss
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    given = {"stages": ("2",), "pretrained": str(run), "batch_size": 4, "data": str(data)}
+    with pytest.raises(KeyboardInterrupt):
+        train(options(media, tmp_path / "broken", **given))
+    resume(tmp_path / "broken")
+    assert met.count("Sample") == 2 and met.count("SceneSample") == 11 and met.index("Sample", 1) in (6, 7), met
+    train(options(media, tmp_path / "whole", **given))
+    train(options(media, tmp_path / "scenes", **{**given, "data": ""}))
+    broken, whole, scenes = (
+        load_file(tmp_path / name / "2/best.safetensors") for name in ("broken", "whole", "scenes")
+    )
+    assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
+    assert not torch.equal(whole["mask_decoder.mask_tokens.weight"], scenes["mask_decoder.mask_tokens.weight"])
+    info = load_checkpoint(tmp_path / "whole/2/best.safetensors")[1]
+    assert info.training["clips"] == 8 and info.training["photographs"] == 24
+    assert {"clips_val_miou", "scenes_val_miou", "scenes_val_kept_empty"} <= set(info.metrics["val"])
 
 
 def test_features_are_computed_once(run: Path, media: Path) -> None:

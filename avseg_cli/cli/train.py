@@ -77,7 +77,7 @@ def train(
             "folder of a run"
         )
     options = TrainOptions(
-        **given, data="" if given["photos"] else str(data), subset=subset, out=str(out), stages=_stages(stage),
+        **given, data="" if data is None else str(data), subset=subset, out=str(out), stages=_stages(stage),
         unfreeze=_parts(unfreeze), device=device, precision=precision, command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
     if dry_run:

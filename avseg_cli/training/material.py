@@ -1,4 +1,4 @@
-"""What a run learns from: the clips of a data set, or photographs and recordings that it composes scenes of."""
+"""What a run learns from: the clips of a data set, photographs and recordings that it composes scenes of, or both."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.efficientnet import LiteTrunk
+from avseg_cli.training.mixed_task import MixedTask
 from avseg_cli.training.stages import STAGES, StageData
 from avseg_cli.training.tasks import Task, TaskSetup
 from avseg_cli.training.train_options import TrainOptions
@@ -64,7 +65,10 @@ class Material(Protocol):
 
 def material_of(options: TrainOptions) -> Material:
     """What the options name. Raises ``DataError`` for what it lacks, ``InputError`` where it is not what is needed."""
-    return PhotosAndSounds.read(options) if options.photos else Clips.read(options)
+    if not options.photos:
+        return Clips.read(options)
+    scenes = PhotosAndSounds.read(options)
+    return ScenesAndClips(scenes, Clips.read(options)) if options.data else scenes
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,14 @@ class Clips:
 
     @classmethod
     def read(cls, options: TrainOptions) -> Clips:
-        if BACKBONES[options.backbone].packaged and any(STAGES[stage].pretrains for stage in options.stages):
+        pretrains = not options.photos and any(STAGES[name].pretrains for name in options.stages)
+        if BACKBONES[options.backbone].packaged and pretrains:
             raise InputError(
                 f"{options.backbone} learns its kinds from photographs and sounds: give {named('photos')} and "
                 f"{named('sounds')}, or {named('init')} with a checkpoint that knows them and {named('stages')} 2"
             )
         subset = find_subset(options.subset)
         splits = [read_clips(options.data, subset, split, options.limit_clips) for split in ("train", "val")]
-        pretrains = any(STAGES[name].pretrains for name in options.stages)
         for clips in splits:
             refuse_gaps(clips, MADE if pretrains else USUAL)
         if pretrains:
@@ -167,3 +171,34 @@ class PhotosAndSounds:
         composed = STAGES[stage].composed
         assert composed, f"{stage} is refused for scenes"
         return composed(model, self.options, setup)
+
+
+@dataclass(frozen=True)
+class ScenesAndClips:
+    """Photographs and recordings for all stages, and annotated clips beside the scenes of the last."""
+
+    scenes: PhotosAndSounds
+    annotated_clips: Clips
+
+    @property
+    def counts(self) -> tuple[str, str]:
+        (learnt, held_out), (clips, val) = self.scenes.counts, self.annotated_clips.counts
+        return f"{clips} (in stage 2), {learnt}", f"{val} clips and {held_out}"
+
+    clips, annotated = None, 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {**self.annotated_clips.facts, **self.scenes.facts}
+
+    def first(self, count: int, cached: bool) -> list[Sample]:
+        return []
+
+    def kept(self, config: ModelConfig) -> int:
+        return self.scenes.kept(config)
+
+    def task(self, stage: str, model: AvsegModel, setup: TaskSetup) -> Task:
+        scenes = self.scenes.task(stage, model, setup)
+        if STAGES[stage].pretrains:
+            return scenes
+        return MixedTask(model, self.annotated_clips.task(stage, model, setup), scenes)
