@@ -1,13 +1,14 @@
 """Several masks a second, steadied: each agrees with its neighbours, carried to where things are in its picture.
 
-What sounds is what the mask itself says, unless the seconds around clearly say otherwise; where its outline lies is
-what it and the nearest say, fewer of them where things move, which are carried the less exactly the further they come.
-As many neighbours count before as after, so that nothing lags behind.
+What sounds is what most masks around say, each with one vote: what shows up in a few of them, or lacks in a few, is
+shorter than the second of sound that the model hears at a time, and a mistake. As many count before as after, so that
+nothing lags behind, and a switch stays where it is. Where an outline lies is what the mask and the nearest say, fewer
+of them where things move, which are carried the less exactly the further they come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -21,15 +22,13 @@ from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.unmarked import PAUSE
 
-REACH = 1.0  # seconds on either side at which a neighbour counts for nothing
-OUTLINE = 0.3  # and at which it counts for nothing in where an outline lies
+REACH = 0.6  # seconds on either side in which a neighbour has a vote
+OUTLINE = 0.3  # at which it counts for nothing in where an outline lies
 RESTING = 0.5  # the same where nothing moves
 DRIFT = 0.5  # cells of a way by which a place that rests may seem to have moved
-SPARSE = 0.1  # seconds between the neighbours that count, beyond ``RESTING``
-CLEAR = 1.0  # mean logit from the level from which others overrule a mask: around a switch they are of two minds
-SURE = np.float32(3)  # logits from the level: none counts as more than that, so that one cannot outvote two
 
 Steps = tuple[np.ndarray | None, np.ndarray | None]  # the ways from a result to the next, and back
+Neighbour = tuple[MaskResult, np.ndarray]  # with the way to it
 
 
 def steadied(results: Generator[MaskResult], trail: Trail, forget: bool) -> Generator[MaskResult]:
@@ -64,39 +63,37 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     own, level = held[place], np.float32(logit(held[place].threshold))
     if own.ruled_out == PAUSE:  # nothing is marked in a quiet second, however loud it is around
         return own
-    voices = np.clip(own.logits - level, -SURE, SURE)
-    outline, heard, near = own.logits.copy(), np.ones_like(voices), np.ones_like(voices)
+    votes, outline = np.sign(own.logits - level), own.logits.copy()
+    cast, near = np.ones_like(votes), np.ones_like(votes)
     for neighbour, way in _neighbours(held, steps, place):
         away = abs(neighbour.time - own.time)
         there, trust = carried(neighbour.logits, way), resized(way[..., 2], own.logits.shape)
-        weight = trust * np.float32(1 - away / REACH)
-        voices += weight * np.clip(there - level, -SURE, SURE)
-        heard += weight
+        votes += trust * np.sign(there - level)
+        cast += trust
         if away < RESTING:
             rests = np.exp(-moved(way) / DRIFT**2) * np.float32(1 - away / RESTING)
             weight = trust * np.maximum(resized(rests, trust.shape), np.float32(1 - away / OUTLINE))
             outline += weight * there
             near += weight
-    voices /= heard
+    votes /= cast
     outline /= near
     shown = outline > level
-    overruled = (np.abs(voices) >= CLEAR) & ((voices > 0) != shown)
-    return replace(own, logits=np.where(elsewhere(overruled, shown & ~overruled), voices + level, outline))
+    overruled = (votes > 0) != shown
+    return replace(own, logits=np.where(elsewhere(overruled, shown & ~overruled), votes + level, outline))
 
 
-def _neighbours(
-    held: Sequence[MaskResult], steps: Sequence[Steps], place: int
-) -> Iterator[tuple[MaskResult, np.ndarray]]:
-    """Those that count for a result, with the way to each from its picture."""
+def _neighbours(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) -> Iterator[Neighbour]:
+    """Those that count for a result, after and before it, the nearest first."""
     later = zip(held[place + 1 :], (step[0] for step in steps[place:]), strict=True)
     earlier = zip(held[:place][::-1], (step[1] for step in steps[:place][::-1]), strict=True)
     for neighbours in (later, earlier):
-        way, last = None, 0.0
-        for neighbour, step in neighbours:
-            away = abs(neighbour.time - held[place].time)
-            if step is None or away >= REACH:
-                break
-            way = step if way is None else joined(way, step)
-            if away < RESTING or away - last >= SPARSE:
-                last = away
-                yield neighbour, way
+        yield from _within_reach(held[place].time, neighbours)
+
+
+def _within_reach(time: float, neighbours: Iterable[tuple[MaskResult, np.ndarray | None]]) -> Iterator[Neighbour]:
+    way = None
+    for neighbour, step in neighbours:
+        if step is None or abs(neighbour.time - time) >= REACH:
+            return
+        way = step if way is None else joined(way, step)
+        yield neighbour, way
