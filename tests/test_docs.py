@@ -66,7 +66,7 @@ def test_every_command_and_option_exists(page: Path) -> None:
 
 
 def test_the_commands_of_the_pages_are_found_and_wrong_ones_noticed() -> None:
-    assert ["segment", "examples/takes-turns.mp4"] in command_lines(ROOT / "README.md")
+    assert ["segment", "examples/speaks.mp4"] in command_lines(ROOT / "README.md")
     assert sum(len(command_lines(page)) for page in PAGES) > 60
     with pytest.raises(AssertionError, match="segment has no --fsp"):
         check_command(["segment", "clip.mp4", "--fsp", "2"])
