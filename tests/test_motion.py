@@ -16,6 +16,7 @@ from avseg_cli.motion.cuts import Cuts
 from avseg_cli.motion.onset import onset, spectrum
 from avseg_cli.motion.timeline import Timeline
 from avseg_cli.motion.trail import Trail
+from avseg_cli.outputs.drawing import EDGE
 from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.unmarked import PAUSE
 from avseg_cli.segment.steady import steadied
@@ -253,6 +254,33 @@ def test_what_sounds_is_what_most_of_a_second_say_and_switches_when_it_does() ->
     ]
     steady = list(steadied((result for result in made), trail, forget=True))
     assert all(iou(result.logits > 0, mask) > 0.97 for result, mask in zip(steady, truth, strict=True))
+
+
+@pytest.mark.parametrize("rate", (2, 4, 5, 10, 25))
+def test_a_switch_is_shown_when_it_is_at_any_rate(rate: int) -> None:
+    """Also next to the beginning, the end and a cut; with a reach of three masks a side, or of fifteen."""
+    count = 2 * rate
+    times = [k / rate for k in range(count)]
+    trail = trail_of([Shown(time, texture(1)) for time in times])
+    left, right = (disc(place, (SIDE, SIDE)) for place in ((0.2, 0.3), (0.8, 0.3)))
+    for moment in range(1, count):
+        made = [
+            MaskResult(k, time, time, logits(left if k < moment else right), SIZE, 256) for k, time in enumerate(times)
+        ]
+        for k, result in enumerate(steadied((result for result in made), trail, forget=False)):
+            assert np.array_equal(result.logits > 0, left if k < moment else right), (moment, k)
+
+
+@pytest.mark.parametrize("rate, strays", ((4, 2), (10, 5), (25, 14)))
+def test_what_a_minority_shows_is_not_even_shown_faintly(rate: int, strays: int) -> None:
+    times = [k / rate for k in range(4 * rate)]
+    trail = trail_of([Shown(time, texture(1)) for time in times])
+    thing, nothing = logits(disc((0.5, 0.5), (SIDE, SIDE))), logits(np.zeros((SIDE, SIDE), bool))
+    odd = range(2 * rate, 2 * rate + strays)
+    for usual, stray in ((thing, nothing), (nothing, thing)):
+        made = [MaskResult(k, time, time, stray if k in odd else usual, SIZE, 256) for k, time in enumerate(times)]
+        for result in steadied((result for result in made), trail, forget=False):
+            assert np.array_equal(result.logits > 0, usual > 0) and np.abs(result.logits).min() > 0.5 / EDGE
 
 
 def test_the_outline_of_what_moves_is_that_of_its_own_mask() -> None:

@@ -1,9 +1,9 @@
 """Several masks a second, steadied: each agrees with its neighbours, carried to where things are in its picture.
 
-What sounds is what most masks around say, each with one vote: what shows up in a few of them, or lacks in a few, is
-shorter than the second of sound that the model hears at a time, and a mistake. As many count before as after, so that
-nothing lags behind, and a switch stays where it is. Where an outline lies is what the mask and the nearest say, fewer
-of them where things move, which are carried the less exactly the further they come.
+What sounds is what most masks around say, each with one vote: what only a few of them show, or only a few do not, is
+shorter than the second of sound that the model hears at a time, and a mistake. As many vote before as after, so that
+nothing lags behind, and a switch stays where it is: fewer near the ends and near cuts. Where an outline lies is what the
+mask and the nearest say, fewer of them where things move, which are carried the less exactly the further they come.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.unmarked import PAUSE
 
 REACH = 0.6  # seconds on either side in which a neighbour has a vote
-OUTLINE = 0.3  # at which it counts for nothing in where an outline lies
+OUTLINE = 0.3  # seconds at which it no longer counts for where an outline lies
 RESTING = 0.5  # the same where nothing moves
 DRIFT = 0.5  # cells of a way by which a place that rests may seem to have moved
 
@@ -63,31 +64,57 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     own, level = held[place], np.float32(logit(held[place].threshold))
     if own.ruled_out == PAUSE:  # nothing is marked in a quiet second, however loud it is around
         return own
-    votes, outline = np.sign(own.logits - level), own.logits.copy()
-    cast, near = np.ones_like(votes), np.ones_like(votes)
-    for neighbour, way in _neighbours(held, steps, place):
+    poll = Poll(own.logits - level)
+    outline, near = own.logits.copy(), np.ones_like(own.logits)
+    sides = _neighbours(held, steps, place)
+    even = min(map(len, sides))
+    for number, (neighbour, way) in chain(*map(enumerate, sides)):
         away = abs(neighbour.time - own.time)
         there, trust = carried(neighbour.logits, way), resized(way[..., 2], own.logits.shape)
-        votes += trust * np.sign(there - level)
-        cast += trust
+        if number < even:
+            poll.ask(there - level, trust)
         if away < RESTING:
             rests = np.exp(-moved(way) / DRIFT**2) * np.float32(1 - away / RESTING)
             weight = trust * np.maximum(resized(rests, trust.shape), np.float32(1 - away / OUTLINE))
             outline += weight * there
             near += weight
-    votes /= cast
     outline /= near
     shown = outline > level
-    overruled = (votes > 0) != shown
-    return replace(own, logits=np.where(elsewhere(overruled, shown & ~overruled), votes + level, outline))
+    overruled = np.where(shown, poll.votes < 0, poll.votes > 0)
+    return replace(own, logits=np.where(elsewhere(overruled, shown & ~overruled), poll.won + level, outline))
 
 
-def _neighbours(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) -> Iterator[Neighbour]:
+class Poll:
+    """What some masks say of every place: logits from the level, above 0 where something sounds."""
+
+    def __init__(self, own: np.ndarray) -> None:
+        self.voices = [own * (own > 0), own * (own <= 0)]  # of those for, and of those against
+        self.number = [(own > 0).astype(np.float32), (own <= 0).astype(np.float32)]
+
+    def ask(self, other: np.ndarray, trust: np.ndarray) -> None:
+        """Count another mask, as far as it is trusted at each place."""
+        for side, agrees in enumerate((other > 0, other <= 0)):
+            weight = trust * agrees
+            self.voices[side] += weight * other
+            self.number[side] += weight
+
+    @property
+    def votes(self) -> np.ndarray:
+        """Those for less those against."""
+        return self.number[0] - self.number[1]
+
+    @property
+    def won(self) -> np.ndarray:
+        """The mean of those on the winning side."""
+        ahead = self.votes > 0
+        return np.where(ahead, *self.voices) / np.maximum(np.where(ahead, *self.number), np.float32(1e-3))
+
+
+def _neighbours(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) -> tuple[list[Neighbour], ...]:
     """Those that count for a result, after and before it, the nearest first."""
     later = zip(held[place + 1 :], (step[0] for step in steps[place:]), strict=True)
     earlier = zip(held[:place][::-1], (step[1] for step in steps[:place][::-1]), strict=True)
-    for neighbours in (later, earlier):
-        yield from _within_reach(held[place].time, neighbours)
+    return tuple(list(_within_reach(held[place].time, neighbours)) for neighbours in (later, earlier))
 
 
 def _within_reach(time: float, neighbours: Iterable[tuple[MaskResult, np.ndarray | None]]) -> Iterator[Neighbour]:
