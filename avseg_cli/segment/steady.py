@@ -2,8 +2,8 @@
 
 What sounds is what most masks around say, each with one vote: what only a few of them show, or only a few do not, is
 shorter than the second of sound that the model hears at a time, and a mistake. As many vote before as after, so that
-nothing lags behind, and a switch stays where it is: fewer near the ends and near cuts. Where an outline lies is what the
-mask and the nearest say, fewer of them where things move, which are carried the less exactly the further they come.
+nothing lags behind, and a switch stays where it is: fewer near the ends and near cuts. Where an outline lies is what
+the mask and the nearest say, fewer of them where things move, which are carried the less exactly the further they come.
 """
 
 from __future__ import annotations
