@@ -16,9 +16,11 @@ from kinds_media import PHOTO_COLUMNS, add_photo, make_photos, make_public, make
 from miniature import make
 from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 from torch.nn import functional as F
 
 from avseg_cli.base.errors import CheckpointError, DataError, InputError
+from avseg_cli.base.sharing import Sharing
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.checkpoints.onnx_file import onnx_layers
 from avseg_cli.checkpoints.packaged_weights import PACKAGED, folded, starting_state
@@ -33,8 +35,11 @@ from avseg_cli.training.kinds_heard import known_labels
 from avseg_cli.training.kinds_seen import targets
 from avseg_cli.training.loop import Trainer
 from avseg_cli.training.losses import known_bce, known_bce_iou
+from avseg_cli.training.mixed_task import MixedTask
 from avseg_cli.training.parameters import set_trainable
+from avseg_cli.training.run_page import write_run
 from avseg_cli.training.scenes import Scenes
+from avseg_cli.training.tasks import Task
 from avseg_cli.training.train import resume, train
 from avseg_cli.training.train_options import TrainOptions
 
@@ -128,8 +133,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
 def test_clips_and_scenes_are_learnt_from_in_turns_and_a_stop_changes_nothing(
     run: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stage 2 alone, from the same start: on both, on both with a stop on the way, and on scenes alone."""
-    data = make(tmp_path / "data", "ms3")
+    data = make(tmp_path / "data", "ms3", {"train": 8, "val": 1})
     step, met = Trainer.step, []
 
     def watched(trainer: Trainer, batches: list) -> float:
@@ -145,17 +149,52 @@ def test_clips_and_scenes_are_learnt_from_in_turns_and_a_stop_changes_nothing(
     with pytest.raises(KeyboardInterrupt):
         train(options(media, tmp_path / "broken", **given))
     resume(tmp_path / "broken")
-    assert met.count("Sample") == 2 and met.count("SceneSample") == 11 and met.index("Sample", 1) in (6, 7), met
+    assert [k for k, name in enumerate(met) if name == "Sample"] == [0, 6], met
     train(options(media, tmp_path / "whole", **given))
-    train(options(media, tmp_path / "scenes", **{**given, "data": ""}))
-    broken, whole, scenes = (
-        load_file(tmp_path / name / "2/best.safetensors") for name in ("broken", "whole", "scenes")
-    )
+    broken, whole = (load_file(tmp_path / name / "2/best.safetensors") for name in ("broken", "whole"))
     assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
-    assert not torch.equal(whole["mask_decoder.mask_tokens.weight"], scenes["mask_decoder.mask_tokens.weight"])
     info = load_checkpoint(tmp_path / "whole/2/best.safetensors")[1]
     assert info.training["clips"] == 8 and info.training["photographs"] == 24
-    assert {"clips_val_miou", "scenes_val_miou", "scenes_val_kept_empty"} <= set(info.metrics["val"])
+    val = info.metrics["val"]
+    scenes = (val["scenes_val_miou"] + val["scenes_val_kept_empty"]) / 2
+    assert val["score"] == pytest.approx((val["clips_val_miou"] + scenes) / 2)
+    assert "of the val split" in write_run(tmp_path / "whole").read_text()
+
+
+def test_figures_of_both_are_kept_apart_however_many_there_are() -> None:
+    class Judged(Task):
+        module = nn.Identity()
+
+        def __init__(self, parts: list) -> None:
+            self.parts = parts
+
+        def batch_count(self) -> int:
+            return 1
+
+        def validate(self, sharing: Sharing) -> list[tuple[dict[str, float], float]]:
+            return self.parts
+
+    clips = Judged([({"score": 0.2, "val_miou": 0.2}, 1.0), ({"score": 0.4, "val_miou": 0.4}, 1.0)])
+    scenes = Judged([({"score": 0.9, "val_kept_empty": 0.9}, 800.0)])
+    ((figures, weight),) = MixedTask(nn.Identity(), clips, scenes).validate(Sharing())
+    assert figures == pytest.approx({"score": 0.6, "clips_val_miou": 0.3, "scenes_val_kept_empty": 0.9})
+    assert weight == 1
+
+
+def test_clips_beside_photographs_are_those_of_the_command_line(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """A data root of the environment is there for other commands."""
+    data = make(tmp_path / "data", "ms3", {"train": 8, "val": 1})
+    monkeypatch.setenv("AVSEG_DATA", str(data))
+    arguments = ("train", "--backbone", "small", "--photos", media / "photos", "--sounds", media / "sounds")
+    arguments += ("--public", media / "public", "--out", tmp_path / "run", "--device", "cpu", "--dry-run")
+    code, _, said = run_avseg(capfd, monkeypatch, *arguments)
+    assert code == 0 and "in stage 2 also" not in said, said
+    code, _, said = run_avseg(capfd, monkeypatch, *arguments, "--data", data)
+    assert code == 0 and "in stage 2 also 8 clips" in said and "in stage 2 also 1 clip," in said, said
+    code, _, said = run_avseg(capfd, monkeypatch, *arguments, "--data", data, "--stage", "1a")
+    assert code == 2 and "stage 1a learns from clips alone" in said
 
 
 def test_features_are_computed_once(run: Path, media: Path) -> None:

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 @made_of(given=TrainOptions)
 def train(
+    context: typer.Context,
     *,
     data: DataRoot = None,
     subset: SubsetName = "ms3",
@@ -76,8 +77,10 @@ def train(
             "training needs --data (or AVSEG_DATA) and --out, or --photos, --sounds and --out, or --resume with the "
             "folder of a run"
         )
+    typed = context.get_parameter_source("data").name == "COMMANDLINE"
+    beside = typed or not given["photos"]  # a data root of the environment is no wish to learn from it as well
     options = TrainOptions(
-        **given, data="" if data is None else str(data), subset=subset, out=str(out), stages=_stages(stage),
+        **given, data=str(data) if data and beside else "", subset=subset, out=str(out), stages=_stages(stage),
         unfreeze=_parts(unfreeze), device=device, precision=precision, command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
     if dry_run:

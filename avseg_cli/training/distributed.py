@@ -60,6 +60,24 @@ def mean_over_processes(values: list[float], weights: list[float], sharing: Shar
     return (total / weight.clamp(min=1e-12)).tolist()
 
 
+def mean_figures(parts: list[tuple[dict[str, float], float]], sharing: Sharing) -> dict[str, float]:
+    """Means of figures, weighted, over the parts of all processes."""
+    names = list(parts[0][0]) if parts else []
+    if sharing.world > 1:
+        names = _names_from_first(names)
+    weight = sum(w for _, w in parts)
+    sums = [sum(f[name] * w for f, w in parts) / max(weight, 1e-12) for name in names]
+    means = mean_over_processes(sums, [weight] * len(names), sharing)
+    return dict(zip(names, means, strict=True))
+
+
+def _names_from_first(names: list[str]) -> list[str]:
+    """A process without a part of a small val split still takes part in the mean."""
+    told = [names]
+    distributed.broadcast_object_list(told, 0)
+    return told[0]
+
+
 def from_first(flag: bool, sharing: Sharing) -> bool:
     """The first process's decision, told to all."""
     if sharing.world == 1:

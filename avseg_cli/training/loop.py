@@ -22,7 +22,7 @@ from avseg_cli.base.progress import console, progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.signals import heard
 from avseg_cli.data.dataset import Sample
-from avseg_cli.training.distributed import from_first, mean_over_processes
+from avseg_cli.training.distributed import from_first, mean_figures, mean_over_processes
 from avseg_cli.training.estimate import Pace
 from avseg_cli.training.feed import fed
 from avseg_cli.training.recipe import Recipe
@@ -350,20 +350,7 @@ def _validate(trainer: Trainer) -> dict[str, float]:
     parts = task.validate(setup.sharing)
     for module in training:
         module.training = True
-    names = list(parts[0][0]) if parts else []
-    if setup.sharing.world > 1:
-        names = _names_from_first(names)
-    weight = sum(w for _, w in parts)
-    sums = [sum(f[name] * w for f, w in parts) / max(weight, 1e-12) for name in names]
-    means = mean_over_processes(sums, [weight] * len(names), setup.sharing)
-    return dict(zip(names, means, strict=True))
-
-
-def _names_from_first(names: list[str]) -> list[str]:
-    """A process without a part of a small val split still takes part in the mean."""
-    told = [names]
-    torch.distributed.broadcast_object_list(told, 0)
-    return told[0]
+    return mean_figures(parts, setup.sharing)
 
 
 def _tell(record: dict[str, Any], epochs: int, better: bool) -> None:

@@ -37,7 +37,7 @@ class Material(Protocol):
 
     @property
     def clips(self) -> int | None:
-        """Those of an epoch; None where it is drawn from what is not read yet."""
+        """Those of an epoch; None where scenes are drawn too, or alone."""
         ...
 
     @property
@@ -64,11 +64,15 @@ class Material(Protocol):
 
 
 def material_of(options: TrainOptions) -> Material:
-    """What the options name. Raises ``DataError`` for what it lacks, ``InputError`` where it is not what is needed."""
+    """What the options name, as far as its stages need it.
+
+    Raises ``DataError`` for what it lacks, ``InputError`` where it is not what is needed.
+    """
     if not options.photos:
         return Clips.read(options)
     scenes = PhotosAndSounds.read(options)
-    return ScenesAndClips(scenes, Clips.read(options)) if options.data else scenes
+    mixed = options.data and not all(STAGES[stage].pretrains for stage in options.stages)
+    return ScenesAndClips(scenes, Clips.read(options)) if mixed else scenes
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,10 @@ class PhotosAndSounds:
     def read(cls, options: TrainOptions) -> PhotosAndSounds:
         for stage in options.stages:
             if STAGES[stage].composed is None:
-                raise InputError(f"stage {stage} learns from clips: give {named('data')}, or leave it out")
+                raise InputError(
+                    f"stage {stage} learns from clips alone: leave it out, or give {named('data')} without "
+                    f"{named('photos')} and {named('sounds')}"
+                )
         with extra("train", "training on recordings"):
             import scipy.signal  # noqa: F401  seconds of them are changed by its filters
         config = preset(options.backbone)
@@ -182,8 +189,9 @@ class ScenesAndClips:
 
     @property
     def counts(self) -> tuple[str, str]:
-        (learnt, held_out), (clips, val) = self.scenes.counts, self.annotated_clips.counts
-        return f"{clips} (in stage 2), {learnt}", f"{val} clips and {held_out}"
+        (learnt, held_out), data = self.scenes.counts, self.annotated_clips.data
+        clips, val = (counted(len(part), "clip") for part in (data.train, data.val))
+        return f"{learnt}, in stage 2 also {clips}", f"{held_out}, in stage 2 also {val}"
 
     clips, annotated = None, 0
 

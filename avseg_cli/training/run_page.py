@@ -1,4 +1,4 @@
-"""``train --report``: the curves of a run's stages, and how its last model does on the clips it was chosen on."""
+"""``train --report``: the curves of a run's stages, and how its last model does on the val split."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _stage(name: str, folder: StageFolder) -> dict[str, Any]:
 
 
 def _evaluated(stage: StageFolder) -> Any:
-    """The stage's best checkpoint on the split it was chosen on."""
+    """The stage's best checkpoint on the val split."""
     options: TrainOptions = stage.options
     return evaluate(EvaluateOptions(
         data=options.data, subset=options.subset, split="val", checkpoint=str(stage.best),

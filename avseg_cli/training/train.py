@@ -209,7 +209,7 @@ def _refuse_started(run: Path, stages: Iterable[str]) -> None:
 
 def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFolder) -> None:
     """One stage from its start, or from where it was interrupted, to its best checkpoint."""
-    material = material_of(options)
+    material = material_of(replace(options, stages=(stage,)))
     torch.manual_seed(options.seed)
     model, origin = initial_model(stage, options, Path(options.out))
     parameters = set_trainable(model, stage, options.unfreeze, setup.recipe.still)

@@ -42,7 +42,7 @@ class TrainOptions:
     backbone: str = option("vit_h", offers=tuple(BACKBONES))
     photos: str | None = option(
         None,
-        "Photographs with masks, a folder with a manifest.tsv: with sounds, for data or, in stage 2, beside it.",
+        "Photographs with masks, a folder with a manifest.tsv; needs sounds. With data, stage 2 learns from both.",
         metavar="PATH",
     )
     sounds: str | None = option(None, "Recordings by kind, a folder with a manifest.tsv.", metavar="PATH")
