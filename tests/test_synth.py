@@ -112,6 +112,18 @@ def test_mask_is_what_sounds_and_is_seen(library: Library) -> None:
     assert heard > 80 and silent > 20
 
 
+def test_what_sounds_can_be_elsewhere(library: Library) -> None:
+    """At a share of 1 nothing that is seen sounds, while something unseen does; at 0 clips are as they were."""
+    heard = 0
+    for index in range(30):
+        clip = compose_clip(library, "train", 3, index, (64, 64), elsewhere=1.0)
+        assert not clip.masks.any() and clip.object_map.any() and not any(clip.sounding)
+        heard += any(clip.off_screen)
+    assert heard > 15
+    some = [compose_clip(library, "train", 3, index, (64, 64), elsewhere=0.4).masks.any() for index in range(40)]
+    assert 12 < sum(some) < 36
+
+
 def test_mask_covers_the_object_s_own_pixels(library: Library) -> None:
     """Inside the mask of a category the picture has that category's colour: labels and pixels agree."""
     strongest = {"bell": 0, "horn": 1, "whistle": 2}

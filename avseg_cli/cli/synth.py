@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 @synth_app.callback()
 @made_of(
     folders=(SynthOptions, FOLDERS),
-    given=(SynthOptions, ("out", "clips", "seed", "layout", "size", "shares")),
+    given=(SynthOptions, ("out", "clips", "seed", "layout", "elsewhere", "size", "shares")),
     films=(SynthOptions, ("video", "every_frame")),
 )
 def synth(

@@ -95,11 +95,13 @@ def compose_clip(
     index: int = 0,
     size: tuple[int, int] = (224, 224),
     layout: str = "ms3",
+    elsewhere: float = 0.0,
 ) -> SynthClip:
     """Make clip ``index`` of a split; the same library, split, seed and index give the same clip.
 
     size: (height, width) in pixels. layout: the subset it is made like: one source
-    all along (s4), or several that come and go.
+    all along (s4), or several that come and go. elsewhere: how likely nothing in the picture sounds, but
+    something else does: there is nothing to mark.
     """
     key = (seed, SPLITS.index(split), index)
     rng = np.random.default_rng(key)
@@ -110,9 +112,10 @@ def compose_clip(
     visible = [names[i] for i in rng.permutation(len(names))[:count]]
     hidden = None
     others = [name for name in library.categories if name not in visible]
-    if not steady and others and rng.random() < OFF_SCREEN:
+    only_hidden = elsewhere > 0 and not steady and rng.random() < elsewhere
+    if not steady and others and (only_hidden or rng.random() < OFF_SCREEN):
         hidden = others[rng.integers(len(others))]
-    plan = make_schedule(len(visible), rng, steady)
+    plan = make_schedule(len(visible), rng, steady) & (not only_hidden)
     waveform, sources, sound_parameters = make_waveform(media, visible, plan, rng, hidden)
     scene = _make_scene(library, media, visible, size[1] / size[0], rng, key)
     drawn = [draw(scene, time, size) for time in FRAME_TIMES]

@@ -56,6 +56,9 @@ class SynthOptions:
         (80, 10, 10, 0), "Shares of train/val/test/test_unseen (cut-outs never used in training).",
         flags=("--splits",), read=read_shares, written="80/10/10",
     )  # fmt: skip
+    elsewhere: float = option(
+        0.0, "Share of clips in which nothing that is seen sounds, but something else does (ms3).", least=0, most=1
+    )
     size: int = option(224, "Side of the frames in pixels.", least=32, most=2048, unit="pixels")
     workers: int = option(1, least=1, most=MOST_WORKERS)
     video: tuple[int, int] | None = option(

@@ -148,7 +148,7 @@ def _make_clip(options: SynthOptions, library: Library, root: Path, split: str, 
 
 def _compose(options: SynthOptions, library: Library, split: str, index: int) -> SynthClip:
     size = options.video[::-1] if options.video else (options.size, options.size)
-    return compose_clip(library, split, options.seed, index, size, options.layout)
+    return compose_clip(library, split, options.seed, index, size, options.layout, options.elsewhere)
 
 
 def _filmed(options: SynthOptions, clip: SynthClip, path: Path) -> SynthClip:
@@ -209,6 +209,7 @@ def _write_record(options: SynthOptions, library: Library, root: Path, rows: lis
         "clips": options.clips,
         "seed": options.seed,
         "layout": options.layout,
+        "elsewhere": options.elsewhere,
         "shares": options.shares,
         "size": options.size,
         "video": options.video,
