@@ -119,7 +119,7 @@ def test_what_sounds_can_be_elsewhere(library: Library) -> None:
         clip = compose_clip(library, "train", 3, index, (64, 64), elsewhere=1.0)
         assert not clip.masks.any() and clip.object_map.any() and not any(clip.sounding)
         heard += any(clip.off_screen)
-    assert heard > 15
+    assert heard > 8, "of the clips that leave a kind unseen"
     some = [compose_clip(library, "train", 3, index, (64, 64), elsewhere=0.4).masks.any() for index in range(40)]
     assert 12 < sum(some) < 36
 
