@@ -77,7 +77,8 @@ def train(
             "training needs --data (or AVSEG_DATA) and --out, or --photos, --sounds and --out, or --resume with the "
             "folder of a run"
         )
-    typed = context.get_parameter_source("data").name == "COMMANDLINE"
+    source = context.get_parameter_source("data")
+    typed = source is not None and source.name == "COMMANDLINE"
     beside = typed or not given["photos"]  # a data root of the environment is no wish to learn from it as well
     options = TrainOptions(
         **given, data=str(data) if data and beside else "", subset=subset, out=str(out), stages=_stages(stage),
