@@ -258,7 +258,7 @@ def test_what_sounds_is_what_most_of_a_second_say_and_switches_when_it_does() ->
 
 @pytest.mark.parametrize("rate", (2, 4, 5, 10, 25))
 def test_a_switch_is_shown_when_it_is_at_any_rate(rate: int) -> None:
-    """Also next to the beginning, the end and a cut; with a reach of three masks a side, or of fifteen."""
+    """Also next to the beginning and the end; with a reach of three masks a side, or of fifteen."""
     count = 2 * rate
     times = [k / rate for k in range(count)]
     trail = trail_of([Shown(time, texture(1)) for time in times])

@@ -64,7 +64,8 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     own, level = held[place], np.float32(logit(held[place].threshold))
     if own.ruled_out == PAUSE:  # nothing is marked in a quiet second, however loud it is around
         return own
-    poll = Poll(own.logits - level)
+    poll = Poll(own.logits.shape)
+    poll.ask(own.logits - level, np.float32(1))
     outline, near = own.logits.copy(), np.ones_like(own.logits)
     sides = _neighbours(held, steps, place)
     even = min(map(len, sides))
@@ -80,22 +81,21 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
             near += weight
     outline /= near
     shown = outline > level
-    overruled = np.where(shown, poll.votes < 0, poll.votes > 0)
+    overruled = np.where(shown, poll.votes, -poll.votes) < 0
     return replace(own, logits=np.where(elsewhere(overruled, shown & ~overruled), poll.won + level, outline))
 
 
 class Poll:
     """What some masks say of every place: logits from the level, above 0 where something sounds."""
 
-    def __init__(self, own: np.ndarray) -> None:
-        self.voices = [own * (own > 0), own * (own <= 0)]  # of those for, and of those against
-        self.number = [(own > 0).astype(np.float32), (own <= 0).astype(np.float32)]
+    def __init__(self, size: tuple[int, ...]) -> None:
+        self.voices, self.number = np.zeros((2, 2, *size), np.float32)  # of those for, and of those against
 
-    def ask(self, other: np.ndarray, trust: np.ndarray) -> None:
-        """Count another mask, as far as it is trusted at each place."""
-        for side, agrees in enumerate((other > 0, other <= 0)):
+    def ask(self, mask: np.ndarray, trust: np.ndarray | np.float32) -> None:
+        """Count a mask, as far as it is trusted at each place."""
+        for side, agrees in enumerate((mask > 0, mask <= 0)):
             weight = trust * agrees
-            self.voices[side] += weight * other
+            self.voices[side] += weight * mask
             self.number[side] += weight
 
     @property
@@ -106,7 +106,7 @@ class Poll:
     @property
     def won(self) -> np.ndarray:
         """The mean of those on the winning side."""
-        ahead = self.votes > 0
+        ahead = self.number[0] > self.number[1]
         return np.where(ahead, *self.voices) / np.maximum(np.where(ahead, *self.number), np.float32(1e-3))
 
 
