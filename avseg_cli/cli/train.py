@@ -78,10 +78,10 @@ def train(
             "folder of a run"
         )
     source = context.get_parameter_source("data")
-    typed = source is not None and source.name == "COMMANDLINE"
-    beside = typed or not given["photos"]  # a data root of the environment is no wish to learn from it as well
+    if given["photos"] and (source is None or source.name != "COMMANDLINE"):
+        data = None  # a data root of the environment is no wish to learn from it as well
     options = TrainOptions(
-        **given, data=str(data) if data and beside else "", subset=subset, out=str(out), stages=_stages(stage),
+        **given, data=str(data or ""), subset=subset, out=str(out), stages=_stages(stage),
         unfreeze=_parts(unfreeze), device=device, precision=precision, command=shlex.join(["avseg", *sys.argv[1:]]),
     )  # fmt: skip
     if dry_run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from avseg_cli.base.errors import InputError, named
@@ -71,8 +71,10 @@ def material_of(options: TrainOptions) -> Material:
     if not options.photos:
         return Clips.read(options)
     scenes = PhotosAndSounds.read(options)
-    mixed = options.data and not all(STAGES[stage].pretrains for stage in options.stages)
-    return ScenesAndClips(scenes, Clips.read(options)) if mixed else scenes
+    on_clips = tuple(stage for stage in options.stages if not STAGES[stage].pretrains)
+    if not (options.data and on_clips):
+        return scenes
+    return ScenesAndClips(**vars(scenes), beside=Clips.read(replace(options, stages=on_clips)))
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Clips:
 
     @classmethod
     def read(cls, options: TrainOptions) -> Clips:
-        pretrains = not options.photos and any(STAGES[name].pretrains for name in options.stages)
+        pretrains = any(STAGES[name].pretrains for name in options.stages)
         if BACKBONES[options.backbone].packaged and pretrains:
             raise InputError(
                 f"{options.backbone} learns its kinds from photographs and sounds: give {named('photos')} and "
@@ -181,32 +183,20 @@ class PhotosAndSounds:
 
 
 @dataclass(frozen=True)
-class ScenesAndClips:
-    """Photographs and recordings for all stages, and annotated clips beside the scenes of the last."""
+class ScenesAndClips(PhotosAndSounds):
+    """The same, and annotated clips beside the scenes of the last stage."""
 
-    scenes: PhotosAndSounds
-    annotated_clips: Clips
+    beside: Clips
 
     @property
     def counts(self) -> tuple[str, str]:
-        (learnt, held_out), data = self.scenes.counts, self.annotated_clips.data
+        (learnt, held_out), data = super().counts, self.beside.data
         clips, val = (counted(len(part), "clip") for part in (data.train, data.val))
         return f"{learnt}, in stage 2 also {clips}", f"{held_out}, in stage 2 also {val}"
 
-    clips, annotated = None, 0
-
     @property
     def facts(self) -> dict[str, Any]:
-        return {**self.annotated_clips.facts, **self.scenes.facts}
-
-    def first(self, count: int, cached: bool) -> list[Sample]:
-        return []
-
-    def kept(self, config: ModelConfig) -> int:
-        return self.scenes.kept(config)
+        return {**self.beside.facts, **super().facts}
 
     def task(self, stage: str, model: AvsegModel, setup: TaskSetup) -> Task:
-        scenes = self.scenes.task(stage, model, setup)
-        if STAGES[stage].pretrains:
-            return scenes
-        return MixedTask(model, self.annotated_clips.task(stage, model, setup), scenes)
+        return MixedTask(model, self.beside.task(stage, model, setup), super().task(stage, model, setup))
