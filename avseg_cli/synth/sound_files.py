@@ -21,10 +21,10 @@ def decode_sound(source: Path | bytes) -> np.ndarray:
     import av
     from av.error import FFmpegError
 
-    name = "the archived sound" if isinstance(source, bytes) else str(source)
-    opened = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    archived = isinstance(source, bytes)
+    name, file = ("the archived sound", io.BytesIO(source)) if archived else (str(source), str(source))
     try:
-        with av.open(opened, metadata_errors="replace") as container:  # titles are in any encoding
+        with av.open(file, metadata_errors="replace") as container:  # titles are in any encoding
             resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
             pieces = [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
             pieces += [out.to_ndarray()[0] for out in resampler.resample(None)]
