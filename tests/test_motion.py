@@ -295,6 +295,20 @@ def test_the_outline_of_what_moves_is_that_of_its_own_mask() -> None:
         assert iou(before.logits > 0, after.logits > 0) == 1
 
 
+def test_what_moves_and_lacks_for_two_masks_is_filled_in_whole() -> None:
+    """The others have come a long way, some places more surely than others: each of them is believed everywhere."""
+    times = [k / RATE for k in range(3 * RATE)]
+    trail = trail_of([Shown(time, picture(wandering(time))) for time in times])
+    made = [
+        MaskResult(k, time, time, logits(disc(wandering(time), (SIDE, SIDE)) & (k not in (5, 6))), SIZE, 256)
+        for k, time in enumerate(times[::6])
+    ]
+    for result in list(steadied((result for result in made), trail, forget=True))[5:7]:
+        shown = result.logits > 0
+        assert iou(shown, disc(wandering(result.time), (SIDE, SIDE))) > 0.85
+        assert cv2.connectedComponents(shown.astype(np.uint8))[0] == 2, "one piece, and the ground"
+
+
 def test_a_pause_is_not_outvoted() -> None:
     trail = trail_of([Shown(k / RATE, texture(1)) for k in range(3 * RATE)])
     shown, nothing = logits(disc((0.5, 0.5), (SIDE, SIDE))), logits(np.zeros((SIDE, SIDE), bool))

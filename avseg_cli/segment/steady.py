@@ -65,7 +65,7 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     if own.ruled_out == PAUSE:  # nothing is marked in a quiet second, however loud it is around
         return own
     poll = Poll(own.logits.shape)
-    poll.ask(own.logits - level, np.float32(1))
+    poll.ask(own.logits - level)
     outline, near = own.logits.copy(), np.ones_like(own.logits)
     sides = _neighbours(held, steps, place)
     even = min(map(len, sides))
@@ -73,7 +73,7 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
         away = abs(neighbour.time - own.time)
         there, trust = carried(neighbour.logits, way), resized(way[..., 2], own.logits.shape)
         if number < even:
-            poll.ask(there - level, trust)
+            poll.ask(there - level)
         if away < RESTING:
             rests = np.exp(-moved(way) / DRIFT**2) * np.float32(1 - away / RESTING)
             weight = trust * np.maximum(resized(rests, trust.shape), np.float32(1 - away / OUTLINE))
@@ -91,12 +91,11 @@ class Poll:
     def __init__(self, size: tuple[int, ...]) -> None:
         self.voices, self.number = np.zeros((2, 2, *size), np.float32)  # of those for, and of those against
 
-    def ask(self, mask: np.ndarray, trust: np.ndarray | np.float32) -> None:
-        """Count a mask, as far as it is trusted at each place."""
+    def ask(self, mask: np.ndarray) -> None:
+        """Count a mask, once at every place: counted by the trust in its way, which is uneven, it would tear things."""
         for side, agrees in enumerate((mask > 0, mask <= 0)):
-            weight = trust * agrees
-            self.voices[side] += weight * mask
-            self.number[side] += weight
+            self.voices[side] += agrees * mask
+            self.number[side] += agrees
 
     @property
     def votes(self) -> np.ndarray:
@@ -105,9 +104,9 @@ class Poll:
 
     @property
     def won(self) -> np.ndarray:
-        """The mean of those on the winning side."""
+        """The mean of those on the winning side. An odd number was asked, so there is one, and it is not empty."""
         ahead = self.number[0] > self.number[1]
-        return np.where(ahead, *self.voices) / np.maximum(np.where(ahead, *self.number), np.float32(1e-3))
+        return np.where(ahead, *self.voices) / np.where(ahead, *self.number)
 
 
 def _neighbours(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) -> tuple[list[Neighbour], ...]:
