@@ -10,16 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from synth_media import CATEGORIES, make_media
 
 from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.json_text import parse_json
 from avseg_cli.data.listed import read_photographs, read_recordings
 from avseg_cli.data.photo_views import read_photograph
 from avseg_cli.model.kinds import HEARD, SEEN
 from avseg_cli.synth import sound_folder
-from avseg_cli.synth.photo_folder import KINDS, OTHER_KINDS, convert_coco
+from avseg_cli.synth.photo_folder import KINDS, OTHER_KINDS, gather_photographs
 from avseg_cli.synth.sound_archives import files_of, read_catalogue, read_wad
 from avseg_cli.synth.sound_files import SAMPLE_RATE, decode_sound, wav_bytes
+from avseg_cli.synth.synth_options import SynthOptions
+from avseg_cli.synth.write import synthesise
 
+PITCHES = {"owl": CATEGORIES["bell"], "big_cat": CATEGORIES["horn"]}
 TABLE = """package\tlicence\tkind\tgroup\tmode\tlimit\tevery\tbut\tpatterns
 pets\tGPL-2+\tdog\tstem\tfile\t400\t1\t\tsounds/bark*.wav
 pets\tGPL-2+\tnone\tstem\tfile\t400\t1\tsounds/rain2.wav\tsounds/rain*.wav
@@ -127,7 +132,7 @@ def make_coco(root: Path) -> Path:
 
 def test_coco_masks_become_kinds(tmp_path: Path) -> None:
     coco = make_coco(tmp_path / "coco")
-    assert convert_coco(coco, tmp_path / "photos") == 2
+    assert gather_photographs(tmp_path / "photos", coco) == 2
     photos = read_photographs(tmp_path / "photos", list(SEEN))
     assert [(p.picture.name, p.kinds, p.complete) for p in photos] == [
         ("a.jpg", ("person", "dog"), True), ("b.jpg", ("person", "dog"), True),
@@ -137,16 +142,66 @@ def test_coco_masks_become_kinds(tmp_path: Path) -> None:
     assert [int(labels[row, 0]) for row in (0, 6, 11, 13, 19)] == [person, dog, 255, 255, 0]
 
 
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Composed clips of three categories: two are of a kind, one is of none."""
+    media = make_media(tmp_path_factory.mktemp("media"))
+    for old, new in (("bell", "owl"), ("horn", "big_cat"), ("whistle", "gadget")):
+        for folder in ("objects", "sounds"):
+            (media / folder / old).rename(media / folder / new)
+    folders = {name: media / name for name in ("objects", "sounds", "backgrounds", "distractors", "ambience")}
+    out = tmp_path_factory.mktemp("made") / "clips"
+    synthesise(SynthOptions(**folders, out=out, clips=24, seed=3, size=64, shares=(20, 0, 4)))
+    return out
+
+
+def test_frames_of_composed_clips_become_photographs(composed: Path, tmp_path: Path) -> None:
+    assert gather_photographs(tmp_path / "photos", make_coco(tmp_path / "coco"), composed) == 22
+    photos = read_photographs(tmp_path / "photos", list(SEEN))
+    assert [photo.source for photo in photos].count("composed") == 20, "of the train split, and no others"
+    assert {kind for photo in photos for kind in photo.kinds} == {"owl", "lion", "other", "person", "dog"}
+    categories = parse_json((composed / "categories.json").read_text())
+    lines = {line["name"]: line for line in map(parse_json, (composed / "manifest.jsonl").read_text().splitlines())}
+    for photo in photos[:20]:
+        name, labels = photo.picture.stem, np.asarray(Image.open(photo.mask))
+        number = lines[name]["index"] % 5 + 1
+        there = np.asarray(Image.open(composed / f"object_maps/train/{name}/{name}_{number}.png"))
+        assert photo.complete and np.asarray(Image.open(photo.picture)).shape == (64, 64, 3)
+        for category, kind in (("owl", "owl"), ("big_cat", "lion")):
+            pixels = there == 1 + categories.index(category)
+            assert not pixels.any() or (labels[pixels] == 1 + photo.kinds.index(kind)).all()
+        assert (labels[there == 1 + categories.index("gadget")] == 255).all() and not labels[there == 0].any()
+
+
+def test_seconds_of_composed_clips_become_recordings(composed: Path, debs: Path, tmp_path: Path) -> None:
+    counts = sound_folder.gather_sounds(tmp_path / "sounds", debs, composed)
+    assert sum(counts.values()) == len(read_recordings(tmp_path / "sounds", list(HEARD)))
+    found = [r for r in read_recordings(tmp_path / "sounds", list(HEARD)) if r.path.parent.name == "composed"]
+    assert {recording.kind for recording in found} == {"owl", "lion"}
+    for recording in found:
+        wave = decode_sound(recording.path)
+        assert len(wave) % SAMPLE_RATE == 0 and recording.source.startswith("sounds/")
+        category, spectrum = recording.source.split("/")[1], np.abs(np.fft.rfft(wave))
+        loudest = np.argmax(spectrum[200:]) + 200
+        assert abs(loudest * SAMPLE_RATE / len(wave) / PITCHES[category] - 1) < 0.35, "it is what its line says"
+
+
+def test_clips_that_teach_nothing(composed: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a folder that avseg synth made"):
+        gather_photographs(tmp_path / "photos", clips=tmp_path)
+    assert not (tmp_path / "photos").exists()
+
+
 def test_coco_folders_that_cannot_be_converted(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no images"):
-        convert_coco(tmp_path, tmp_path / "photos")
+        gather_photographs(tmp_path / "photos", tmp_path)
     coco = make_coco(tmp_path / "coco")
     Image.new("L", (20, 20)).save(coco / "masks/b.png")
     with pytest.raises(DataError, match=r"b\.png: \(20, 20\), and its picture is \(30, 20\)"):
-        convert_coco(coco, tmp_path / "photos")
+        gather_photographs(tmp_path / "photos", coco)
     (coco / "masks/b.png").unlink()
     with pytest.raises(DataError, match="each picture needs its mask"):
-        convert_coco(coco, tmp_path / "photos")
+        gather_photographs(tmp_path / "photos", coco)
     assert not (tmp_path / "photos").exists()
 
 

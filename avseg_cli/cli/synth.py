@@ -16,6 +16,10 @@ from avseg_cli.synth.synth_options import SynthOptions
 SPARED = ("distractors", "ambience")  # folders that clips can do without
 FOLDERS = ("objects", "sounds", "backgrounds", *SPARED)
 
+Composed = Annotated[
+    Path | None, typer.Option(help="A folder that avseg synth made; its clips of the train split are taken in as well.")
+]
+
 synth_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
 
 
@@ -123,6 +127,7 @@ def sounds(
     debs: Annotated[
         Path | None, typer.Option(help="Folder with the .deb files; without it apt-get downloads them.")
     ] = None,
+    clips: Composed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Get libre recordings by kind from Debian packages, for avseg train --sounds (some 5 GB to download)."""
@@ -137,7 +142,7 @@ def sounds(
         _say_packages(wanted_packages(), debs, out)
         return
     console = Console(stderr=True)
-    counts = gather_sounds(out, debs, console.print)
+    counts = gather_sounds(out, debs, clips, console.print)
     console.print(
         f"{out}: {counted(sum(counts.values()), 'recording')} of {counted(len(counts), 'kind')}", soft_wrap=True
     )
@@ -145,19 +150,26 @@ def sounds(
 
 @synth_app.command()
 def photos(
-    coco: Annotated[Path, typer.Option(help="Folder with images/, panoptic masks/ and classes.yaml.")],
     out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
+    coco: Annotated[Path | None, typer.Option(help="Folder with images/, panoptic masks/ and classes.yaml.")] = None,
+    clips: Composed = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Turn COCO photographs with panoptic masks into what avseg train --photos reads."""
+    """Turn COCO photographs with panoptic masks, or composed clips, into what avseg train --photos reads."""
     from rich.console import Console
 
     from avseg_cli.base.whole_files import refuse_existing
-    from avseg_cli.synth.photo_folder import convert_coco, photographs
+    from avseg_cli.synth.clip_material import read_composed
+    from avseg_cli.synth.photo_folder import gather_photographs, photographs
 
+    if coco is None and clips is None:
+        raise typer.BadParameter(
+            "name a folder of photographs, of composed clips, or both", param_hint="--coco, --clips"
+        )
     if dry_run:
         refuse_existing(out)
-        say_plan([f"fill {out} with {counted(len(photographs(coco)), 'photograph')} and masks"])
+        found = len(photographs(coco) if coco else []) + len(read_composed(clips) if clips else [])
+        say_plan([f"fill {out} with {counted(found, 'photograph')} and masks"])
         return
-    count = convert_coco(coco, out)
+    count = gather_photographs(out, coco, clips)
     Console(stderr=True).print(f"{out}: {counted(count, 'photograph')} with masks", soft_wrap=True)

@@ -16,7 +16,7 @@ from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 
 MOST_OF_A_RECORDING = 30  # seconds
 MOST_OF_A_KIND = {"none": 900, "speech": 900, "drums": 500, "music": 400, "cymbal": 300}
-MOST = 350  # seconds of any other kind
+MOST = 700  # seconds of any other kind
 QUIETEST = 30  # dB below a recording's loudest second: below that it is a pause
 FOLDS = 3  # of the sources, for hearing each with a network that never met it
 INAUDIBLE = (-80.0, -52.0)  # dB

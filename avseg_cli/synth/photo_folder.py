@@ -1,4 +1,5 @@
-"""``avseg synth photos``: COCO photographs with panoptic masks as ``avseg train --photos`` reads them.
+"""``avseg synth photos``: COCO photographs with panoptic masks, and frames of composed clips, as ``avseg train --photos``
+reads them.
 
 A COCO folder here has images/NAME.jpg, masks/NAME.png (a class number at each pixel, 0 unlabelled), and classes.yaml
 (``NUMBER: class``, a line each).
@@ -15,6 +16,7 @@ from PIL import Image
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.whole_files import new_folder, refuse_existing
 from avseg_cli.data.files import UNREADABLE
+from avseg_cli.synth.clip_material import photographs_of, read_composed
 
 COLUMNS = ("image", "mask", "kinds", "complete", "source", "licence", "origin")
 LICENCE = "photo: Flickr user's Creative Commons licence; masks: CC BY 4.0"
@@ -29,19 +31,23 @@ OTHER_KINDS = {"other", "tv"}  # things that never sound
 UNSURE = ("laptop",)  # with keys that may be typed on, and more: neither that nor background
 
 
-def convert_coco(coco: Path, out: Path) -> int:
-    """Fill ``out`` with the photographs of a COCO folder, their masks by kind, and manifest.tsv; returns how many.
+def gather_photographs(out: Path, coco: Path | None = None, clips: Path | None = None) -> int:
+    """Fill ``out`` with photographs, their masks by kind, and manifest.tsv; returns how many there are.
 
-    The folder appears whole or not at all. Raises ``OutputError`` when it exists, ``DataError`` for a folder that is
-    not as it should be.
+    coco: a COCO folder. clips: one that ``avseg synth`` made. The folder appears whole or not at all. Raises
+    ``OutputError`` when it exists, ``DataError`` for a folder that is not as it should be.
     """
     refuse_existing(out)
-    pictures, classes = photographs(coco), _classes(coco / "classes.yaml")
+    pictures = photographs(coco) if coco else []
+    classes = _classes(coco / "classes.yaml") if coco else {}
+    composed = read_composed(clips) if clips else []
     with new_folder(out) as folder:
-        (folder / "coco").mkdir()
-        rows = [COLUMNS, *(_convert(picture, coco, classes, folder) for picture in pictures)]
+        rows = [COLUMNS, *photographs_of(composed, folder)]
+        if coco:
+            (folder / "coco").mkdir()
+            rows += [_convert(picture, coco, classes, folder) for picture in pictures]
         (folder / "manifest.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
-    return len(pictures)
+    return len(rows) - 1
 
 
 def photographs(coco: Path) -> list[Path]:

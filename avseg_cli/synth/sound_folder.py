@@ -19,6 +19,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.whole_files import new_folder
+from avseg_cli.synth.clip_material import read_composed, recordings_of
 from avseg_cli.synth.licences import package_licence
 from avseg_cli.synth.packages import Packages
 from avseg_cli.synth.sound_archives import files_of
@@ -99,12 +100,16 @@ def wanted_packages() -> list[str]:
     return list(dict.fromkeys(rule.package for rule in rules()))
 
 
-def gather_sounds(out: Path, debs: Path | None = None, say: Say = lambda message: None) -> dict[str, int]:
+def gather_sounds(
+    out: Path, debs: Path | None = None, clips: Path | None = None, say: Say = lambda message: None
+) -> dict[str, int]:
     """Fill ``out`` with a folder for each kind, and manifest.tsv; returns the number of files of each.
 
-    debs: a folder that holds the .deb files; without it ``apt-get download`` gets them. The folder appears whole or
-    not at all. Raises ``OutputError`` when it exists, ``DownloadError`` when a package cannot be had.
+    debs: a folder that holds the .deb files; without it ``apt-get download`` gets them. clips: a folder that ``avseg
+    synth`` made, whose sounds come too. The folder appears whole or not at all. Raises ``OutputError`` when it exists,
+    ``DataError`` for clips that are none, ``DownloadError`` when a package cannot be had.
     """
+    composed = read_composed(clips) if clips else []
     with new_folder(out) as root, tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         packages = Packages(Path(scratch, "packages"))
         takes: list[Take] = []
@@ -112,7 +117,7 @@ def gather_sounds(out: Path, debs: Path | None = None, say: Say = lambda message
             say(f"unpacking {package}")
             packages.add(package, debs, Path(scratch))
             takes += takes_of(packages, package)
-        rows = write_kinds(root, takes, say)
+        rows = write_kinds(root, takes, say) + list(recordings_of(composed, root))
         lines = ["\t".join(row) for row in (COLUMNS, *sorted(rows))]
         (root / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     kinds = [row[1] for row in rows]

@@ -1,0 +1,135 @@
+"""What composed clips teach a model that knows kinds: frames as photographs with masks, seconds as recordings of a kind.
+
+Only clips of the train split are taken. Their categories are called by the kinds that they are of; a category that is
+none is left out of the recordings, and unknown in the masks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from avseg_cli.base.errors import DataError
+from avseg_cli.base.json_text import parse_json
+from avseg_cli.data.files import UNREADABLE
+from avseg_cli.data.layouts import Places
+from avseg_cli.data.subsets import SUBSETS
+from avseg_cli.model.kinds import HEARD, SEEN
+from avseg_cli.synth.sound_files import SAMPLE_RATE, read_wav, wav_bytes
+
+KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its sound; others are called as they are
+    "bassoon": "clarinet", "big_cat": "lion", "bowed_strings": "violin", "chicken": "rooster", "chimp": "monkey",
+    "donkey": "horse", "drum": "drums", "fire_engine": "siren", "gull": "bird", "penguin": "bird", "songbird": "bird",
+}  # fmt: skip
+DISTRACTOR, UNKNOWN = 255, 255  # of an object map; of a mask
+SECONDS_A_KIND = 350  # of recordings: as many as the head learns from
+MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class ComposedClip:
+    """A clip of the train split, by its line of the manifest. categories: by number in an object map, from 1 on."""
+
+    root: Path
+    categories: list[str]
+    line: dict
+
+    @property
+    def places(self) -> Places:
+        subset = SUBSETS[self.line["layout"]]
+        row = {name: self.line.get(name) or "" for name in ("name", "split", "category")}
+        return subset.layout.places(self.root / subset.folder / subset.files, row, subset.frames)
+
+    @property
+    def licence(self) -> str:
+        """Of all that is in it."""
+        return ", ".join(sorted({str(found.get("licence", "")) for found in self.line["licences"].values()} - {""}))
+
+
+def read_composed(folder: Path) -> list[ComposedClip]:
+    """The clips of the train split of a folder that ``avseg synth`` made. Raises ``DataError`` for another folder."""
+    try:
+        categories = parse_json((folder / "categories.json").read_text(encoding="utf-8"))
+        lines = [parse_json(line) for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: not a folder that avseg synth made ({error})") from error
+    clips = [ComposedClip(folder, categories, line) for line in lines if line["split"] == "train"]
+    if not clips:
+        raise DataError(f"{folder}: has no clips for training; make some with --splits 1/0/0")
+    return clips
+
+
+def photographs_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str, ...]]:
+    """Write a frame of each clip and its mask into ``folder``/composed; their lines of manifest.tsv."""
+    (folder / "composed").mkdir()
+    for clip in clips:
+        number = clip.line["index"] % len(clip.places.frames)
+        picture, name = clip.places.frames[number], f"composed/{clip.line['name']}"
+        mask, kinds = _mask(clip, clip.root / clip.places.object_maps[number])
+        shutil.copyfile(picture, folder / f"{name}{picture.suffix}")
+        Image.fromarray(mask).save(folder / f"{name}-mask.png", optimize=True)
+        files = (f"{name}{picture.suffix}", f"{name}-mask.png")
+        yield *files, ",".join(kinds), "1", "composed", clip.licence, f"avseg synth, {clip.line['name']}"
+
+
+def _mask(clip: ComposedClip, path: Path) -> tuple[np.ndarray, list[str]]:
+    """The mask of an object map by kind, and the kinds in it."""
+    try:
+        with Image.open(path) as opened:
+            numbers = np.asarray(opened)
+    except UNREADABLE as error:
+        raise DataError(f"{path}: not a readable picture ({error}); make the clips again") from error
+    table, kinds = np.zeros(256, np.uint8), []
+    for number in np.unique(numbers[numbers > 0]).tolist():
+        kind = "other" if number == DISTRACTOR else _kind(clip.categories[number - 1], _drawn(clip, number))
+        if kind != "other" and kind not in SEEN:
+            table[number] = UNKNOWN
+            continue
+        kinds += [kind] * (kind not in kinds)
+        table[number] = 1 + kinds.index(kind)
+    return table[numbers], kinds
+
+
+def _drawn(clip: ComposedClip, number: int) -> str:
+    """The cut-out that an object map calls ``number``."""
+    return next((thing["file"] for thing in clip.line["objects"] if thing["label"] == number), "")
+
+
+def _kind(category: str, file: str) -> str:
+    """What a category is of; its violins and cellos are told apart by their files."""
+    return "cello" if category == "bowed_strings" and "cello" in file else KINDS.get(category, category)
+
+
+def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str, ...]]:
+    """Write the seconds in which one thing is heard alone into ``folder``/composed; their lines of manifest.tsv."""
+    (folder / "composed").mkdir()
+    seconds: dict[str, int] = {}
+    for clip in clips:
+        wave = None
+        for source, first, last in _alone(clip):
+            kind = _kind(source["category"], source["file"])
+            if kind not in HEARD or seconds.get(kind, 0) >= SECONDS_A_KIND:
+                continue
+            wave = read_wav(clip.places.wav) if wave is None else wave
+            path = f"composed/{kind}-{clip.line['name']}-{first}.wav"
+            (folder / path).write_bytes(wav_bytes(wave[first * SAMPLE_RATE : last * SAMPLE_RATE]))
+            seconds[kind] = seconds.get(kind, 0) + last - first
+            recording = source["file"].split(" ")[0]  # what follows says how much of it was used
+            yield path, kind, recording, clip.licence, f"avseg synth, {clip.line['name']}: {recording}"
+
+
+def _alone(clip: ComposedClip) -> Iterator[tuple[dict, int, int]]:
+    """The sources that are heard alone, each from a second to another."""
+    heard = [[i for i, source in enumerate(clip.line["sources"]) if source["sounding"][t]] for t in range(5)]
+    start = 0
+    for sources, run in groupby(heard):
+        stop = start + len(list(run))
+        if len(sources) == 1:
+            yield clip.line["sources"][sources[0]], start, stop
+        start = stop
