@@ -1,4 +1,4 @@
-"""What composed clips teach a model that knows kinds: frames as photographs with masks, seconds as recordings of a kind.
+"""What composed clips teach a model that knows kinds: frames as photographs with masks, seconds as recordings.
 
 Only clips of the train split are taken. Their categories are called by the kinds that they are of; a category that is
 none is left out of the recordings, and unknown in the masks.

@@ -1,5 +1,6 @@
-"""``avseg synth photos``: COCO photographs with panoptic masks, and frames of composed clips, as ``avseg train --photos``
-reads them.
+"""``avseg synth photos``: COCO photographs with panoptic masks, and frames of composed clips.
+
+``avseg train --photos`` reads them.
 
 A COCO folder here has images/NAME.jpg, masks/NAME.png (a class number at each pixel, 0 unlabelled), and classes.yaml
 (``NUMBER: class``, a line each).
