@@ -27,10 +27,11 @@ from avseg_cli.checkpoints.packaged_weights import PACKAGED, folded, starting_st
 from avseg_cli.data.listed import read_photographs, read_recordings
 from avseg_cli.data.photo_features import chosen
 from avseg_cli.data.photo_views import THING, UNKNOWN, on_plain_ground, read_photograph, view_of
-from avseg_cli.data.sound_seconds import FOLDS, changed, cut_recordings, in_a_place
+from avseg_cli.data.sound_seconds import FOLDS, changed, cut_recordings, in_a_place, in_pieces
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.kinds import HEARD, SEEN
+from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 from avseg_cli.training.kinds_heard import known_labels
 from avseg_cli.training.kinds_seen import targets
 from avseg_cli.training.loop import Trainer
@@ -376,6 +377,19 @@ def test_no_change_of_a_second_is_unstable() -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 15600)
     for seed in (649, 1860, *range(50)):  # the first two drew bands as wide as the spectrum
         assert np.isfinite(in_a_place(wave, np.random.default_rng(seed))).all(), seed
+
+
+def test_pieces_of_a_second_are_of_what_is_heard_in_it() -> None:
+    """A second that is a pause but for a short tone: laid out in pieces it has the tone all along."""
+    time = np.arange(EXAMPLE_SAMPLES) / SAMPLE_RATE
+    tone = np.sin(2 * np.pi * 1000 * time) * ((time > 0.3) & (time < 0.4))
+    laid = [in_pieces(tone, np.random.default_rng(seed)) for seed in range(20)]
+    for wave in laid:
+        assert wave.shape == tone.shape and np.abs(wave).max() <= 1
+        assert all(np.abs(part).max() > 0.5 for part in np.array_split(wave, 3))
+        spectrum = np.abs(np.fft.rfft(wave)) ** 2
+        assert spectrum[800:1200].sum() > 0.9 * spectrum.sum(), "from 820 to 1230 Hz"
+    assert not np.array_equal(laid[0], laid[1])
 
 
 def test_music_says_nothing_of_the_instruments_in_it() -> None:

@@ -18,6 +18,7 @@ MOST_OF_A_RECORDING = 30  # seconds
 MOST_OF_A_KIND = {"none": 900, "speech": 900, "drums": 500, "music": 400, "cymbal": 300}
 MOST = 700  # seconds of any other kind
 QUIETEST = 30  # dB below a recording's loudest second: below that it is a pause
+IN_PIECES = 0.3  # how often a changed second is put together from pieces of it
 FOLDS = 3  # of the sources, for hearing each with a network that never met it
 INAUDIBLE = (-80.0, -52.0)  # dB
 LIST = "its manifest lists it: make the folder again, or take the line out"
@@ -85,6 +86,7 @@ def changed(
     """
     kinds, quiet = {second.kind}, second.kind == NO_SOUND
     wave = np.roll(second.wave, rng.integers(EXAMPLE_SAMPLES)) if rng.random() < 0.5 else second.wave
+    wave = in_pieces(wave, rng) if rng.random() < IN_PIECES else wave
     wave = at_level(in_a_place(wave, rng), 0.0)
     if rng.random() < 0.3 and not quiet:
         beside = others[rng.integers(len(others))]
@@ -109,6 +111,24 @@ def _some_noise(others: Sequence[SoundSecond], rng: np.random.Generator) -> Soun
         if others[index].kind == NO_SOUND:
             return others[index]
     return None
+
+
+def in_pieces(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Two to four pieces of it, from where it is loud, a twentieth to a fifth of it each, again and again.
+
+    Of a short sound, what was cut or composed may have no more.
+    """
+    power = wave.astype(np.float64) ** 2 + 1e-12
+    middles = rng.choice(len(wave), rng.integers(2, 5), p=power / power.sum())
+    return np.resize(np.concatenate([_piece(wave, middle, rng) for middle in middles]), len(wave))
+
+
+def _piece(wave: np.ndarray, middle: int, rng: np.random.Generator) -> np.ndarray:
+    """With 5 ms fades, so that joins do not click."""
+    length = int(len(wave) * rng.uniform(0.05, 0.2))
+    start = min(max(0, middle - length // 2), len(wave) - length)
+    fade = np.minimum(1, np.arange(1, length + 1) / (0.005 * SAMPLE_RATE))
+    return wave[start : start + length] * fade * fade[::-1]
 
 
 def in_a_place(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
