@@ -189,6 +189,22 @@ def test_seconds_of_composed_clips_become_recordings(composed: Path, debs: Path,
 def test_clips_that_teach_nothing(composed: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder that avseg synth made"):
         gather_photographs(tmp_path / "photos", clips=tmp_path)
+    made = tmp_path / "made"
+    shutil.copytree(composed, made)
+    for path in made.rglob("synth_train_*_1.png"):
+        path.unlink()
+    with pytest.raises(DataError, match="make the clips again"):
+        gather_photographs(tmp_path / "photos", clips=made)
+    (made / "manifest.jsonl").write_text('{"name": "a", "split": "train"}\n')
+    with pytest.raises(DataError, match="has other lines"):
+        gather_photographs(tmp_path / "photos", clips=made)
+    (made / "manifest.jsonl").write_text(
+        "".join(
+            line for line in (composed / "manifest.jsonl").read_text().splitlines(True) if '"split": "test"' in line
+        )
+    )
+    with pytest.raises(DataError, match="no clips for training"):
+        gather_photographs(tmp_path / "photos", clips=made)
     assert not (tmp_path / "photos").exists()
 
 

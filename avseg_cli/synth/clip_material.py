@@ -17,11 +17,12 @@ from PIL import Image
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.json_text import parse_json
-from avseg_cli.data.files import UNREADABLE
+from avseg_cli.data.files import UNREADABLE, read_waveform
 from avseg_cli.data.layouts import Places
 from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.model.kinds import HEARD, SEEN
-from avseg_cli.synth.sound_files import SAMPLE_RATE, read_wav, wav_bytes
+from avseg_cli.synth.sound_files import SAMPLE_RATE, wav_bytes
+from avseg_cli.synth.sounds import SECONDS
 
 KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its sound; others are called as they are
     "bassoon": "clarinet", "big_cat": "lion", "bowed_strings": "violin", "chicken": "rooster", "chimp": "monkey",
@@ -29,7 +30,9 @@ KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its so
 }  # fmt: skip
 DISTRACTOR, UNKNOWN = 255, 255  # of an object map; of a mask
 SECONDS_A_KIND = 350  # of recordings: as many as the head learns from
+AGAIN = "make the clips again"
 MANIFEST = "manifest.jsonl"
+NEEDED = {"name", "split", "index", "layout", "objects", "sources", "licences"}  # of its lines
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def read_composed(folder: Path) -> list[ComposedClip]:
     try:
         categories = parse_json((folder / "categories.json").read_text(encoding="utf-8"))
         lines = [parse_json(line) for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines()]
+        if not all(isinstance(line, dict) and line.keys() >= NEEDED for line in lines):
+            raise ValueError(f"{MANIFEST} has other lines")
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: not a folder that avseg synth made ({error})") from error
     clips = [ComposedClip(folder, categories, line) for line in lines if line["split"] == "train"]
@@ -72,10 +77,17 @@ def photographs_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[st
         number = clip.line["index"] % len(clip.places.frames)
         picture, name = clip.places.frames[number], f"composed/{clip.line['name']}"
         mask, kinds = _mask(clip, clip.root / clip.places.object_maps[number])
-        shutil.copyfile(picture, folder / f"{name}{picture.suffix}")
+        _copy(picture, folder / f"{name}{picture.suffix}")
         Image.fromarray(mask).save(folder / f"{name}-mask.png", optimize=True)
         files = (f"{name}{picture.suffix}", f"{name}-mask.png")
         yield *files, ",".join(kinds), "1", "composed", clip.licence, f"avseg synth, {clip.line['name']}"
+
+
+def _copy(picture: Path, place: Path) -> None:
+    try:
+        shutil.copyfile(picture, place)
+    except FileNotFoundError as error:
+        raise DataError(f"{picture}: missing; {AGAIN}") from error
 
 
 def _mask(clip: ComposedClip, path: Path) -> tuple[np.ndarray, list[str]]:
@@ -84,7 +96,7 @@ def _mask(clip: ComposedClip, path: Path) -> tuple[np.ndarray, list[str]]:
         with Image.open(path) as opened:
             numbers = np.asarray(opened)
     except UNREADABLE as error:
-        raise DataError(f"{path}: not a readable picture ({error}); make the clips again") from error
+        raise DataError(f"{path}: not a readable picture ({error}); {AGAIN}") from error
     table, kinds = np.zeros(256, np.uint8), []
     for number in np.unique(numbers[numbers > 0]).tolist():
         kind = "other" if number == DISTRACTOR else _kind(clip.categories[number - 1], _drawn(clip, number))
@@ -116,7 +128,7 @@ def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str
             kind = _kind(source["category"], source["file"])
             if kind not in HEARD or seconds.get(kind, 0) >= SECONDS_A_KIND:
                 continue
-            wave = read_wav(clip.places.wav) if wave is None else wave
+            wave = read_waveform(clip.places.wav, AGAIN) if wave is None else wave
             path = f"composed/{kind}-{clip.line['name']}-{first}.wav"
             (folder / path).write_bytes(wav_bytes(wave[first * SAMPLE_RATE : last * SAMPLE_RATE]))
             seconds[kind] = seconds.get(kind, 0) + last - first
@@ -126,7 +138,7 @@ def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str
 
 def _alone(clip: ComposedClip) -> Iterator[tuple[dict, int, int]]:
     """The sources that are heard alone, each from a second to another."""
-    heard = [[i for i, source in enumerate(clip.line["sources"]) if source["sounding"][t]] for t in range(5)]
+    heard = [[i for i, source in enumerate(clip.line["sources"]) if source["sounding"][t]] for t in range(SECONDS)]
     start = 0
     for sources, run in groupby(heard):
         stop = start + len(list(run))
