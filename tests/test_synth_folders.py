@@ -17,7 +17,8 @@ from avseg_cli.base.json_text import parse_json
 from avseg_cli.data.listed import read_photographs, read_recordings
 from avseg_cli.data.photo_views import read_photograph
 from avseg_cli.model.kinds import HEARD, SEEN
-from avseg_cli.synth import sound_folder
+from avseg_cli.synth import clip_material, sound_folder
+from avseg_cli.synth.media_table import CATEGORIES as CATEGORIES_FETCHED
 from avseg_cli.synth.photo_folder import KINDS, OTHER_KINDS, gather_photographs
 from avseg_cli.synth.sound_archives import files_of, read_catalogue, read_wad
 from avseg_cli.synth.sound_files import SAMPLE_RATE, decode_sound, wav_bytes
@@ -223,3 +224,8 @@ def test_coco_folders_that_cannot_be_converted(tmp_path: Path) -> None:
 
 def test_every_kind_of_coco_is_one_that_the_model_sees() -> None:
     assert set(KINDS.values()) - set(SEEN) == OTHER_KINDS
+
+
+def test_every_category_that_can_be_fetched_is_of_a_kind_that_is_seen_and_heard() -> None:
+    assert set(clip_material.KINDS) == {category.name for category in CATEGORIES_FETCHED}
+    assert set(clip_material.KINDS.values()) <= set(SEEN) & set(HEARD)

@@ -1,7 +1,7 @@
 """What composed clips teach a model that knows kinds: frames as photographs with masks, seconds as recordings.
 
-Only clips of the train split are taken. Their categories are called by the kinds that they are of; a category that is
-none is left out of the recordings, and unknown in the masks.
+Only clips of the train split are taken. Their categories are called by the kinds that they are of; one that the table
+lacks is left out of the recordings, and unknown in the masks.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from avseg_cli.base.json_text import parse_json
 from avseg_cli.data.files import UNREADABLE, read_waveform
 from avseg_cli.data.layouts import Places
 from avseg_cli.data.subsets import SUBSETS
-from avseg_cli.model.kinds import HEARD, SEEN
 from avseg_cli.synth.sound_files import SAMPLE_RATE, wav_bytes
 from avseg_cli.synth.sounds import SECONDS
 
-KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its sound; others are called as they are
-    "bassoon": "clarinet", "big_cat": "lion", "bowed_strings": "violin", "chicken": "rooster", "chimp": "monkey",
-    "donkey": "horse", "drum": "drums", "fire_engine": "siren", "gull": "bird", "penguin": "bird", "songbird": "bird",
+KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its sound
+    "acoustic_guitar": "acoustic_guitar", "bassoon": "clarinet", "big_cat": "lion", "bowed_strings": "violin",
+    "car": "car", "chicken": "rooster", "chimp": "monkey", "cow": "cow", "cymbal": "cymbal", "dog": "dog",
+    "donkey": "horse", "drum": "drums", "duck": "duck", "electric_guitar": "electric_guitar", "elephant": "elephant",
+    "fire_engine": "siren", "frog": "frog", "gull": "bird", "horse": "horse", "insect": "insect", "owl": "owl",
+    "penguin": "bird", "pig": "pig", "sheep": "sheep", "songbird": "bird", "trumpet": "trumpet",
 }  # fmt: skip
 DISTRACTOR, UNKNOWN = 255, 255  # of an object map; of a mask
 SECONDS_A_KIND = 350  # of recordings: as many as the head learns from
@@ -66,7 +68,7 @@ def read_composed(folder: Path) -> list[ComposedClip]:
         raise DataError(f"{folder}: not a folder that avseg synth made ({error})") from error
     clips = [ComposedClip(folder, categories, line) for line in lines if line["split"] == "train"]
     if not clips:
-        raise DataError(f"{folder}: has no clips for training; make some with --splits 1/0/0")
+        raise DataError(f"{folder}: has no clips for training; give that split a share")
     return clips
 
 
@@ -100,7 +102,7 @@ def _mask(clip: ComposedClip, path: Path) -> tuple[np.ndarray, list[str]]:
     table, kinds = np.zeros(256, np.uint8), []
     for number in np.unique(numbers[numbers > 0]).tolist():
         kind = "other" if number == DISTRACTOR else _kind(clip.categories[number - 1], _drawn(clip, number))
-        if kind != "other" and kind not in SEEN:
+        if kind is None:
             table[number] = UNKNOWN
             continue
         kinds += [kind] * (kind not in kinds)
@@ -113,9 +115,9 @@ def _drawn(clip: ComposedClip, number: int) -> str:
     return next((thing["file"] for thing in clip.line["objects"] if thing["label"] == number), "")
 
 
-def _kind(category: str, file: str) -> str:
-    """What a category is of; its violins and cellos are told apart by their files."""
-    return "cello" if category == "bowed_strings" and "cello" in file else KINDS.get(category, category)
+def _kind(category: str, file: str) -> str | None:
+    """What a category is of; violins and cellos, which are one, are told apart by their files."""
+    return "cello" if category == "bowed_strings" and "cello" in file else KINDS.get(category)
 
 
 def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str, ...]]:
@@ -126,7 +128,7 @@ def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str
         wave = None
         for source, first, last in _alone(clip):
             kind = _kind(source["category"], source["file"])
-            if kind not in HEARD or seconds.get(kind, 0) >= SECONDS_A_KIND:
+            if kind is None or seconds.get(kind, 0) >= SECONDS_A_KIND:
                 continue
             wave = read_waveform(clip.places.wav, AGAIN) if wave is None else wave
             path = f"composed/{kind}-{clip.line['name']}-{first}.wav"
