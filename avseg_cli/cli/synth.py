@@ -87,13 +87,13 @@ def _folders(media: Path | None, named: dict[str, Path | None]) -> dict[str, Pat
     return found
 
 
-def _say_packages(packages: Iterable[str], debs: Path | None, out: Path) -> None:
+def _say_packages(packages: Iterable[str], debs: Path | None, out: Path, more: Iterable[str] = ()) -> None:
     """The plan of a command that fills a folder from Debian packages; raises ``OutputError`` for one that is there."""
     from avseg_cli.base.whole_files import refuse_existing
 
     refuse_existing(out)
     source = f"the folder {debs}" if debs else "Debian, by apt-get"
-    say_plan([f"get {package} from {source}" for package in packages] + [f"fill {out}"])
+    say_plan([f"get {package} from {source}" for package in packages] + [*more, f"fill {out}"])
 
 
 @synth_app.command()
@@ -136,10 +136,12 @@ def sounds(
     from avseg_cli.base.extras import extra
 
     with extra("synth", "gathering sounds"):
+        from avseg_cli.synth.clip_material import read_composed
         from avseg_cli.synth.sound_folder import gather_sounds, wanted_packages
 
     if dry_run:
-        _say_packages(wanted_packages(), debs, out)
+        found = [f"take {counted(len(read_composed(clips)), 'composed clip')} in"] if clips else []
+        _say_packages(wanted_packages(), debs, out, found)
         return
     console = Console(stderr=True)
     counts = gather_sounds(out, debs, clips, console.print)

@@ -120,15 +120,19 @@ def in_pieces(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     power = wave.astype(np.float64) ** 2 + 1e-12
     middles = rng.choice(len(wave), rng.integers(2, 5), p=power / power.sum())
-    return np.resize(np.concatenate([_piece(wave, middle, rng) for middle in middles]), len(wave))
+    return np.resize(np.concatenate([faded(_around(middle, wave, rng)) for middle in middles]), len(wave))
 
 
-def _piece(wave: np.ndarray, middle: int, rng: np.random.Generator) -> np.ndarray:
-    """With 5 ms fades, so that joins do not click."""
+def _around(middle: int, wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     length = int(len(wave) * rng.uniform(0.05, 0.2))
     start = min(max(0, middle - length // 2), len(wave) - length)
-    fade = np.minimum(1, np.arange(1, length + 1) / (0.005 * SAMPLE_RATE))
-    return wave[start : start + length] * fade * fade[::-1]
+    return wave[start : start + length]
+
+
+def faded(piece: np.ndarray) -> np.ndarray:
+    """The piece with 5 ms fades at both ends, so that joins do not click."""
+    fade = np.minimum(1, np.arange(1, len(piece) + 1) / (0.005 * SAMPLE_RATE))
+    return piece * fade * fade[::-1]
 
 
 def in_a_place(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:

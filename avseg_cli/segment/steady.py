@@ -71,10 +71,11 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     even = min(map(len, sides))
     for number, (neighbour, way) in chain(*map(enumerate, sides)):
         away = abs(neighbour.time - own.time)
-        there, trust = carried(neighbour.logits, way), resized(way[..., 2], own.logits.shape)
+        there = carried(neighbour.logits, way)
         if number < even:
             poll.ask(there - level)
         if away < RESTING:
+            trust = resized(way[..., 2], own.logits.shape)
             rests = np.exp(-moved(way) / DRIFT**2) * np.float32(1 - away / RESTING)
             weight = trust * np.maximum(resized(rests, trust.shape), np.float32(1 - away / OUTLINE))
             outline += weight * there

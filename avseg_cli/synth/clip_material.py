@@ -6,9 +6,9 @@ lacks is left out of the recordings, and unknown in the masks.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from PIL import Image
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.json_text import parse_json
-from avseg_cli.data.files import UNREADABLE, read_waveform
+from avseg_cli.data.clips import read_categories
+from avseg_cli.data.files import read_image, read_waveform
 from avseg_cli.data.layouts import Places
 from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.synth.sound_files import SAMPLE_RATE, wav_bytes
@@ -31,7 +32,7 @@ KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its so
     "penguin": "bird", "pig": "pig", "sheep": "sheep", "songbird": "bird", "trumpet": "trumpet",
 }  # fmt: skip
 DISTRACTOR, UNKNOWN = 255, 255  # of an object map; of a mask
-SECONDS_A_KIND = 350  # of recordings: as many as the head learns from
+SECONDS_A_KIND = 350  # of recordings: half of what the head learns from, so that those of the packages count as much
 AGAIN = "make the clips again"
 MANIFEST = "manifest.jsonl"
 NEEDED = {"name", "split", "index", "layout", "objects", "sources", "licences"}  # of its lines
@@ -45,7 +46,7 @@ class ComposedClip:
     categories: list[str]
     line: dict
 
-    @property
+    @cached_property
     def places(self) -> Places:
         subset = SUBSETS[self.line["layout"]]
         row = {name: self.line.get(name) or "" for name in ("name", "split", "category")}
@@ -60,16 +61,16 @@ class ComposedClip:
 def read_composed(folder: Path) -> list[ComposedClip]:
     """The clips of the train split of a folder that ``avseg synth`` made. Raises ``DataError`` for another folder."""
     try:
-        categories = parse_json((folder / "categories.json").read_text(encoding="utf-8"))
         lines = [parse_json(line) for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines()]
-        if not all(isinstance(line, dict) and line.keys() >= NEEDED for line in lines):
+        if not all(isinstance(line, dict) and line.keys() >= NEEDED and line["layout"] in SUBSETS for line in lines):
             raise ValueError(f"{MANIFEST} has other lines")
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: not a folder that avseg synth made ({error})") from error
-    clips = [ComposedClip(folder, categories, line) for line in lines if line["split"] == "train"]
-    if not clips:
+    lines = [line for line in lines if line["split"] == "train"]
+    if not lines:
         raise DataError(f"{folder}: has no clips for training; give that split a share")
-    return clips
+    categories = read_categories(folder, SUBSETS[lines[0]["layout"]])
+    return [ComposedClip(folder, categories, line) for line in lines]
 
 
 def photographs_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str, ...]]:
@@ -77,28 +78,16 @@ def photographs_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[st
     (folder / "composed").mkdir()
     for clip in clips:
         number = clip.line["index"] % len(clip.places.frames)
-        picture, name = clip.places.frames[number], f"composed/{clip.line['name']}"
-        mask, kinds = _mask(clip, clip.root / clip.places.object_maps[number])
-        _copy(picture, folder / f"{name}{picture.suffix}")
-        Image.fromarray(mask).save(folder / f"{name}-mask.png", optimize=True)
-        files = (f"{name}{picture.suffix}", f"{name}-mask.png")
+        frame = read_image(clip.places.frames[number], "RGB", AGAIN)
+        mask, kinds = _mask(clip, read_image(clip.root / clip.places.object_maps[number], cure=AGAIN))
+        files = [f"composed/{clip.line['name']}{end}.png" for end in ("", "-mask")]
+        for name, pixels in zip(files, (frame, mask), strict=True):
+            Image.fromarray(pixels).save(folder / name, optimize=True)
         yield *files, ",".join(kinds), "1", "composed", clip.licence, f"avseg synth, {clip.line['name']}"
 
 
-def _copy(picture: Path, place: Path) -> None:
-    try:
-        shutil.copyfile(picture, place)
-    except FileNotFoundError as error:
-        raise DataError(f"{picture}: missing; {AGAIN}") from error
-
-
-def _mask(clip: ComposedClip, path: Path) -> tuple[np.ndarray, list[str]]:
-    """The mask of an object map by kind, and the kinds in it."""
-    try:
-        with Image.open(path) as opened:
-            numbers = np.asarray(opened)
-    except UNREADABLE as error:
-        raise DataError(f"{path}: not a readable picture ({error}); {AGAIN}") from error
+def _mask(clip: ComposedClip, numbers: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The mask of an object map (H, W) by kind, and the kinds in it."""
     table, kinds = np.zeros(256, np.uint8), []
     for number in np.unique(numbers[numbers > 0]).tolist():
         kind = "other" if number == DISTRACTOR else _kind(clip.categories[number - 1], _drawn(clip, number))

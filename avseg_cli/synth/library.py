@@ -13,6 +13,7 @@ from PIL import Image
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.data.files import UNREADABLE
+from avseg_cli.data.sound_seconds import faded
 from avseg_cli.synth.sound_files import SAMPLE_RATE, read_wav
 from avseg_cli.synth.synth_options import SPLITS
 
@@ -250,18 +251,12 @@ def _background(path: Path) -> Image.Image:
 def _sound(path: Path, category: str, spans: Spans) -> SoundStretch:
     waveform = without_silence(read_wav(path))
     count = len(waveform)
-    part = np.concatenate([_faded(waveform[int(start * count) : int(stop * count)]) for start, stop in spans])
+    part = np.concatenate([faded(waveform[int(start * count) : int(stop * count)]) for start, stop in spans])
     level = float(np.sqrt(np.mean(part**2))) if len(part) else 0.0
     if level < 1e-4:
         raise DataError(f"{path} is silent where it should be heard; replace it with a louder recording")
     name = f"sounds/{category}/{path.name}" if category else f"ambience/{path.name}"
     return SoundStretch(name, category, spans, (part * (0.1 / level)).astype(np.float32))
-
-
-def _faded(piece: np.ndarray) -> np.ndarray:
-    """The piece with 5 ms fades at both ends, so that joins do not click."""
-    fade = np.minimum(1, np.arange(1, len(piece) + 1) / (0.005 * SAMPLE_RATE))
-    return piece * fade * fade[::-1]
 
 
 def without_silence(waveform: np.ndarray, longest: float = 0.16) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.base.errors import DataError
-from avseg_cli.base.whole_files import new_folder, refuse_existing
+from avseg_cli.base.whole_files import new_folder
 from avseg_cli.data.files import UNREADABLE
 from avseg_cli.synth.clip_material import photographs_of, read_composed
 
@@ -38,15 +38,12 @@ def gather_photographs(out: Path, coco: Path | None = None, clips: Path | None =
     coco: a COCO folder. clips: one that ``avseg synth`` made. The folder appears whole or not at all. Raises
     ``OutputError`` when it exists, ``DataError`` for a folder that is not as it should be.
     """
-    refuse_existing(out)
-    pictures = photographs(coco) if coco else []
-    classes = _classes(coco / "classes.yaml") if coco else {}
-    composed = read_composed(clips) if clips else []
     with new_folder(out) as folder:
-        rows = [COLUMNS, *photographs_of(composed, folder)]
+        rows: list[tuple[str, ...]] = [COLUMNS]
+        if clips:
+            rows += photographs_of(read_composed(clips), folder)
         if coco:
-            (folder / "coco").mkdir()
-            rows += [_convert(picture, coco, classes, folder) for picture in pictures]
+            rows += _converted(coco, folder)
         (folder / "manifest.tsv").write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
     return len(rows) - 1
 
@@ -66,6 +63,12 @@ def _classes(path: Path) -> dict[int, str]:
         raise DataError(f"{path}: {error.strerror or error}; it must name each class number of the masks") from error
     pairs = [line.strip().partition(": ") for line in lines]
     return {int(number): name.strip("'\"") for number, colon, name in pairs if colon and number.isdigit()}
+
+
+def _converted(coco: Path, folder: Path) -> list[tuple[str, ...]]:
+    pictures, classes = photographs(coco), _classes(coco / "classes.yaml")
+    (folder / "coco").mkdir()
+    return [_convert(picture, coco, classes, folder) for picture in pictures]
 
 
 def _convert(picture: Path, coco: Path, classes: dict[int, str], folder: Path) -> tuple[str, ...]:

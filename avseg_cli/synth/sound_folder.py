@@ -117,7 +117,9 @@ def gather_sounds(
             say(f"unpacking {package}")
             packages.add(package, debs, Path(scratch))
             takes += takes_of(packages, package)
-        rows = write_kinds(root, takes, say) + list(recordings_of(composed, root))
+        rows = write_kinds(root, takes, say)
+        if composed:
+            rows += recordings_of(composed, root)
         lines = ["\t".join(row) for row in (COLUMNS, *sorted(rows))]
         (root / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     kinds = [row[1] for row in rows]
