@@ -197,7 +197,7 @@ def test_clips_that_teach_nothing(composed: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="make the clips again"):
         gather_photographs(tmp_path / "photos", clips=made)
     (made / "manifest.jsonl").write_text('{"name": "a", "split": "train"}\n')
-    with pytest.raises(DataError, match="has other lines"):
+    with pytest.raises(DataError, match="line 1 does not say index, layout"):
         gather_photographs(tmp_path / "photos", clips=made)
     (made / "manifest.jsonl").write_text(
         "".join(

@@ -7,20 +7,16 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from avseg_cli.base.errors import DataError
-from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.files import read_frames, read_log_mel, read_masks, read_object_maps, read_waveform
-from avseg_cli.data.layouts import Subset
-from avseg_cli.data.subsets import MASK_SIZE, subset_folder
+from avseg_cli.data.subsets import MASK_SIZE
 from avseg_cli.model.log_mel import EXAMPLE_FRAMES, MEL_BANDS, SAMPLE_RATE
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -196,43 +192,6 @@ def load_batches(
         generator=torch.Generator().manual_seed(0),  # else the loader draws from, and so moves, the global one
     )
     return iter(loader)
-
-
-def read_labels(data_root: str | Path, subset: Subset, clips: Sequence[Clip], categories: list[str]) -> Tensor:
-    """Which category sounds in which second, seen or not: float (clips, T, categories), from ``manifest.jsonl``.
-
-    Raises ``DataError`` when the manifest is missing or does not have a clip.
-    """
-    folder = subset_folder(data_root, subset)
-    paths = [path for path in (folder / "manifest.jsonl", folder.parent / "manifest.jsonl") if path.is_file()]
-    if not paths:
-        raise DataError(f"{folder}: no manifest.jsonl; this needs data made by `avseg synth`, which writes it")
-    rows = _manifest(paths[0])
-    number = {name: i for i, name in enumerate(categories)}
-    labels = torch.zeros(len(clips), len(clips[0].frames), len(categories))
-    for i, clip in enumerate(clips):
-        row = rows.get((clip.split, clip.name))
-        if row is None:
-            raise DataError(f"{paths[0]}: has no clip {clip.name} of split {clip.split}; make the data again")
-        try:
-            for k in range(labels.shape[1]):
-                for category in (*row["sounding"][k], *row["off_screen"][k]):
-                    labels[i, k, number[category]] = 1.0
-        except (LookupError, TypeError) as error:
-            raise DataError(f"{paths[0]}: what sounds in {clip.name} is malformed; make the data again") from error
-    return labels
-
-
-def _manifest(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """The rows of a manifest.jsonl by split and name."""
-    rows = {}
-    try:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = parse_json(line)
-            rows[row["split"], row["name"]] = row
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: a line of it is malformed ({error}); make the data again") from error
-    return rows
 
 
 class SoundDataset(Dataset[Tensor]):

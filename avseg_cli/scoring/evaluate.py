@@ -22,7 +22,8 @@ from avseg_cli.checkpoints.checkpoint import choose_device
 from avseg_cli.data.augment import nearest
 from avseg_cli.data.check import refuse_gaps
 from avseg_cli.data.clips import Clip, read_categories, read_clips
-from avseg_cli.data.dataset import ClipDataset, Sample, load_batches, read_labels
+from avseg_cli.data.composed_lines import read_labels
+from avseg_cli.data.dataset import ClipDataset, Sample, load_batches
 from avseg_cli.data.layouts import Subset
 from avseg_cli.data.subsets import MASK_SIZE, find_subset
 from avseg_cli.scoring.confidence import intervals

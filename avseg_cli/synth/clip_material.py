@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.base.errors import DataError
-from avseg_cli.base.json_text import parse_json
 from avseg_cli.data.clips import read_categories
+from avseg_cli.data.composed_lines import AGAIN, composed_lines
 from avseg_cli.data.files import read_image, read_waveform
 from avseg_cli.data.layouts import Places
 from avseg_cli.data.subsets import SUBSETS
@@ -33,9 +33,7 @@ KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its so
 }  # fmt: skip
 DISTRACTOR, UNKNOWN = 255, 255  # of an object map; of a mask
 SECONDS_A_KIND = 350  # of recordings: half of what the head learns from, so that those of the packages count as much
-AGAIN = "make the clips again"
-MANIFEST = "manifest.jsonl"
-NEEDED = {"name", "split", "index", "layout", "objects", "sources", "licences"}  # of its lines
+NEEDED = {"name", "split", "index", "layout", "objects", "sources", "licences"}  # of a line of the manifest
 
 
 @dataclass(frozen=True)
@@ -60,12 +58,9 @@ class ComposedClip:
 
 def read_composed(folder: Path) -> list[ComposedClip]:
     """The clips of the train split of a folder that ``avseg synth`` made. Raises ``DataError`` for another folder."""
-    try:
-        lines = [parse_json(line) for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines()]
-        if not all(isinstance(line, dict) and line.keys() >= NEEDED and line["layout"] in SUBSETS for line in lines):
-            raise ValueError(f"{MANIFEST} has other lines")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder}: not a folder that avseg synth made ({error})") from error
+    lines = composed_lines(folder, NEEDED)
+    if any(line["layout"] not in SUBSETS for line in lines):
+        raise DataError(f"{folder}: has clips of a layout that is not known here; {AGAIN}")
     lines = [line for line in lines if line["split"] == "train"]
     if not lines:
         raise DataError(f"{folder}: has no clips for training; give that split a share")

@@ -11,7 +11,8 @@ from avseg_cli.base.extras import extra
 from avseg_cli.base.text import counted
 from avseg_cli.data.check import MADE, USUAL, refuse_gaps
 from avseg_cli.data.clips import read_categories, read_clips
-from avseg_cli.data.dataset import ClipDataset, Sample, read_labels
+from avseg_cli.data.composed_lines import read_labels
+from avseg_cli.data.dataset import ClipDataset, Sample
 from avseg_cli.data.disk_rows import bytes_of
 from avseg_cli.data.embedding_cache import embedding_shape
 from avseg_cli.data.listed import read_photographs, read_recordings

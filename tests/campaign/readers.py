@@ -152,7 +152,7 @@ def _check_table(subset: str, folder: Path) -> object:
 
 def _read_labels(folder: Path) -> object:
     from avseg_cli.data.clips import all_clips
-    from avseg_cli.data.dataset import read_labels
+    from avseg_cli.data.composed_lines import read_labels
     from avseg_cli.data.subsets import SUBSETS
 
     ms3 = SUBSETS["ms3"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avseg_cli.data.clips import read_categories
-from avseg_cli.data.dataset import read_labels
+from avseg_cli.data.composed_lines import read_labels
 from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.kinds_heard import KindsHeard
