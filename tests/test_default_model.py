@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -39,3 +40,9 @@ def test_who_types_out_of_the_picture_and_who_is_silent_is_not(seconds: list[Mas
     assert [k for k, result in enumerate(seconds) if result.mask.any()] == [0, 1, 2, 6]
     strongest = [result.heard[0][0] for result in seconds]
     assert strongest[1:5] == ["speech", "speech", "typing", "typing"] and strongest[7:] == ["none", "none"]
+
+
+def test_no_mark_is_smaller_than_what_the_model_looks_at_as_one(seconds: list[MaskResult]) -> None:
+    for result in seconds:
+        pieces = cv2.connectedComponentsWithStats((result.logits > 0).view(np.uint8), connectivity=8)[2][1:]
+        assert all(piece[cv2.CC_STAT_AREA] >= 2 / 1024 * result.logits.size for piece in pieces)

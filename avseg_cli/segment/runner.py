@@ -34,6 +34,7 @@ from avseg_cli.outputs.heard import Heard, listed, loudness
 from avseg_cli.outputs.logits import logit
 from avseg_cli.outputs.refine import fine, fitted
 from avseg_cli.outputs.results import MaskResult
+from avseg_cli.outputs.specks import without_specks
 from avseg_cli.outputs.tidy import guide_from
 from avseg_cli.outputs.unmarked import PAUSE, UNSEEN
 from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
@@ -389,7 +390,7 @@ def _results(
         seen = fine(pixels.numpy()) if coarse else None
 
         def result(logits: np.ndarray) -> MaskResult:  # what rules it out is known once its clips were decoded
-            shown = logits if seen is None else fitted(logits, seen, level)
+            shown = logits if seen is None else without_specks(fitted(logits, seen, level), level, config.grid**2)
             return rest(logits=shown, ruled_out=item.ruled_out, faint=item.faint)
 
         return result
