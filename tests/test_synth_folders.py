@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import struct
 import subprocess
@@ -188,7 +189,7 @@ def test_seconds_of_composed_clips_become_recordings(composed: Path, debs: Path,
 
 
 def test_clips_that_teach_nothing(composed: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a folder that avseg synth made"):
+    with pytest.raises(DataError, match="not a folder that `avseg synth` made"):
         gather_photographs(tmp_path / "photos", clips=tmp_path)
     made = tmp_path / "made"
     shutil.copytree(composed, made)
@@ -197,8 +198,16 @@ def test_clips_that_teach_nothing(composed: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="make the clips again"):
         gather_photographs(tmp_path / "photos", clips=made)
     (made / "manifest.jsonl").write_text('{"name": "a", "split": "train"}\n')
-    with pytest.raises(DataError, match="line 1 does not say index, layout"):
+    with pytest.raises(DataError, match="line 1 does not say index, layout, objects, sources, licences;"):
         gather_photographs(tmp_path / "photos", clips=made)
+    whole = (composed / "manifest.jsonl").read_text().splitlines(True)
+    for other, said in (
+        ({"name": ["a"]}, "line 1 does not say name;"),
+        ({"layout": ["ms3"]}, "a layout that is not known"),
+    ):
+        (made / "manifest.jsonl").write_text(json.dumps({**parse_json(whole[0]), **other}))
+        with pytest.raises(DataError, match=said):
+            gather_photographs(tmp_path / "photos", clips=made)
     (made / "manifest.jsonl").write_text(
         "".join(
             line for line in (composed / "manifest.jsonl").read_text().splitlines(True) if '"split": "test"' in line

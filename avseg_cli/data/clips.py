@@ -81,7 +81,7 @@ def read_categories(data_root: str | Path, subset: Subset) -> list[str]:
             try:
                 content = parse_json(path.read_text(encoding="utf-8"))
             except ValueError as error:
-                raise DataError(f"{path}: not JSON ({error}); make the data again") from error
+                raise DataError(f"{path}: not JSON ({error}); make the clips again") from error
             names = content.get("categories") if isinstance(content, dict) else content
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
                 raise DataError(f"{path}: not a list of category names")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,28 @@ from avseg_cli.data.subsets import subset_folder
 
 NAME = "manifest.jsonl"
 AGAIN = "make the clips again"
-SOUNDING = ("name", "split", "sounding", "off_screen")  # of a line, by which it is known who sounds when
+SOUNDING = ("sounding", "off_screen")  # of a line: who sounds when
 
 
-def composed_lines(folder: Path, needed: Iterable[str]) -> list[dict[str, Any]]:
-    """A dictionary for each clip, with ``needed`` in it. Raises ``DataError`` for another folder or malformed lines."""
+def composed_lines(folder: Path, needed: Collection[str]) -> list[dict[str, Any]]:
+    """A dictionary for each clip, with ``needed`` in it, its name and its split.
+
+    Raises ``DataError`` for another folder, and for malformed lines.
+    """
     path = folder / NAME
     try:
         lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise DataError(f"{folder}: not a folder that avseg synth made ({error.strerror or error})") from error
-    except ValueError as error:
-        raise DataError(f"{path}: a line of it is malformed ({error}); {AGAIN}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{folder}: not a folder that `avseg synth` made; it has no {NAME}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable ({error}); {AGAIN}") from error
     for number, line in enumerate(lines, start=1):
-        if not isinstance(line, dict) or not line.keys() >= set(needed):
-            raise DataError(f"{path}: line {number} does not say {', '.join(sorted(needed))}; {AGAIN}")
+        if not isinstance(line, dict):
+            raise DataError(f"{path}: line {number} does not tell of a clip; {AGAIN}")
+        lacks = [name for name in needed if name not in line]
+        lacks += [name for name in ("name", "split") if not isinstance(line.get(name), str)]
+        if lacks:
+            raise DataError(f"{path}: line {number} does not say {', '.join(dict.fromkeys(lacks))}; {AGAIN}")
     return lines
 
 
@@ -41,7 +48,7 @@ def read_labels(data_root: str | Path, subset: Subset, clips: Sequence[Clip], ca
     Raises ``DataError`` when the manifest is missing or does not have a clip.
     """
     folder = subset_folder(data_root, subset)
-    root = folder if (folder / NAME).is_file() else folder.parent
+    root = folder.parent if (folder.parent / NAME).is_file() and not (folder / NAME).is_file() else folder
     rows = {(line["split"], line["name"]): line for line in composed_lines(root, SOUNDING)}
     number = {name: i for i, name in enumerate(categories)}
     labels = torch.zeros(len(clips), len(clips[0].frames), len(categories))

@@ -1,4 +1,4 @@
-"""Specks: marks smaller than what the model looks at as one, which nothing in the picture bears out."""
+"""Specks: marks smaller than two of the model's tokens, too little of what it looks at to be trusted."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its so
 }  # fmt: skip
 DISTRACTOR, UNKNOWN = 255, 255  # of an object map; of a mask
 SECONDS_A_KIND = 350  # of recordings: half of what the head learns from, so that those of the packages count as much
-NEEDED = {"name", "split", "index", "layout", "objects", "sources", "licences"}  # of a line of the manifest
+NEEDED = ("index", "layout", "objects", "sources", "licences")  # of a line of the manifest
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ComposedClip:
 def read_composed(folder: Path) -> list[ComposedClip]:
     """The clips of the train split of a folder that ``avseg synth`` made. Raises ``DataError`` for another folder."""
     lines = composed_lines(folder, NEEDED)
-    if any(line["layout"] not in SUBSETS for line in lines):
+    if any(line["layout"] not in list(SUBSETS) for line in lines):
         raise DataError(f"{folder}: has clips of a layout that is not known here; {AGAIN}")
     lines = [line for line in lines if line["split"] == "train"]
     if not lines:
