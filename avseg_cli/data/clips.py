@@ -76,20 +76,25 @@ def read_categories(data_root: str | Path, subset: Subset) -> list[str]:
     Raises ``DataError`` when neither is there.
     """
     folder = subset_folder(data_root, subset)
-    for path in (folder / "categories.json", folder.parent / "categories.json"):
-        if path.is_file():
-            try:
-                content = parse_json(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise DataError(f"{path}: not JSON ({error}); make the clips again") from error
-            names = content.get("categories") if isinstance(content, dict) else content
-            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-                raise DataError(f"{path}: not a list of category names")
-            return names
+    path = folder_with("categories.json", folder) / "categories.json"
+    if path.is_file():
+        try:
+            content = parse_json(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{path}: not JSON ({error}); make the clips again") from error
+        names = content.get("categories") if isinstance(content, dict) else content
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{path}: not a list of category names")
+        return names
     table = folder / LABEL_TABLE
     if table.is_file():
         return read_label_table(table)
     raise DataError(f"{folder}: no categories.json; this needs data made by `avseg synth`, which writes it")
+
+
+def folder_with(name: str, folder: Path) -> Path:
+    """Where a file of ``avseg synth`` lies: the folder of a subset, or the one above where that alone has it."""
+    return folder.parent if not (folder / name).is_file() and (folder.parent / name).is_file() else folder
 
 
 def read_label_table(path: Path) -> list[str]:

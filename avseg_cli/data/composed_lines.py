@@ -11,7 +11,7 @@ from torch import Tensor
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.base.json_text import parse_json
-from avseg_cli.data.clips import Clip
+from avseg_cli.data.clips import Clip, folder_with
 from avseg_cli.data.layouts import Subset
 from avseg_cli.data.subsets import subset_folder
 
@@ -38,7 +38,7 @@ def composed_lines(folder: Path, needed: Collection[str]) -> list[dict[str, Any]
         lacks = [name for name in needed if name not in line]
         lacks += [name for name in ("name", "split") if not isinstance(line.get(name), str)]
         if lacks:
-            raise DataError(f"{path}: line {number} does not say {', '.join(dict.fromkeys(lacks))}; {AGAIN}")
+            raise DataError(f"{path}: line {number} does not say {', '.join(lacks)}; {AGAIN}")
     return lines
 
 
@@ -48,7 +48,7 @@ def read_labels(data_root: str | Path, subset: Subset, clips: Sequence[Clip], ca
     Raises ``DataError`` when the manifest is missing or does not have a clip.
     """
     folder = subset_folder(data_root, subset)
-    root = folder.parent if (folder.parent / NAME).is_file() and not (folder / NAME).is_file() else folder
+    root = folder_with(NAME, folder)
     rows = {(line["split"], line["name"]): line for line in composed_lines(root, SOUNDING)}
     number = {name: i for i, name in enumerate(categories)}
     labels = torch.zeros(len(clips), len(clips[0].frames), len(categories))

@@ -13,7 +13,13 @@ def without_specks(logits: np.ndarray, level: float, tokens: int) -> np.ndarray:
 
     tokens: how many the picture has; two of 1,024 are 0.2 % of it.
     """
-    _, pieces, facts, _ = cv2.connectedComponentsWithStats((logits > level).view(np.uint8), connectivity=8)
-    small = facts[:, cv2.CC_STAT_AREA] < LEAST * logits.size / tokens
+    specks = small_pieces(logits > level, LEAST * logits.size / tokens, connectivity=8)
+    return np.where(specks, 2 * np.float32(level) - logits, logits)
+
+
+def small_pieces(inside: np.ndarray, least: float, connectivity: int) -> np.ndarray:
+    """The connected pieces of a mask, bool (h, w), that have fewer than ``least`` cells: bool (h, w)."""
+    _, pieces, facts, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=connectivity)
+    small = facts[:, cv2.CC_STAT_AREA] < least
     small[0] = False  # what is not marked
-    return np.where(small[pieces], 2 * np.float32(level) - logits, logits)
+    return small[pieces]

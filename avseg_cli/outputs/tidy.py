@@ -13,6 +13,7 @@ from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.logits import EDGE
 from avseg_cli.outputs.refine import fine, refined
 from avseg_cli.outputs.shapes import LONGEST, signed_distance, square_grid
+from avseg_cli.outputs.specks import small_pieces
 
 CERTAIN = np.float32(1.0)  # logits from the threshold at which a soft edge has long ended
 SHARPEST = 1.0  # pixels of an edge, which is still anti-aliased
@@ -59,12 +60,9 @@ def guide_from(pixels: np.ndarray, cleanup: Cleanup) -> np.ndarray | None:
 
 def without_crumbs(margin: np.ndarray, least: float) -> np.ndarray:
     """``margin`` (h, w) without pieces of fewer than ``least`` cells above 0, and without what of them is faint."""
-    inside = (margin > 0).view(np.uint8)
-    _, pieces, facts, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
-    small = facts[:, cv2.CC_STAT_AREA] < least
-    small[0] = False  # the ground
-    crumbs = small[pieces]
-    kept = (inside > 0) & ~crumbs
+    inside = margin > 0
+    crumbs = small_pieces(inside, least, connectivity=4)
+    kept = inside & ~crumbs
     _, shown = cv2.connectedComponents((margin > -0.5 / EDGE).view(np.uint8), connectivity=4)
     faint = np.ones(int(shown.max()) + 1, bool)  # pieces with their soft edge that hold nothing of what is kept
     faint[shown[kept]] = False

@@ -59,7 +59,7 @@ class ComposedClip:
 def read_composed(folder: Path) -> list[ComposedClip]:
     """The clips of the train split of a folder that ``avseg synth`` made. Raises ``DataError`` for another folder."""
     lines = composed_lines(folder, NEEDED)
-    if any(line["layout"] not in list(SUBSETS) for line in lines):
+    if any(str(line["layout"]) not in SUBSETS for line in lines):
         raise DataError(f"{folder}: has clips of a layout that is not known here; {AGAIN}")
     lines = [line for line in lines if line["split"] == "train"]
     if not lines:
