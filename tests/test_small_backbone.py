@@ -75,19 +75,27 @@ def test_sound_is_heard_as_yamnet_hears_it() -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 15600)
     magnitude = torch.fft.rfft(torch.as_tensor(wave).float().unfold(0, 400, 160) * torch.hann_window(400), 512).abs()
     x = torch.log(magnitude @ log_mel._mel_matrix() + 0.001)[None, None]
+    answers = []
     for conv in (layer for layer in net.cnn if isinstance(layer, torch.nn.Conv2d)):
         if conv.kernel_size[0] == 3:
             x = F.pad(x, (0, 1, 0, 1) if conv.stride[0] == 2 else (1, 1, 1, 1))
         x = F.relu(F.conv2d(x, conv.weight, conv.bias, conv.stride, groups=conv.groups))
-    assert x.shape == (1, 1024, 3, 2)
-    torch.testing.assert_close(net.features(log_mel.log_mel_examples(wave)), x.mean((2, 3)), rtol=1e-3, atol=1e-5)
+        answers.append(x)
+    early, middle, last = answers[2 * 5], answers[2 * 11], answers[2 * 13]  # after the first: two for each separable
+    assert (early.shape, middle.shape, last.shape) == ((1, 256, 12, 8), (1, 512, 6, 4), (1, 1024, 3, 2))
+    bands = early.mean(2).view(1, 256, 4, 2).mean(3)  # of frequencies; time comes first
+    expected = [last.mean((2, 3)), last.amax((2, 3)), middle.mean((2, 3)), middle.amax((2, 3))]
+    expected += [bands.flatten(1), early.amax((2, 3))]
+    heard = net.features(log_mel.log_mel_examples(wave))
+    assert heard.shape == (1, net.FEATURES)
+    torch.testing.assert_close(heard, torch.cat(expected, 1), rtol=1e-3, atol=1e-5)
 
 
 def test_a_kind_is_heard_where_any_of_its_events_is() -> None:
     net = SoundEventsNet(3).eval()
     net.members.copy_(kinds.members([(5, 7), (9,), ()], len(net.members)))
-    features = torch.rand(4, 1024)
-    events = net.events(features).sigmoid()
+    features = torch.rand(4, net.FEATURES)
+    events = net.events(features[:, :1024]).sigmoid()
     word = net.word(features)
     torch.testing.assert_close(word[:, 0].sigmoid(), 1 - (1 - events[:, 5]) * (1 - events[:, 7]))
     torch.testing.assert_close(word[:, 1].sigmoid(), events[:, 9])

@@ -2,10 +2,13 @@
 
 YAMNet names 521 events of AudioSet's two million films. Its word for the events of one kind (bark, yip and growl: a
 dog) is weighed for every kind, and a small network adds what it learnt from recordings, which name kinds better than
-films do. It takes VGGish's log-mel, so clips of AVSBench need nothing else.
+films do. It reads what earlier layers of YAMNet answer too: the timbre of an instrument is there, and mostly lost in
+the last one, which was trained to name events. It takes VGGish's log-mel, so clips of AVSBench need nothing else.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +21,9 @@ EVENTS = 521  # of AudioSet's ontology
 FIRST = 32  # channels of the first convolution
 # (stride, channels out) of the separable convolutions
 SEPARABLE = ((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024))
+NAMED = 1024  # channels of the last layer, by which YAMNet names events
+READ = (5, 11, 13)  # separable convolutions whose answers the head reads, from 1 on
+BANDS = 4  # of the first of these, whose answers still tell high from low
 OFFSET = 0.001  # YAMNet's, where VGGish adds 0.01 before the logarithm
 TAUGHT = 0.6  # how often what recordings taught counts while it is learnt, and how much it counts later
 _LEAST = 1e-4  # probability below which an event says nothing
@@ -38,12 +44,12 @@ class SoundEventsNet(nn.Module):
     """One second of log-mel -> what is heard: the probability of each of ``ModelConfig.kinds``."""
 
     members: Tensor
-    FEATURES = SEPARABLE[-1][1]
+    FEATURES = 2 * sum(SEPARABLE[number - 1][1] for number in READ) + (BANDS - 1) * SEPARABLE[READ[0] - 1][1]
 
-    def __init__(self, kinds: int, hidden: int = 256) -> None:
+    def __init__(self, kinds: int, hidden: int = 640) -> None:
         super().__init__()
         self.cnn = yamnet_convolutions()
-        self.events = nn.Linear(self.FEATURES, EVENTS)
+        self.events = nn.Linear(NAMED, EVENTS)
         self.register_buffer("members", torch.zeros(EVENTS, kinds))  # which events are of which kind
         self.trust = nn.Parameter(torch.ones(kinds))  # in YAMNet's word for a kind
         self.usual = nn.Parameter(torch.zeros(kinds))
@@ -56,7 +62,7 @@ class SoundEventsNet(nn.Module):
         return self.describe(self.features(log_mel))
 
     def describe(self, features: Tensor) -> Tensor:
-        """What YAMNet's convolutions answered (B, 1024) -> probabilities of the kinds (B, kinds)."""
+        """What YAMNet's convolutions answered (B, FEATURES) -> probabilities of the kinds (B, kinds)."""
         return self.logits(features).sigmoid()
 
     def logits(self, features: Tensor) -> Tensor:
@@ -71,12 +77,28 @@ class SoundEventsNet(nn.Module):
 
     def word(self, features: Tensor) -> Tensor:
         """The logit that any event of a kind is heard, as YAMNet has it; 0 for kinds that are none of its events."""
-        events = self.events(features).sigmoid().clamp(max=1 - _LEAST)
+        events = self.events(features[:, :NAMED]).sigmoid().clamp(max=1 - _LEAST)
         any_of = 1 - torch.exp(torch.log1p(-events) @ self.members)
         return torch.logit(any_of, _LEAST) * self.members.any(0)
 
     def features(self, log_mel: Tensor) -> Tensor:
-        """The mean over time and frequency of what the convolutions answer: (B, 1024)."""
+        """What convolutions answer, the last first: the mean over time and frequency, and the largest; (B, FEATURES).
+
+        Of the earliest it is the means of bands of frequencies.
+        """
         mel = (log_mel.exp() - LOG_OFFSET).clamp_min(0)
         x = torch.log(mel + OFFSET).contiguous(memory_format=torch.channels_last)
-        return self.cnn(x).mean((2, 3))
+        answers = []
+        for layer, part in _parts(self.cnn):
+            x = part(x)
+            if layer in READ:
+                bands = F.adaptive_avg_pool2d(x, (1, BANDS if layer == READ[0] else 1))
+                answers = [bands.flatten(1), x.amax((2, 3)), *answers]
+        return torch.cat(answers, 1)
+
+
+def _parts(cnn: nn.Sequential) -> Iterator[tuple[int, nn.Sequential]]:
+    """The first convolution, 0, and each separable one by its number: four modules each, with their ReLUs."""
+    yield 0, cnn[:2]
+    for number in range(len(SEPARABLE)):
+        yield number + 1, cnn[2 + 4 * number : 6 + 4 * number]
