@@ -50,6 +50,10 @@ class Found:
     end: float = 0.0
     spectrum: np.ndarray | None = None
 
+    @property
+    def sound_end(self) -> float:
+        return self.end
+
 
 def texture(seed: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """Smooth noise, which can be followed."""

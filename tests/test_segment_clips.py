@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from plain_forms import decode_rle
 
 from avseg_cli import segment_video as public_segment_video
 from avseg_cli.base.errors import InputError
+from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.video import VideoReader, probe
+from avseg_cli.model.log_mel import log_mel_examples
+from avseg_cli.motion.onset import spectrum
 from avseg_cli.outputs.rle import encode_rle
 from avseg_cli.segment.grid import Grid
+from avseg_cli.segment.render import render
 from avseg_cli.segment.runner import segment_video
 from avseg_cli.segment.sampling import ClipSequence, sample
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -165,6 +170,27 @@ def test_overlapping_clips_are_averaged_like_the_model_itself(tmp_path: Path) ->
             counts[part] += 1
     ours = torch.from_numpy(np.stack([result.logits for result in results]))
     torch.testing.assert_close(ours, sums / counts, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("fps, ahead", [(1, 0.0), (2, 0.25), (4, 0.375)])
+def test_a_step_lies_in_the_middle_of_its_second_of_sound(tmp_path: Path, fps: int, ahead: float) -> None:
+    """So that what sounds is marked neither early nor late, at any number of masks a second."""
+    path = Clip(seconds=3, loudness=lambda t: 0.02 * (1 + 4 * t)).write(tmp_path / "clip.mp4")
+    sound = SoundReader(probe(path).sound)
+    for result in segment_video(path, LoudRed(), fps=fps):
+        assert result.sound_end - result.end == pytest.approx(ahead)
+        assert result.sound_end - 0.5 == pytest.approx(result.end - 1 / fps / 2)
+        expected = spectrum(log_mel_examples(sound.second(result.sound_end))[0][0])
+        np.testing.assert_array_equal(result.spectrum, expected)
+    saved = tmp_path / "clip.json"
+    render(probe(path), LoudRed(), {"json": saved}, SegmentOptions(fps=fps))
+    told = json.loads(saved.read_text())["masks"][1]["sound"]
+    assert told == pytest.approx([2 / fps + ahead - 1, 2 / fps + ahead], abs=1e-3)
+
+
+@pytest.mark.parametrize("fps", [0.25, 0.5, 1])
+def test_steps_of_a_second_and_more_end_with_their_sound(fps: float) -> None:
+    assert Grid(fps, consecutive=True).ahead == 0
 
 
 def test_part_of_a_video(tmp_path: Path) -> None:

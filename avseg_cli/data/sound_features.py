@@ -18,7 +18,7 @@ from avseg_cli.model.kinds import NO_SOUND
 
 VERSIONS = 3  # of a second: as it is, and twice changed
 CHUNK = 32
-RECIPE = "2"  # one more when seconds are changed otherwise
+RECIPE = "3"  # one more when seconds are changed otherwise, or something else is read of what is heard
 
 
 class SoundFeatures:

@@ -23,6 +23,7 @@ FIRST = 32  # channels of the first convolution
 SEPARABLE = ((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024))
 NAMED = 1024  # channels of the last layer, by which YAMNet names events
 READ = (5, 11, 13)  # separable convolutions whose answers the head reads, from 1 on
+HIDDEN = 640  # 256 and 384: the shipped head is two of them, side by side
 BANDS = 4  # of the first of these, whose answers still tell high from low
 OFFSET = 0.001  # YAMNet's, where VGGish adds 0.01 before the logarithm
 TAUGHT = 0.6  # how often what recordings taught counts while it is learnt, and how much it counts later
@@ -46,7 +47,7 @@ class SoundEventsNet(nn.Module):
     members: Tensor
     FEATURES = 2 * sum(SEPARABLE[number - 1][1] for number in READ) + (BANDS - 1) * SEPARABLE[READ[0] - 1][1]
 
-    def __init__(self, kinds: int, hidden: int = 640) -> None:
+    def __init__(self, kinds: int, hidden: int = HIDDEN) -> None:
         super().__init__()
         self.cnn = yamnet_convolutions()
         self.events = nn.Linear(NAMED, EVENTS)

@@ -17,12 +17,12 @@ CLEAR = 0.5  # weighted difference of the spectra from which a change is heard; 
 
 
 class Second(Protocol):
-    """A result at ``time`` with the ``spectrum`` of the second of sound that ends at ``end``, all in seconds."""
+    """A result at ``time`` with the ``spectrum`` of the second of sound that ends at ``sound_end``, in seconds."""
 
     @property
     def time(self) -> float: ...
     @property
-    def end(self) -> float: ...
+    def sound_end(self) -> float: ...
     @property
     def spectrum(self) -> np.ndarray | None: ...
 
@@ -69,8 +69,8 @@ def _together(before: Second, after: Second) -> tuple[np.ndarray | None, float]:
     """The spectra of both in one row, and the second at which it begins; None where either is not known."""
     if before.spectrum is None or after.spectrum is None:
         return None, 0.0
-    start, new = before.end - 1, round((after.end - before.end) * RATE)
+    start, new = before.sound_end - 1, round((after.sound_end - before.sound_end) * RATE)
     if new > RATE:  # a hole in between
-        return after.spectrum, after.end - 1
+        return after.spectrum, after.sound_end - 1
     rest = np.repeat(before.spectrum[-1:], RATE - len(before.spectrum), 0)  # an example ends before its second does
     return np.concatenate([before.spectrum, rest, after.spectrum[RATE - new :]]), start

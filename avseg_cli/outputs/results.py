@@ -30,9 +30,10 @@ from avseg_cli.tracks.tracker import Tracked
 class MaskResult:
     """What sounds at one instant of a video.
 
-    index counts the masks from 0; time is that of the frame the mask belongs to and end that of the second of
-    sound it was heard with, both in seconds from the start of the file; logits are the model's (h, w) float32,
-    before upsampling; size is the (height, width) of the upright video. heard are the kinds of sounds of that second
+    index counts the masks from 0; time is that of the frame the mask belongs to and end that of the step it stands for,
+    both in seconds from the start of the file; the second of sound it was heard with ends ``ahead`` seconds later where
+    there are several masks a second. logits are the model's (h, w) float32, before upsampling; size is the (height,
+    width) of the upright video. heard are the kinds of sounds of that second
     with their probabilities, the strongest first; empty where the model names none. loudness is the second's root mean
     square in dB of full scale, spectrum its log-mel in 16 bands each 10 ms, float16 (96, 16). frame is the picture that
     the mask belongs to, uint8 RGB (H, W, 3), for ``segment_video(…, keep_frames=True)``, else None. placed says where
@@ -61,6 +62,12 @@ class MaskResult:
     cuts: tuple[float, ...] = ()
     ruled_out: str = ""
     faint: bool = False
+    ahead: float = 0.0
+
+    @property
+    def sound_end(self) -> float:
+        """When the second of sound that was heard ends, in seconds."""
+        return self.end + self.ahead
 
     def __repr__(self) -> str:
         return (

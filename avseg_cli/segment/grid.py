@@ -39,6 +39,11 @@ class Grid:
         return 1 if self.consecutive else int(self.fps)
 
     @property
+    def ahead(self) -> float:
+        """Seconds by which the second of sound ends after a step that is shorter, which so lies in its middle."""
+        return max(0.0, (1 - self.step) / 2)
+
+    @property
     def lead(self) -> float:
-        """Seconds from a grid frame to the end of the second of sound it is seen with."""
+        """Seconds from a grid frame to the end of its step."""
         return min(BEFORE_THE_END, self.step / 2)

@@ -383,7 +383,7 @@ def _results(
     def without_logits(item: Encoded, pixels: Tensor) -> Callable[[np.ndarray], MaskResult]:
         rest = partial(
             MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
-            threshold=options.threshold, heard=item.heard, loudness=item.loudness, placed=item.placed,
+            ahead=grid.ahead, threshold=options.threshold, heard=item.heard, loudness=item.loudness, placed=item.placed,
             spectrum=item.spectrum, frame=pixels.numpy() if keep_frames else None, cleanup=options.cleanup,
             guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
@@ -399,7 +399,7 @@ def _results(
     pairs = with_next(frames)
     try:
         while batch := list(islice(pairs, runner.batch_size)):
-            waves = [sound.second(frame.end) for frame, _ in batch]
+            waves = [sound.second(frame.end + grid.ahead) for frame, _ in batch]
             near = on_screen and [cache(partial(on_screen.near, *pair)) for pair in batch]  # asked once, in order
             encoded = runner.encode([frame for frame, _ in batch], waves, near)
             waiting.extend(

@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class GridFrame:
-    """A picture of the grid and the end, in seconds, of the second of sound that goes with it."""
+    """A picture of the grid and the end, in seconds, of its step: at one a second, of its second of sound."""
 
     index: int
     picture: Picture

@@ -33,7 +33,7 @@ class JsonWriter(Writer):
             {
                 "index": result.index,
                 "time": round(result.time, 6),
-                "sound": [round(result.end - 1, 6), round(result.end, 6)],
+                "sound": [round(result.sound_end - 1, 6), round(result.sound_end, 6)],
                 "area": result.area,
                 "fraction": round(result.area / result.mask.size, 6),
                 "confidence": round(result.confidence, 4),
