@@ -238,6 +238,9 @@ def test_borders_lie_where_the_sound_changes_or_at_a_cut() -> None:
         for k, (end, spectrum, names) in enumerate([(1.0, quiet, none), (1.2, quiet, none), (1.4, turning, dog)])
     ]
     assert [border.heard for border in map(borders.step, closer)] == [0, 1, pytest.approx(1.2, abs=0.1)]
+    borders, ended = Borders(0.0), np.concatenate([quiet[:90], quiet[:6] - 4])  # changes after what is shown
+    last = [replace(closer[1], ahead=0.375), replace(closer[2], ahead=0.375, spectrum=ended)]
+    assert borders.step(last[0]).heard == 0 and borders.step(last[1]).heard <= last[1].end
 
 
 def test_the_first_colours_differ_for_every_kind_of_colour_vision() -> None:

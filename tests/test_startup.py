@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import platform
 import subprocess
 import sys
 
@@ -27,27 +26,6 @@ def test_threads_sleep_while_they_wait_unless_told_otherwise(monkeypatch: pytest
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     spare_the_processor()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
-
-
-HEAPS = """
-import ctypes, threading
-from avseg_cli.base.startup import spare_the_processor
-spare_the_processor()
-c = ctypes.CDLL(None)
-c.fopen.restype, c.malloc.restype = ctypes.c_void_p, ctypes.c_void_p
-ready = threading.Barrier(3)
-threads = [threading.Thread(target=lambda: (c.malloc(50_000), ready.wait())) for _ in range(3)]
-[thread.start() for thread in threads], [thread.join() for thread in threads]
-c.malloc_info(0, ctypes.c_void_p(c.fopen(b"/dev/stdout", b"w")))
-c.fflush(None)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-@pytest.mark.parametrize("told, heaps", [({}, 1), ({"MALLOC_ARENA_MAX": "8"}, 4)])
-def test_threads_share_one_heap_unless_told_otherwise(told: dict[str, str], heaps: int) -> None:
-    ran = subprocess.run([sys.executable, "-c", HEAPS], capture_output=True, text=True, env={**os.environ, **told})
-    assert ran.stdout.count("<heap nr=") == heaps, ran
 
 
 def ends(*arguments: str) -> subprocess.CompletedProcess[str]:

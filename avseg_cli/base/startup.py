@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import os
 import sys
@@ -11,21 +10,16 @@ from contextlib import suppress
 from typing import NoReturn
 
 THRESHOLDS = (100_000, 20, 20)  # objects, then collections, between searches for unreachable cycles
-ARENA_MAX = -8  # glibc's number for it
 
 
 def spare_the_processor() -> None:
-    """Fewer searches for garbage, memory that is kept, and threads that sleep while they wait. Changes no result.
+    """Fewer searches for garbage, and threads that sleep while they wait. Changes no result.
 
     Importing PyTorch makes a million objects that stay: with Python's own thresholds they are searched hundreds of
     times. OpenMP's threads spin by themselves, which takes the cores from decoder
-    and encoder beside them; ``OMP_WAIT_POLICY`` says otherwise where it is set. And glibc gives each thread a heap of
-    small pieces, which it takes from the system and hands back with every large tensor; in the main one they stay.
+    and encoder beside them; ``OMP_WAIT_POLICY`` says otherwise where it is set.
     """
     gc.set_threshold(*THRESHOLDS)
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
-        with suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(ARENA_MAX, 1)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

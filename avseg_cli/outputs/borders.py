@@ -36,7 +36,7 @@ class Borders:
         before, self._before = self._before, result
         heard = seen = self._last.seen if before is None else before.end
         if before is not None and before.called != result.called:
-            heard = turn(before, result, (result.sound_end - 1, result.sound_end)) or heard
+            heard = turn(before, result, (result.sound_end - 1, result.end)) or heard
         if result.cuts:
             seen = result.cuts[-1]
         elif before is not None and _numbers(before) != _numbers(result):

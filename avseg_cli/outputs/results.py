@@ -31,17 +31,17 @@ class MaskResult:
     """What sounds at one instant of a video.
 
     index counts the masks from 0; time is that of the frame the mask belongs to and end that of the step it stands for,
-    both in seconds from the start of the file; the second of sound it was heard with ends ``ahead`` seconds later where
-    there are several masks a second. logits are the model's (h, w) float32, before upsampling; size is the (height,
-    width) of the upright video. heard are the kinds of sounds of that second
-    with their probabilities, the strongest first; empty where the model names none. loudness is the second's root mean
-    square in dB of full scale, spectrum its log-mel in 16 bands each 10 ms, float16 (96, 16). frame is the picture that
-    the mask belongs to, uint8 RGB (H, W, 3), for ``segment_video(…, keep_frames=True)``, else None. placed says where
-    kinds of things are both seen and heard, as probabilities (g, g); tracked which source each part of the mask belongs
-    to, None where they are not told apart. cleanup is what is done to the mask, and to all that is drawn of it; the
-    logits stay the model's. guide is the picture that outlines are fitted to, small, where they are. cuts are when, in
-    seconds, the scene changed since the mask before. ruled_out is why nothing of this second was to be marked, whatever
-    the model found, and faint whether it is too quiet for a name: see ``unmarked``.
+    both in seconds from the start of the file; the second of sound it was heard with ends ``ahead`` seconds after that
+    step, where there are several masks a second. logits are the model's (h, w) float32, before upsampling; size is the
+    (height, width) of the upright video. heard are the kinds of sounds of that second with their probabilities, the
+    strongest first; empty where the model names none. loudness is the second's root mean square in dB of full scale,
+    spectrum its log-mel in 16 bands each 10 ms, float16 (96, 16). frame is the picture that the mask belongs to, uint8
+    RGB (H, W, 3), for ``segment_video(…, keep_frames=True)``, else None. placed says where kinds of things are both
+    seen and heard, as probabilities (g, g); tracked which source each part of the mask belongs to, None where they are
+    not told apart. cleanup is what is done to the mask, and to all that is drawn of it; the logits stay the model's.
+    guide is the picture that outlines are fitted to, small, where they are. cuts are when, in seconds, the scene
+    changed since the mask before. ruled_out is why nothing of this second was to be marked, whatever the model found,
+    and faint whether it is too quiet for a name: see ``unmarked``.
     """
 
     index: int

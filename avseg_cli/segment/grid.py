@@ -40,7 +40,7 @@ class Grid:
 
     @property
     def ahead(self) -> float:
-        """Seconds by which the second of sound ends after a step that is shorter, which so lies in its middle."""
+        """Seconds by which the second of sound ends after a shorter step, so that a whole step lies in its middle."""
         return max(0.0, (1 - self.step) / 2)
 
     @property
