@@ -21,6 +21,7 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
+from avseg_cli.model.sound_events import SoundEventsNet
 from avseg_cli.training import feed
 from avseg_cli.training.kinds_heard import HeardModule
 from avseg_cli.training.kinds_seen import SeenModule, SeenSample
@@ -175,7 +176,8 @@ class Features:
     """Of sounds: as ``SoundFeatures``, on the host."""
 
     def __init__(self, kinds: int) -> None:
-        self.features, self.kinds = torch.zeros(12, 1024, dtype=torch.float16), torch.zeros(12, kinds)
+        self.features = torch.zeros(12, SoundEventsNet.FEATURES, dtype=torch.float16)
+        self.kinds = torch.zeros(12, kinds)
         self.folds = torch.arange(12) % 3
 
 
