@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -126,6 +127,23 @@ def test_all_end_with_the_first_process(tiny_checkpoint: Path, long_clips: Path,
     assert names(tmp_path) == []
     if number != signal.SIGKILL:
         assert running.returncode == 130 and err.decode().count("\n") == 1 and b"nothing half-written" in err, err
+
+
+@pytest.mark.parametrize("cause, quiet", [(KeyboardInterrupt(), True), (ValueError(), False)])
+def test_a_worker_that_is_stopped_while_a_class_is_made_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, cause: BaseException, quiet: bool
+) -> None:
+    """Python 3.11 raises a RuntimeError then."""
+
+    class Pipe:
+        def recv(self) -> None:
+            raise RuntimeError("Error calling __set_name__") from cause
+
+    monkeypatch.setattr(processes, "_listen_to_signals", lambda: None)
+    monkeypatch.setattr(processes, "_end_with_parent", lambda: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with nullcontext() if quiet else pytest.raises(RuntimeError):
+        processes._work(Pipe(), 1, 0)
 
 
 def test_who_does_not_end_in_time_leaves_nothing_either(

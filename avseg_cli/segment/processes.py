@@ -248,6 +248,9 @@ def _work(pipe: Connection, threads: int, number: int) -> None:
             pass
     except (KeyboardInterrupt, BrokenPipeError, ConnectionResetError):
         pass  # the run was stopped, or the process that started it is gone
+    except RuntimeError as error:  # as Python 3.11 has it of an interruption while a class is made
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
 
 
 def _listen_to_signals() -> None:
