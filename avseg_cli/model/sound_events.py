@@ -8,8 +8,6 @@ the last one, which was trained to name events. It takes VGGish's log-mel, so cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,7 +19,7 @@ EVENTS = 521  # of AudioSet's ontology
 FIRST = 32  # channels of the first convolution
 # (stride, channels out) of the separable convolutions
 SEPARABLE = ((1, 64), (2, 128), (1, 128), (2, 256), (1, 256), (2, 512), *[(1, 512)] * 5, (2, 1024), (1, 1024))
-NAMED = 1024  # channels of the last layer, by which YAMNet names events
+NAMED = SEPARABLE[-1][1]  # channels of the last layer, by which YAMNet names events
 READ = (5, 11, 13)  # separable convolutions whose answers the head reads, from 1 on
 HIDDEN = 640  # 256 and 384: the shipped head is two of them, side by side
 BANDS = 4  # of the first of these, whose answers still tell high from low
@@ -89,17 +87,10 @@ class SoundEventsNet(nn.Module):
         """
         mel = (log_mel.exp() - LOG_OFFSET).clamp_min(0)
         x = torch.log(mel + OFFSET).contiguous(memory_format=torch.channels_last)
-        answers = []
-        for layer, part in _parts(self.cnn):
-            x = part(x)
-            if layer in READ:
-                bands = F.adaptive_avg_pool2d(x, (1, BANDS if layer == READ[0] else 1))
-                answers = [bands.flatten(1), x.amax((2, 3)), *answers]
+        answers, start = [], 0
+        for number in READ:
+            stop = 2 + 4 * number  # each separable convolution has four modules, the first convolution two
+            x = self.cnn[start:stop](x)
+            means = F.adaptive_avg_pool2d(x, (1, 1 if answers else BANDS))
+            answers, start = [means.flatten(1), x.amax((2, 3)), *answers], stop
         return torch.cat(answers, 1)
-
-
-def _parts(cnn: nn.Sequential) -> Iterator[tuple[int, nn.Sequential]]:
-    """The first convolution, 0, and each separable one by its number: four modules each, with their ReLUs."""
-    yield 0, cnn[:2]
-    for number in range(len(SEPARABLE)):
-        yield number + 1, cnn[2 + 4 * number : 6 + 4 * number]
