@@ -22,7 +22,8 @@ from avseg_cli.base.writing import writing
 from avseg_cli.checkpoints.precision import precision_name
 from avseg_cli.media.encoders import chosen_codecs
 from avseg_cli.media.recording import Recording
-from avseg_cli.media.video import Picture, Video, VideoReader, probe
+from avseg_cli.media.shared_pictures import SharedPictures
+from avseg_cli.media.video import Picture, Video, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.motion.onset import onset
 from avseg_cli.motion.timeline import Instant, Timeline
@@ -155,19 +156,20 @@ def _run(
     masks: Segmentation, writers: list[Writer], options: SegmentOptions, done: Rendered, tracks: TrackList,
     progress: Progress,
 ) -> None:  # fmt: skip
-    """Two readers in step: one feeds the model a few seconds ahead, the other the writers."""
+    """The pictures twice, in step: a few seconds ahead for the model, then for the writers."""
     results = Prefetch(masks, MASKS_AHEAD)
     drawing = [writer for writer in writers if writer.draws]
-    pictures = VideoReader(masks.video, *options.span)
     try:
-        taken = _taken(results, writers, done, tracks, Borders(options.start))
+        taken = _taken(_asked_for(results, masks.pictures), writers, done, tracks, Borders(options.start))
         if drawing:
             timeline = partial(Timeline, taken, masks.trail, onset, logit(options.threshold))
-            _write_pictures(pictures, timeline, drawing, done, options, progress)
+            _write_pictures(masks.pictures.behind(), timeline, drawing, done, options, progress)
+            done.pace["decode"] -= masks.pictures.waited
             done.pace["draw"] -= results.waited  # drawing asks for the masks
         for result in taken:
             progress(result.time)
     finally:
+        masks.pictures.close()
         results.close()
     done.pace = {**masks.pace, **done.pace}
     done.warnings = [*masks.warnings]
@@ -177,6 +179,16 @@ def _run(
         done.warnings.append(f"sound: {lost} could not be written, so left out")
     if any(writer.silent for writer in writers):
         done.warnings.append("sound: nothing of it could be read, so what is written is silent")
+
+
+def _asked_for(results: Iterator[MaskResult], pictures: SharedPictures) -> Iterator[MaskResult]:
+    """Pass the masks on; while one is waited for, its pictures are read."""
+    while True:
+        with pictures.awaited():
+            result = next(results, None)
+        if result is None:
+            return
+        yield result
 
 
 def _taken(
@@ -199,14 +211,14 @@ def _taken(
 
 
 def _write_pictures(
-    reader: VideoReader,
+    pictures: Iterator[Picture],
     timeline: Callable[[], Timeline[MaskResult]],
     writers: list[Writer],
     done: Rendered,
     options: SegmentOptions,
     progress: Progress,
 ) -> None:
-    decoded = Prefetch(reader, PICTURES_AHEAD)
+    decoded = Prefetch(pictures, PICTURES_AHEAD)
     drawn = Prefetch(_drawn(decoded, timeline, writers, options), PICTURES_AHEAD)
     began = time.perf_counter()
     try:

@@ -23,6 +23,7 @@ from avseg_cli.base.text import counted
 from avseg_cli.checkpoints.face_weights import load_faces
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.recording import Recording, RecordingReader, RecordingSound
+from avseg_cli.media.shared_pictures import SharedPictures
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES
@@ -40,7 +41,7 @@ from avseg_cli.outputs.unmarked import PAUSE, UNSEEN
 from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
 from avseg_cli.segment.pauses import FAINT, pauses
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
-from avseg_cli.segment.segment_options import LARGE_INPUT, SegmentOptions
+from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
 from avseg_cli.segment.steady import steadied
 from avseg_cli.tracks.naming import Placed, placed
@@ -56,7 +57,7 @@ class Segmentation(Iterator[MaskResult]):
     """The masks of one video in order of time, made while they are asked for.
 
     ``video`` holds the facts of the input; ``warnings`` what was found wrong with it, complete at the end. ``trail``
-    is how its pictures move, where that is asked for or used.
+    is how its pictures move, where that is asked for or used; ``pictures`` gives them once more, behind the masks.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class Segmentation(Iterator[MaskResult]):
         steady = options.grid.step < 1
         self.trail = Trail(video.size) if follow or steady else None
         self._cuts = self.trail.cuts if self.trail else Cuts(video.size)
-        pictures = (self.trail or self._cuts).record(self._reader)
+        self.pictures = SharedPictures(self._reader)
+        pictures = (self.trail or self._cuts).record(self.pictures)
         self._frames = self._runner.loaded(sample(pictures, options.grid))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames, self._cuts)
         if self.trail is not None and steady:
@@ -111,6 +113,7 @@ class Segmentation(Iterator[MaskResult]):
 
     def close(self) -> None:
         """Close the files; an unfinished segmentation needs it."""
+        self.pictures.close()
         self._results.close()
         self._sound.close()
 
@@ -164,9 +167,7 @@ def _readers(video: Video | Recording, options: SegmentOptions) -> tuple[VideoRe
 
 def _batch_size(model: AvsegModel) -> int:
     """Frames encoded together, unless the user says otherwise."""
-    if model.device.type == "cuda":
-        return 16
-    return 1 if model.config.image_size > LARGE_INPUT else 4
+    return 16 if model.device.type == "cuda" else 1  # cores gain nothing, and read less far ahead
 
 
 @dataclass(frozen=True)

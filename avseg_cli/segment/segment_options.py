@@ -14,7 +14,7 @@ WHAT = "What to segment"  # the panels of the command's help
 HOW = "How the model looks"
 OUT = "What is written"
 
-LARGE_INPUT = 512  # pixels; models with larger inputs take their time, and gain nothing from batches on a CPU
+LARGE_INPUT = 512  # pixels; models with larger inputs take their time
 LARGE_INPUT_FPS = 4  # masks a second of such models on a GPU, where nothing else is asked for
 STRIDE = 2  # frames between clips that overlap: each is seen in two or three, which agree as well as in five
 SOURCES = ("auto", "merge", "split", "index")
