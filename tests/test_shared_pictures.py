@@ -51,7 +51,7 @@ def drawn(clip: Path, path: Path, **options: float) -> bytes:
 
 
 def test_both_get_all_pictures_of_one_decoding(clip: Path, decodings: list[Path]) -> None:
-    shared = SharedPictures(VideoReader(probe(clip), 1.0, 7.0))
+    shared = SharedPictures(VideoReader(probe(clip), 1.0, 7.0), 1.0)
     again = shared.behind()
     thread, ahead = in_thread(iter(shared))
     behind = list(again)
@@ -62,13 +62,13 @@ def test_both_get_all_pictures_of_one_decoding(clip: Path, decodings: list[Path]
 
 def test_nothing_is_kept_for_nobody(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 1, 1)
-    shared = SharedPictures(VideoReader(probe(clip)))
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0)
     assert len(list(shared)) == 40 and not shared._kept
 
 
 def test_the_one_ahead_waits_unless_it_is_waited_for(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 4, 100)
-    shared = SharedPictures(VideoReader(probe(clip)))
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0)
     again = shared.behind()
     thread, ahead = in_thread(iter(shared))
     time.sleep(0.5)
@@ -83,7 +83,7 @@ def test_the_one_ahead_waits_unless_it_is_waited_for(clip: Path, monkeypatch: py
 
 def test_closing_wakes_both(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 4, 100)
-    shared = SharedPictures(VideoReader(probe(clip)))
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0)
     again = shared.behind()
     ahead, _ = in_thread(iter(shared))
     time.sleep(0.3)
@@ -100,7 +100,7 @@ def test_a_file_that_fails_ends_the_one_behind(clip: Path) -> None:
             yield next(pictures)
             raise OSError("the disk is gone")
 
-    shared = SharedPictures(Failing(probe(clip)))
+    shared = SharedPictures(Failing(probe(clip)), 1.0)
     again = shared.behind()
     with pytest.raises(OSError, match="gone"):
         list(shared)
@@ -108,19 +108,29 @@ def test_a_file_that_fails_ends_the_one_behind(clip: Path) -> None:
 
 
 @pytest.mark.parametrize("fps", [1.0, 5.0])
+@pytest.mark.parametrize("most", [8, 26], ids=["parted at once", "parted later"])
 def test_videos_are_the_same_from_one_decoding_and_from_two(
-    fps: float, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]
+    fps: float, most: int, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]
 ) -> None:
     once = drawn(clip, tmp_path / "once.mp4", fps=fps)
     assert len(decodings) == 1
-    room(monkeypatch, 6, 8)  # the model needs five seconds, 25 frames, for the first mask
+    room(monkeypatch, 6, most)  # the model needs five seconds, 25 frames, and some more for the first mask
     assert drawn(clip, tmp_path / "twice.mp4", fps=fps) == once
     assert len(decodings) == 3
 
 
+def test_what_will_not_fit_is_not_begun(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room(monkeypatch, 20, 20)
+    shared = SharedPictures(VideoReader(probe(clip)), 5.0)  # 25 frames
+    again, ahead = shared.behind(), iter(shared)
+    next(ahead)
+    assert not shared._kept
+    assert len(list(again)) == 40 and len(list(ahead)) == 39
+
+
 def test_one_that_parts_late_goes_on_where_it_was(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 100, 10)
-    shared = SharedPictures(VideoReader(probe(clip)))
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0)
     again, ahead = shared.behind(), iter(shared)
     times = [picture.time for _ in range(9) for picture in (next(ahead), next(again))][1::2]
     list(ahead)

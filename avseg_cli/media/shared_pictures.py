@@ -22,8 +22,9 @@ class SharedPictures:
     mask a second, the second decodes the video for itself. ``waited``: seconds the second waited for the first.
     """
 
-    def __init__(self, reader: VideoReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: VideoReader, ahead: float) -> None:
+        """ahead: seconds by which the first is ahead of the second at least."""
+        self._reader, self._ahead = reader, ahead
         self._kept: deque[Picture] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
@@ -71,7 +72,7 @@ class SharedPictures:
                 return
             self._kept.append(picture)
             self._bytes += _size(picture)
-            if self._bytes > MOST:
+            if max(self._bytes, _size(picture) * self._ahead * self._reader.video.rate) > MOST:
                 self._kept.clear()
                 self._sharing = False
             self._changed.notify_all()

@@ -75,7 +75,10 @@ class Segmentation(Iterator[MaskResult]):
         steady = options.grid.step < 1
         self.trail = Trail(video.size) if follow or steady else None
         self._cuts = self.trail.cuts if self.trail else Cuts(video.size)
-        self.pictures = SharedPictures(self._reader)
+        ahead = (
+            model.config.clip_frames * options.grid.phases * options.grid.step
+        )  # a clip is read before its first mask
+        self.pictures = SharedPictures(self._reader, ahead)
         pictures = (self.trail or self._cuts).record(self.pictures)
         self._frames = self._runner.loaded(sample(pictures, options.grid))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames, self._cuts)
