@@ -43,6 +43,13 @@ class Grid:
         """Seconds by which the second of sound ends after a shorter step, so that a whole step lies in its middle."""
         return max(0.0, (1 - self.step) / 2)
 
+    def heard_until(self, end: float, start: float) -> float:
+        """When the second of sound of a step that ends at ``end`` is over; a video is heard from ``start`` seconds on.
+
+        The first steps of several a second hear its first second: of one that began earlier a part would be missing.
+        """
+        return max(end + self.ahead, start + 1) if self.step < 1 else end
+
     @property
     def lead(self) -> float:
         """Seconds from a grid frame to the end of its step."""

@@ -378,6 +378,7 @@ def _results(
     waiting: deque[tuple[int, Callable[[np.ndarray], MaskResult]]] = deque()  # (index, what lacks its mean logits)
     coarse, level = BACKBONES[config.backbone].coarse, logit(options.threshold)
     means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
+    until = partial(grid.heard_until, start=options.start)
 
     def finished() -> Iterator[MaskResult]:
         while waiting and means[waiting[0][0] % grid.phases]:
@@ -387,9 +388,9 @@ def _results(
     def without_logits(item: Encoded, pixels: Tensor) -> Callable[[np.ndarray], MaskResult]:
         rest = partial(
             MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
-            ahead=grid.ahead, threshold=options.threshold, heard=item.heard, loudness=item.loudness, placed=item.placed,
-            spectrum=item.spectrum, frame=pixels.numpy() if keep_frames else None, cleanup=options.cleanup,
-            guide=guide_from(pixels.numpy(), options.cleanup),
+            threshold=options.threshold, heard=item.heard, loudness=item.loudness, ahead=until(item.end) - item.end,
+            spectrum=item.spectrum, placed=item.placed, frame=pixels.numpy() if keep_frames else None,
+            cleanup=options.cleanup, guide=guide_from(pixels.numpy(), options.cleanup),
         )  # fmt: skip
         seen = fine(pixels.numpy()) if coarse else None
 
@@ -403,7 +404,7 @@ def _results(
     pairs = with_next(frames)
     try:
         while batch := list(islice(pairs, runner.batch_size)):
-            waves = [sound.second(frame.end + grid.ahead) for frame, _ in batch]
+            waves = [sound.second(until(frame.end)) for frame, _ in batch]
             near = on_screen and [cache(partial(on_screen.near, *pair)) for pair in batch]  # asked once, in order
             encoded = runner.encode([frame for frame, _ in batch], waves, near)
             waiting.extend(
