@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from media_files import Clip, LoudRed
 
+from avseg_cli.base.errors import OutputError
 from avseg_cli.media import shared_pictures
+from avseg_cli.media.movie import Movie
 from avseg_cli.media.shared_pictures import SharedPictures
 from avseg_cli.media.video import Picture, VideoReader, probe
+from avseg_cli.outputs.formats.overlay import OverlayWriter
+from avseg_cli.segment import runner
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
 
@@ -51,7 +55,7 @@ def drawn(clip: Path, path: Path, **options: float) -> bytes:
 
 
 def test_both_get_all_pictures_of_one_decoding(clip: Path, decodings: list[Path]) -> None:
-    shared = SharedPictures(VideoReader(probe(clip), 1.0, 7.0), 1.0)
+    shared = SharedPictures(VideoReader(probe(clip), 1.0, 7.0), 1.0, None)
     again = shared.behind()
     thread, ahead = in_thread(iter(shared))
     behind = list(again)
@@ -62,13 +66,13 @@ def test_both_get_all_pictures_of_one_decoding(clip: Path, decodings: list[Path]
 
 def test_nothing_is_kept_for_nobody(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 1, 1)
-    shared = SharedPictures(VideoReader(probe(clip)), 1.0)
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0, None)
     assert len(list(shared)) == 40 and not shared._kept
 
 
 def test_the_one_ahead_waits_unless_it_is_waited_for(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 4, 100)
-    shared = SharedPictures(VideoReader(probe(clip)), 1.0)
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0, None)
     again = shared.behind()
     thread, ahead = in_thread(iter(shared))
     time.sleep(0.5)
@@ -83,7 +87,7 @@ def test_the_one_ahead_waits_unless_it_is_waited_for(clip: Path, monkeypatch: py
 
 def test_closing_wakes_both(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 4, 100)
-    shared = SharedPictures(VideoReader(probe(clip)), 1.0)
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0, None)
     again = shared.behind()
     ahead, _ = in_thread(iter(shared))
     time.sleep(0.3)
@@ -100,7 +104,7 @@ def test_a_file_that_fails_ends_the_one_behind(clip: Path) -> None:
             yield next(pictures)
             raise OSError("the disk is gone")
 
-    shared = SharedPictures(Failing(probe(clip)), 1.0)
+    shared = SharedPictures(Failing(probe(clip)), 1.0, None)
     again = shared.behind()
     with pytest.raises(OSError, match="gone"):
         list(shared)
@@ -108,20 +112,22 @@ def test_a_file_that_fails_ends_the_one_behind(clip: Path) -> None:
 
 
 @pytest.mark.parametrize("fps", [1.0, 5.0])
-@pytest.mark.parametrize("most", [8, 26], ids=["parted at once", "parted later"])
+@pytest.mark.parametrize("late", [False, True], ids=["parted at once", "parted later"])
 def test_videos_are_the_same_from_one_decoding_and_from_two(
-    fps: float, most: int, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]
+    fps: float, late: bool, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]
 ) -> None:
     once = drawn(clip, tmp_path / "once.mp4", fps=fps)
     assert len(decodings) == 1
-    room(monkeypatch, 6, most)  # the model needs five seconds, 25 frames, and some more for the first mask
+    room(monkeypatch, 6, 8)  # the model needs five seconds, 25 frames, and some more for the first mask
+    if late:
+        monkeypatch.setattr(runner, "_lead", lambda *_: 0.0)
     assert drawn(clip, tmp_path / "twice.mp4", fps=fps) == once
     assert len(decodings) == 3
 
 
 def test_what_will_not_fit_is_not_begun(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 20, 20)
-    shared = SharedPictures(VideoReader(probe(clip)), 5.0)  # 25 frames
+    shared = SharedPictures(VideoReader(probe(clip)), 5.0, None)  # 25 frames
     again, ahead = shared.behind(), iter(shared)
     next(ahead)
     assert not shared._kept
@@ -130,11 +136,60 @@ def test_what_will_not_fit_is_not_begun(clip: Path, monkeypatch: pytest.MonkeyPa
 
 def test_one_that_parts_late_goes_on_where_it_was(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 100, 10)
-    shared = SharedPictures(VideoReader(probe(clip)), 1.0)
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0, None)
     again, ahead = shared.behind(), iter(shared)
     times = [picture.time for _ in range(9) for picture in (next(ahead), next(again))][1::2]
     list(ahead)
     assert times + [picture.time for picture in again] == pytest.approx(np.arange(0, 8, 0.2))
+
+
+def test_little_free_memory_is_left_to_others(clip: Path) -> None:
+    shared = SharedPictures(VideoReader(probe(clip)), 1.0, 300_000)
+    again, ahead = shared.behind(), iter(shared)
+    next(ahead)
+    assert not shared._kept and len(list(again)) == 40
+
+
+@pytest.mark.parametrize("stage", ["take", "write"])
+def test_a_failing_output_of_a_slide_show_ends_at_once(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few pictures and many masks: whoever waits for a picture then must not wait for ever."""
+    slides = Clip(rate=1, times=[0.0, 10.0, 20.0, 30.0], seconds=40, sound_seconds=40).write(tmp_path / "slides.mp4")
+    calls = iter(range(100))
+
+    def failing(self: OverlayWriter, *_: object) -> None:
+        if next(calls) == (12 if stage == "take" else 1):
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(OverlayWriter, stage, failing)
+    with pytest.raises(OutputError):
+        within(60, lambda: drawn(slides, tmp_path / "out.mp4"))
+
+
+def within(seconds: float, run: Callable[[], object]) -> None:
+    """Run it in a thread; fails where it does not end. What it raises is raised."""
+    raised: list[BaseException] = []
+
+    def watched() -> None:
+        try:
+            run()
+        except BaseException as error:  # noqa: BLE001
+            raised.append(error)
+
+    thread = threading.Thread(target=watched, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it hangs"
+    if raised:
+        raise raised[0]
+
+
+def test_time_held_back_is_not_reading(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room(monkeypatch, 30, 1000)
+    monkeypatch.setattr(Movie, "write", lambda self, frame, own=Movie.write: (time.sleep(0.1), own(self, frame)))
+    done = render(probe(clip), LoudRed(), {"overlay": tmp_path / "out.mp4"}, SegmentOptions(), "test")
+    assert 0 <= done.pace["read"] < 2 < done.pace["encode"], done.pace
 
 
 def test_bytes_are_those_of_the_frame(clip: Path) -> None:

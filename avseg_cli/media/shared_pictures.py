@@ -13,23 +13,26 @@ from avseg_cli.media.video import Picture, VideoReader
 
 ENOUGH = 768 << 20  # bytes of pictures, eight seconds of 1080p30: more are not read ahead unless somebody waits
 MOST = 1 << 30  # bytes beyond which nothing is kept: a second decoding is cheaper than swapping
+SHARE = 4  # of the free memory nothing is kept beyond one part in so many: other processes may start as well
 
 
 class SharedPictures:
     """Iterate over it in one thread for the pictures themselves, over ``behind()`` in another for the same ones again.
 
-    What the first has read is kept until the second takes it. Where that is more than memory should hold, 4K at one
-    mask a second, the second decodes the video for itself. ``waited``: seconds the second waited for the first.
+    What the first has read is kept until the second takes it. Where that is more than memory should hold, as of 4K or
+    of 1080p60 at one mask a second, the second decodes the video for itself. ``waited``: seconds the second waited for
+    the first, ``held`` those the first waited for room.
     """
 
-    def __init__(self, reader: VideoReader, ahead: float) -> None:
-        """ahead: seconds by which the first is ahead of the second at least."""
+    def __init__(self, reader: VideoReader, ahead: float, free: int | None) -> None:
+        """ahead: seconds by which the first gets ahead of the second. free: bytes of memory, where that is known."""
         self._reader, self._ahead = reader, ahead
+        self._most = MOST if free is None else min(MOST, free // SHARE)
         self._kept: deque[Picture] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
         self._sharing = self._awaited = self._over = False
-        self.waited = 0.0
+        self.waited = self.held = 0.0
 
     def __iter__(self) -> Iterator[Picture]:
         try:
@@ -65,14 +68,16 @@ class SharedPictures:
             self._changed.notify_all()
 
     def _keep(self, picture: Picture) -> None:
+        began = time.perf_counter()
         with self._changed:
             while self._sharing and self._bytes >= ENOUGH and not (self._awaited or self._over):
                 self._changed.wait()
+            self.held += time.perf_counter() - began
             if not self._sharing or self._over:
                 return
             self._kept.append(picture)
             self._bytes += _size(picture)
-            if max(self._bytes, _size(picture) * self._ahead * self._reader.video.rate) > MOST:
+            if max(self._bytes, _size(picture) * self._ahead * self._reader.video.rate) > self._most:
                 self._kept.clear()
                 self._sharing = False
             self._changed.notify_all()

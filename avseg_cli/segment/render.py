@@ -163,7 +163,7 @@ def _run(
         taken = _taken(_asked_for(results, masks.pictures), writers, done, tracks, Borders(options.start))
         if drawing:
             timeline = partial(Timeline, taken, masks.trail, onset, logit(options.threshold))
-            _write_pictures(masks.pictures.behind(), timeline, drawing, done, options, progress)
+            _write_pictures(masks.pictures, timeline, drawing, done, options, progress)
             done.pace["decode"] -= masks.pictures.waited
             done.pace["draw"] -= results.waited  # drawing asks for the masks
         for result in taken:
@@ -211,14 +211,14 @@ def _taken(
 
 
 def _write_pictures(
-    pictures: Iterator[Picture],
+    pictures: SharedPictures,
     timeline: Callable[[], Timeline[MaskResult]],
     writers: list[Writer],
     done: Rendered,
     options: SegmentOptions,
     progress: Progress,
 ) -> None:
-    decoded = Prefetch(pictures, PICTURES_AHEAD)
+    decoded = Prefetch(pictures.behind(), PICTURES_AHEAD)
     drawn = Prefetch(_drawn(decoded, timeline, writers, options), PICTURES_AHEAD)
     began = time.perf_counter()
     try:
@@ -235,6 +235,7 @@ def _write_pictures(
         }
     finally:
         drawn.close()
+        pictures.close()  # masks are taken no more, so that no picture would come either
         decoded.close()
 
 

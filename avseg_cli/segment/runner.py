@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from avseg_cli.base.errors import DeviceError, InputError, named
+from avseg_cli.base.free_memory import free_bytes
 from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.text import counted
 from avseg_cli.checkpoints.face_weights import load_faces
@@ -38,12 +39,13 @@ from avseg_cli.outputs.results import MaskResult
 from avseg_cli.outputs.specks import without_specks
 from avseg_cli.outputs.tidy import guide_from
 from avseg_cli.outputs.unmarked import PAUSE, UNSEEN
+from avseg_cli.segment.grid import Grid
 from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
 from avseg_cli.segment.pauses import FAINT, pauses
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
-from avseg_cli.segment.steady import steadied
+from avseg_cli.segment.steady import REACH, steadied
 from avseg_cli.tracks.naming import Placed, placed
 from avseg_cli.tracks.tracker import Tracker
 
@@ -75,10 +77,7 @@ class Segmentation(Iterator[MaskResult]):
         steady = options.grid.step < 1
         self.trail = Trail(video.size) if follow or steady else None
         self._cuts = self.trail.cuts if self.trail else Cuts(video.size)
-        ahead = (
-            model.config.clip_frames * options.grid.phases * options.grid.step
-        )  # a clip is read before its first mask
-        self.pictures = SharedPictures(self._reader, ahead)
+        self.pictures = SharedPictures(self._reader, _lead(self._runner, options.grid), free_bytes(torch.device("cpu")))
         pictures = (self.trail or self._cuts).record(self.pictures)
         self._frames = self._runner.loaded(sample(pictures, options.grid))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames, self._cuts)
@@ -96,7 +95,7 @@ class Segmentation(Iterator[MaskResult]):
     @property
     def pace(self) -> dict[str, float]:
         """Seconds of work so far, of stages that overlap: reading the model's frames, and the model itself."""
-        return {"read": self._frames.made, "model": self._busy - self._frames.waited}
+        return {"read": self._frames.made - self.pictures.held, "model": self._busy - self._frames.waited}
 
     def __next__(self) -> MaskResult:
         began = perf_counter()
@@ -166,6 +165,14 @@ def _readers(video: Video | Recording, options: SegmentOptions) -> tuple[VideoRe
     if isinstance(video, Recording):
         return RecordingReader(video, *options.span), RecordingSound(video, options.start)
     return VideoReader(video, *options.span), SoundReader(video.sound, options.start)
+
+
+def _lead(runner: Runner, grid: Grid) -> float:
+    """Seconds by which the reading of pictures gets ahead of the masks: a clip and one frame more of its sequence, a
+    batch, what is loaded ahead, the frame in hand and the one after it; and what steadying looks at."""
+    together = runner.batch_size
+    frames = (runner.model.config.clip_frames + 1) * grid.phases + together + min(together, LOADED_AHEAD) + 2
+    return frames * grid.step + (REACH if grid.step < 1 else 0.0)
 
 
 def _batch_size(model: AvsegModel) -> int:
