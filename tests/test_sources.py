@@ -384,6 +384,19 @@ def test_names_in_the_way_of_each_other_move_and_stay_in_the_picture() -> None:
     assert taken == [(0, 30, 16, 70), (16, 50, 32, 90), (42, 88, 58, 128)]
 
 
+def test_a_name_stays_until_another_is_known() -> None:
+    labels = Labels(video_of(np.zeros((96, 128, 3), np.uint8)), PALETTE)
+
+    def written(name: str) -> bytes:
+        labels.learn([Told(1, name, 0.5 if name else 0.0)])
+        planes = [np.full(size, 100, np.uint8) for size in ((96, 128), (48, 64), (48, 64))]
+        labels.draw(planes, np.full((24, 32), 5.0, np.float32), np.ones((24, 32), np.int32))
+        return planes[0].tobytes()
+
+    unknown, dog, unsure, cat = map(written, ("", "dog", "", "cat"))
+    assert dog == unsure and len({unknown, dog, cat}) == 3
+
+
 def test_the_overlay_of_a_video_has_names_if_asked(tmp_path: Path) -> None:
     path = Clip(seconds=1, size=(320, 240), tags=(1, 1, 1, 1)).write(tmp_path / "clip.mp4")
     drawn = []

@@ -44,8 +44,10 @@ class Labels:
         self._tiles: dict[str, Tile] = {}
 
     def learn(self, sources: Iterable[Told]) -> None:
-        """Take the names of sources, which may have become others."""
-        self._names.update((told.id, in_plain(told.label) or f"source {told.id}") for told in sources)
+        """Take the names of sources, which may have become others; one whose name is no longer sure keeps it."""
+        for told in sources:
+            if told.label or told.id not in self._names:
+                self._names[told.id] = in_plain(told.label) or f"source {told.id}"
 
     def draw(self, planes: list[np.ndarray], margin: np.ndarray, numbers: np.ndarray) -> None:
         """Write at the top of each source where ``margin`` (h, w) is above 0.
