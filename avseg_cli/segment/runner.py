@@ -59,7 +59,8 @@ class Segmentation(Iterator[MaskResult]):
     """The masks of one video in order of time, made while they are asked for.
 
     ``video`` holds the facts of the input; ``warnings`` what was found wrong with it, complete at the end. ``trail``
-    is how its pictures move, where that is asked for or used; ``pictures`` gives them once more, behind the masks.
+    is how its pictures move, where that is asked for or used; ``pictures.behind()``, asked for before the first mask,
+    gives those of a file once more.
     """
 
     def __init__(
