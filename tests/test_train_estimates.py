@@ -196,6 +196,8 @@ def test_free_memory_is_what_the_system_and_its_container_leave(tmp_path, monkey
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("400000\n")
     assert free_bytes(CPU) == 600_000
+    (tmp_path / "memory.stat").write_text("anon 250000\ninactive_file 100000\n")
+    assert free_bytes(CPU) == 700_000, "what is held of files is given back"
     (tmp_path / "memory.max").write_text("max\n")
     assert free_bytes(CPU) == 2000 * 1024
     system.unlink()

@@ -21,6 +21,15 @@ def free_bytes(device: torch.device) -> int | None:
         lines = SYSTEM.read_text().splitlines()
         free = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
         with suppress(OSError, ValueError):  # no container, or one without a limit
-            free = min(free, int((GROUP / "memory.max").read_text()) - int((GROUP / "memory.current").read_text()))
+            taken = int((GROUP / "memory.current").read_text()) - _given_back()
+            free = min(free, int((GROUP / "memory.max").read_text()) - taken)
         return free
     return None
+
+
+def _given_back() -> int:
+    """Bytes of what the container holds of files, which it gives up for programs; 0 where it does not say."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = (GROUP / "memory.stat").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("inactive_file ")).split()[1])
+    return 0
