@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,12 @@ def room(monkeypatch: pytest.MonkeyPatch, enough: int, most: int) -> None:
     monkeypatch.setattr(shared_pictures, "MOST", most)
 
 
+def shared_by_two(clip: Path, ahead: float = 1.0, free: int | None = None) -> tuple[SharedPictures, Iterator[Picture]]:
+    """What the first iterates over, and the pictures again for the second."""
+    shared = SharedPictures(VideoReader(probe(clip)), ahead, free)
+    return shared, shared.behind()
+
+
 def in_thread(pictures: Iterator[Picture]) -> tuple[threading.Thread, list[Picture]]:
     read: list[Picture] = []
     thread = threading.Thread(target=lambda: read.extend(pictures), daemon=True)
@@ -72,8 +78,7 @@ def test_nothing_is_kept_for_nobody(clip: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_one_ahead_waits_unless_it_is_waited_for(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 4, 100)
-    shared = SharedPictures(VideoReader(probe(clip)), 1.0, None)
-    again = shared.behind()
+    shared, again = shared_by_two(clip)
     thread, ahead = in_thread(iter(shared))
     time.sleep(0.5)
     assert len(ahead) == 4, "the fifth is not given before there is room"
@@ -87,11 +92,10 @@ def test_the_one_ahead_waits_unless_it_is_waited_for(clip: Path, monkeypatch: py
 
 def test_closing_wakes_both(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 4, 100)
-    shared = SharedPictures(VideoReader(probe(clip)), 1.0, None)
-    again = shared.behind()
+    shared, again = shared_by_two(clip)
     ahead, _ = in_thread(iter(shared))
     time.sleep(0.3)
-    behind, read = in_thread(again)
+    behind, _ = in_thread(again)
     shared.close()
     ahead.join(10)
     behind.join(10)
@@ -127,8 +131,8 @@ def test_videos_are_the_same_from_one_decoding_and_from_two(
 
 def test_what_will_not_fit_is_not_begun(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 20, 20)
-    shared = SharedPictures(VideoReader(probe(clip)), 5.0, None)  # 25 frames
-    again, ahead = shared.behind(), iter(shared)
+    shared, again = shared_by_two(clip, ahead=5.0)  # 25 frames
+    ahead = iter(shared)
     next(ahead)
     assert not shared._kept
     assert len(list(again)) == 40 and len(list(ahead)) == 39
@@ -136,20 +140,21 @@ def test_what_will_not_fit_is_not_begun(clip: Path, monkeypatch: pytest.MonkeyPa
 
 def test_one_that_parts_late_goes_on_where_it_was(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 100, 10)
-    shared = SharedPictures(VideoReader(probe(clip)), 1.0, None)
-    again, ahead = shared.behind(), iter(shared)
+    shared, again = shared_by_two(clip)
+    ahead = iter(shared)
     times = [picture.time for _ in range(9) for picture in (next(ahead), next(again))][1::2]
     list(ahead)
     assert times + [picture.time for picture in again] == pytest.approx(np.arange(0, 8, 0.2))
 
 
 def test_little_free_memory_is_left_to_others(clip: Path) -> None:
-    shared = SharedPictures(VideoReader(probe(clip)), 1.0, 300_000)
-    again, ahead = shared.behind(), iter(shared)
+    shared, again = shared_by_two(clip, free=300_000)
+    ahead = iter(shared)
     next(ahead)
     assert not shared._kept and len(list(again)) == 40
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("stage", ["take", "write"])
 def test_a_failing_output_of_a_slide_show_ends_at_once(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -164,25 +169,7 @@ def test_a_failing_output_of_a_slide_show_ends_at_once(
 
     monkeypatch.setattr(OverlayWriter, stage, failing)
     with pytest.raises(OutputError):
-        within(60, lambda: drawn(slides, tmp_path / "out.mp4"))
-
-
-def within(seconds: float, run: Callable[[], object]) -> None:
-    """Run it in a thread; fails where it does not end. What it raises is raised."""
-    raised: list[BaseException] = []
-
-    def watched() -> None:
-        try:
-            run()
-        except BaseException as error:  # noqa: BLE001
-            raised.append(error)
-
-    thread = threading.Thread(target=watched, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    assert not thread.is_alive(), "it hangs"
-    if raised:
-        raise raised[0]
+        drawn(slides, tmp_path / "out.mp4")
 
 
 def test_time_held_back_is_not_reading(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

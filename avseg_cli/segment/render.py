@@ -164,12 +164,10 @@ def _run(
         if drawing:
             timeline = partial(Timeline, taken, masks.trail, onset, logit(options.threshold))
             _write_pictures(masks.pictures, timeline, drawing, done, options, progress)
-            done.pace["decode"] -= masks.pictures.waited
             done.pace["draw"] -= results.waited  # drawing asks for the masks
         for result in taken:
             progress(result.time)
     finally:
-        masks.pictures.close()
         results.close()
     done.pace = {**masks.pace, **done.pace}
     done.warnings = [*masks.warnings]
@@ -229,7 +227,7 @@ def _write_pictures(
             done.frames += 1
             progress(seconds)
         done.pace = {
-            "decode": decoded.made,
+            "decode": decoded.made - pictures.waited,
             "draw": drawn.made - decoded.waited,
             "encode": time.perf_counter() - began - drawn.waited,
         }
