@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,7 +39,7 @@ from avseg_cli.training.parameters import set_trainable, start_adapters, trained
 from avseg_cli.training.recipe import Recipe, default_recipe
 from avseg_cli.training.run_folder import StageFolder
 from avseg_cli.training.stages import STAGES
-from avseg_cli.training.train import train, whole_recipe
+from avseg_cli.training.train import resume, train, whole_recipe
 from avseg_cli.training.train_options import TrainOptions
 
 TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices on this machine")
@@ -386,6 +387,22 @@ def test_asked_to_stop_it_saves_first_and_exits_130(number: signal.Signals, data
     assert _step(tmp_path / "run/1a/resume.safetensors") > 0
 
 
+def test_asked_to_stop_while_a_stage_is_judged_the_next_does_not_start(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = loop._validate
+
+    def asked_meanwhile(trainer: loop.Trainer) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return validate(trainer)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="the state is saved"):
+        patch.setattr(loop, "_validate", asked_meanwhile)
+        train(options(data, tmp_path, "1a", "2", epochs=1, limit_clips=1))
+    assert (tmp_path / "1a/best.safetensors").is_file() and not (tmp_path / "2").exists()
+    assert resume(tmp_path) == [tmp_path / "2/best.safetensors"]
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminal hangs up here")
 @pytest.mark.parametrize("ignored", [False, True])
 def test_under_nohup_training_goes_on(ignored: bool) -> None:
@@ -503,6 +520,40 @@ def test_a_run_is_not_started_over(data: Path, tmp_path: Path) -> None:
     train(options(data, tmp_path, "1a", epochs=1, limit_clips=1))
     with pytest.raises(OutputError, match=r"already started; continue it with `avseg train --resume"):
         train(options(data, tmp_path, "1a", epochs=1, limit_clips=1))
+
+
+def test_a_run_stopped_before_its_first_step_goes_on(data: Path, tmp_path: Path) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(AvsegModel, "embed_frames", stopped)
+        train(options(data, tmp_path / "run", "1a", epochs=1, limit_clips=1, cache=str(tmp_path / "cache")))
+    assert resume(tmp_path / "run") == [tmp_path / "run/1a/best.safetensors"]
+
+
+def test_a_stage_started_anew_logs_its_own_epochs_alone(data: Path, tmp_path: Path) -> None:
+    train(options(data, tmp_path, "1a", epochs=2, limit_clips=1))
+    (tmp_path / "1a/done.json").unlink()  # its resume state is gone with it
+    resume(tmp_path)
+    records = StageFolder(tmp_path / "1a").records()
+    assert [record["epoch"] for record in records] == [1, 2]
+
+
+def test_a_stage_goes_on_with_the_command_that_started_it(data: Path, tmp_path: Path) -> None:
+    """Not with one before it that listed it too: its folder was removed, and it was started anew otherwise."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    whole = options(data, tmp_path, "1a", "2", epochs=1, limit_clips=1)
+    train(whole)
+    shutil.rmtree(tmp_path / "2")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("avseg_cli.training.train.fit", stopped)
+        train(replace(whole, stages=("2",), epochs=2))
+    resume(tmp_path)
+    assert len(StageFolder(tmp_path / "2").records()) == 2
 
 
 def test_s4_learns_from_first_frames(tmp_path: Path) -> None:

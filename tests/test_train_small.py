@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -24,20 +27,23 @@ from avseg_cli.base.sharing import Sharing
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.checkpoints.onnx_file import onnx_layers
 from avseg_cli.checkpoints.packaged_weights import PACKAGED, folded, starting_state
+from avseg_cli.data import photo_features, sound_features
 from avseg_cli.data.listed import read_photographs, read_recordings
 from avseg_cli.data.photo_features import chosen
 from avseg_cli.data.photo_views import THING, UNKNOWN, on_plain_ground, read_photograph, view_of
+from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.data.sound_seconds import FOLDS, changed, cut_recordings, in_a_place, in_pieces
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.kinds import HEARD, SEEN
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
-from avseg_cli.training.kinds_heard import known_labels
+from avseg_cli.model.sound_events import SoundEventsNet
+from avseg_cli.training.kinds_heard import HeardModule, known_labels
 from avseg_cli.training.kinds_seen import targets
 from avseg_cli.training.loop import Trainer
 from avseg_cli.training.losses import known_bce, known_bce_iou
 from avseg_cli.training.mixed_task import MixedTask
-from avseg_cli.training.parameters import set_trainable
+from avseg_cli.training.parameters import UNTAUGHT, set_trainable, start_kinds
 from avseg_cli.training.run_page import write_run
 from avseg_cli.training.scenes import Scenes
 from avseg_cli.training.tasks import Task
@@ -107,6 +113,13 @@ def test_each_stage_takes_over_what_the_one_before_learnt(run: Path) -> None:
     assert not torch.equal(image["mask_decoder.mask_tokens.weight"], last["mask_decoder.mask_tokens.weight"])
 
 
+def test_what_neither_imagenet_nor_a_photograph_shows_is_learnt_to_be_nowhere(run: Path) -> None:
+    """Else trust in ImageNet, which all kinds share, would bring a kind that it has no word for out everywhere."""
+    usual = dict(zip(KINDS, load_file(run / "pretrain-image/best.safetensors")["image_encoder.usual"], strict=True))
+    assert SEEN["helicopter"] == () and usual["helicopter"] < UNTAUGHT - 1e-3
+    assert SEEN["wolf"] and abs(usual["wolf"]) < 1e-4, "ImageNet's word is left as it is"
+
+
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     run: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +141,53 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
             train(options(media, out)) if attempt == 0 else resume(out)
     assert resume(out) == [out / "2" / "best.safetensors"]
     whole, broken = (load_file(folder / "2/best.safetensors") for folder in (run, out))
+    assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
+
+
+DROPPING = {  # parts of the model in which something is left out at random while they learn
+    "pretrain-sound": (
+        "vggish",
+        "vggish.drop",
+        *(f"held_out.{n}{part}" for n in range(FOLDS) for part in ("", ".drop")),
+    ),
+    "2": ("model.fusion.blocks.0.temporal_attention", "model.fusion.blocks.0.spatial_attention"),
+}
+
+
+@pytest.mark.parametrize("stage", DROPPING)
+def test_what_learns_is_in_train_mode(stage: str, run: Path, media: Path, tmp_path: Path, monkeypatch) -> None:
+    """Also after features were looked up."""
+
+    def begun(task: Task, *_: object) -> None:
+        parts = dict(task.module.named_modules())
+        assert [name for name in DROPPING[stage] if not parts[name].training] == []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("avseg_cli.training.train.fit", begun)
+    with pytest.raises(KeyboardInterrupt):
+        train(options(media, tmp_path / "run", stages=(stage,), pretrained=str(run)))
+
+
+def test_sounds_are_learnt_alike_by_a_run_that_was_stopped_in_its_second_epoch(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, first = Trainer.step, []
+
+    def interrupted(trainer: Trainer, batches: list) -> float:
+        loss = step(trainer, batches)
+        if trainer.position.epoch == 1 and not first:
+            first.append(loss)
+            trainer.save()
+            raise KeyboardInterrupt
+        return loss
+
+    heard = {"stages": ("pretrain-sound",), "epochs": 2}
+    whole = load_file(train(options(media, tmp_path / "whole", **heard)))
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(options(media, tmp_path / "broken", **heard))
+    (best,) = resume(tmp_path / "broken")
+    broken = load_file(best)
     assert all(torch.equal(tensor, broken[name]) for name, tensor in whole.items())
 
 
@@ -198,9 +258,40 @@ def test_clips_beside_photographs_are_those_of_the_command_line(
     assert code == 2 and "stage 1a learns from clips alone" in said
 
 
-def test_features_are_computed_once(run: Path, media: Path) -> None:
-    folders = sorted(path.name.split("-")[0] for path in (media / "cache").iterdir())
-    assert folders == ["photographs", "sounds"]
+def features_of(model: AvsegModel, media: Path) -> tuple[str, str]:
+    """The names under which features are kept."""
+    photos = chosen(read_photographs(media / "photos", KINDS), 24)
+    recordings = read_recordings(media / "sounds", list(HEARD))
+    sounds = sound_features._key(str(media / "sounds"), recordings, model, 24)
+    return f"photographs-{photo_features._key(str(media / 'photos'), photos, model, 24)}", f"sounds-{sounds}"
+
+
+def test_features_are_computed_once_however_many_threads_ask_for_them(run: Path, media: Path) -> None:
+    kept = sorted(path.name for path in (media / "cache").iterdir())
+    assert [name.split("-")[0] for name in kept] == ["photographs", "sounds"]
+    model, _ = load_checkpoint(run / "2/best.safetensors")
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            assert list(features_of(model, media)) == kept
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_features_are_computed_again_for_a_mended_file_or_other_kinds(run: Path, media: Path, tmp_path: Path) -> None:
+    """They are kept with labels, which are numbers of kinds."""
+    copy = shutil.copytree(media, tmp_path / "media")
+    model, _ = load_checkpoint(run / "2/best.safetensors")
+    photos, sounds = features_of(model, copy)
+    os.utime(chosen(read_photographs(copy / "photos", KINDS))[0].mask, (1, 1))
+    mended, same = features_of(model, copy)
+    assert mended != photos and same == sounds
+    os.utime(copy / "sounds/dog0.flac", (1, 1))
+    assert features_of(model, copy)[1] != sounds
+    before = features_of(model, copy)
+    model.config = replace(model.config, kinds=model.config.kinds[::-1], seen_kinds=model.config.seen_kinds[::-1])
+    assert not {*features_of(model, copy)} & {*before}
 
 
 def test_dry_run_names_what_is_there_and_writes_nothing(
@@ -241,6 +332,12 @@ def edited(media: Path, tmp_path: Path, folder: str, old: str, new: str) -> Path
     return copy
 
 
+def test_stage_two_refuses_what_was_heard_of_other_sounds(media: Path, tmp_path: Path, run: Path) -> None:
+    sounds = edited(media, tmp_path, "sounds", "\tdog\t", "\tcat\t")  # of as many seconds
+    with pytest.raises(DataError, match="of other sounds than those of this run; train that stage anew"):
+        train(options(media, tmp_path / "run", stages=("2",), pretrained=str(run), sounds=str(sounds)))
+
+
 def test_lists_that_cannot_be_used(media: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"manifest\.tsv: missing; the folder needs this list"):
         read_photographs(tmp_path, KINDS)
@@ -256,6 +353,16 @@ def test_lists_that_cannot_be_used(media: Path, tmp_path: Path) -> None:
     (sounds / "manifest.tsv").write_text("path\tkind\tsource\na.wav\tdog\n")
     with pytest.raises(DataError, match="line 2 has 2 columns, the first line 3"):
         read_recordings(sounds, list(HEARD))
+
+
+def test_files_that_are_listed_and_gone_are_met_first(media: Path, tmp_path: Path) -> None:
+    photos = shutil.copytree(media / "photos", tmp_path / "photos")
+    sounds = edited(media, tmp_path, "sounds", "car1.flac", "gone.flac")
+    for name in ("p3-mask", "p7"):
+        (photos / f"{name}.png").unlink()
+    with pytest.raises(DataError, match=r"photos/p\d.*\.png: missing \(3 files in all\); its manifest lists it"):
+        train(options(media, tmp_path / "run", photos=str(photos), sounds=str(sounds), limit_clips=None))
+    assert not (tmp_path / "run").exists()
 
 
 def test_masks_that_do_not_fit(media: Path, tmp_path: Path) -> None:
@@ -340,6 +447,25 @@ def test_only_the_parts_named_by_the_backbone_train() -> None:
     assert {"image_encoder.trust", "image_encoder.usual"} < trained["pretrain-image"]
     assert not any("trunk" in name or "neck" in name or name.startswith("vggish") for name in trained["2"])
     assert any("adapters" in name for name in trained["2"]) and "image_encoder.fine4.weight" in trained["2"]
+
+
+def test_what_is_certainly_heard_has_a_finite_loss_in_16_bits_too() -> None:
+    model = AvsegModel(preset("small", image_size=64))
+    start_kinds(model)
+    with torch.no_grad():
+        model.vggish.events.weight.zero_()
+        model.vggish.events.bias.fill_(20.0)
+    sounds = SimpleNamespace(
+        features=torch.zeros(12, SoundEventsNet.FEATURES),
+        kinds=torch.eye(12, len(HEARD)),
+        folds=torch.arange(12) % FOLDS,
+    )
+    module, losses = HeardModule(model, cast(SoundFeatures, sounds), torch.device("cpu")), []
+    for lower in (False, True):
+        torch.manual_seed(3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            losses.append(module(torch.arange(12)))
+    assert torch.isfinite(losses[0]).all() and torch.equal(*losses)
 
 
 def test_views_are_the_same_again_and_things_on_plain_ground_are_pasted(media: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -33,6 +34,15 @@ class FillSetup(Protocol):
     def autocast(self) -> torch.autocast | nullcontext[None]: ...
 
     def track(self, items: Sequence[int], description: str) -> Iterable[int]: ...
+
+
+def hashed(weights: Mapping[str, torch.Tensor]) -> hashlib._Hash:
+    """A hash begun with names and bytes of weights: sums of them would depend on how many threads add them up."""
+    begun = hashlib.sha256()
+    for name, tensor in weights.items():
+        begun.update(name.encode())
+        begun.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return begun
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Stage 1a never changes the encoder and hears no sound in it; an epoch then costs
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.data.clips import Clip
-from avseg_cli.data.disk_rows import CHUNK, DONE, DiskRows, FillSetup, Place
+from avseg_cli.data.disk_rows import CHUNK, DONE, DiskRows, FillSetup, Place, hashed
 from avseg_cli.data.files import read_frames
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.config import ModelConfig
@@ -78,11 +77,8 @@ def embedding_shape(config: ModelConfig) -> tuple[int, int, int]:
 
 def _key(model: AvsegModel, clips: Sequence[Clip], dtype: torch.dtype) -> str:
     """What the embeddings depend on: the encoder's weights, precision and preprocessing, and the frames' files."""
-    digest = hashlib.sha256()
-    for name, tensor in model.image_encoder.state_dict().items():
-        if not name.startswith("adapters."):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    weights = model.image_encoder.state_dict()
+    digest = hashed({name: weights[name] for name in weights if not name.startswith("adapters.")})
     digest.update(json.dumps([model.config.image_size, MEAN, STD, str(dtype)]).encode())
     for clip in clips:
         for path in clip.frames:

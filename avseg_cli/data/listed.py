@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avseg_cli.base.errors import DataError
+from avseg_cli.base.text import counted
 
 NAME = "manifest.tsv"
+LIST = "its manifest lists it: make the folder again, or take the line out"
 OTHER = ("other", "tv", "microphone", "loudspeaker")  # things that are there and never sound here
 
 
@@ -29,6 +31,10 @@ class Photograph:
     complete: bool
     source: str
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.picture, self.mask
+
 
 @dataclass(frozen=True)
 class ListedRecording:
@@ -37,6 +43,10 @@ class ListedRecording:
     path: Path
     kind: str
     source: str
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.path,)
 
 
 def read_photographs(folder: str | Path, kinds: Sequence[str]) -> list[Photograph]:
@@ -63,11 +73,24 @@ def read_recordings(folder: str | Path, kinds: Sequence[str]) -> list[ListedReco
     return found
 
 
-def digest(folder: str | Path, *more: str) -> str:
-    """A short name for a manifest as it is now, and for what else a cache depends on."""
+def refuse_missing(listed: Sequence[Photograph | ListedRecording]) -> None:
+    """Raise ``DataError`` for files that are not there, before anything is computed on the others."""
+    missing = [path for line in listed for path in line.files if not path.is_file()]
+    if missing:
+        raise DataError(f"{missing[0]}: missing ({counted(len(missing), 'file')} in all); {LIST}")
+
+
+def digest(folder: str | Path, listed: Sequence[Photograph | ListedRecording], more: str) -> str:
+    """A short name for a manifest and files of its lines as they are now, and for what else a cache depends on.
+
+    Raises ``DataError`` for files that are gone.
+    """
+    refuse_missing(listed)
     found = hashlib.sha256(_text(Path(folder) / NAME).encode())
-    for text in more:
-        found.update(text.encode())
+    for path in (path for line in listed for path in line.files):
+        status = path.stat()
+        found.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+    found.update(more.encode())
     return found.hexdigest()[:32]
 
 

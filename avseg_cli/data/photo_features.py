@@ -5,26 +5,35 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from avseg_cli.base.errors import DataError
-from avseg_cli.data.disk_rows import DiskRows, FillSetup, Place, Rows
+from avseg_cli.data.disk_rows import DiskRows, FillSetup, Place, Rows, hashed
 from avseg_cli.data.listed import Photograph, digest, read_photographs
 from avseg_cli.data.photo_views import UNKNOWN, view_of
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.efficientnet import LiteTrunk
-from avseg_cli.model.kind_encoder import KindEncoder
+from avseg_cli.model.modes import in_eval
 
 VIEWS = 2  # of a photograph; the first is as it is
 MOST_OF_A_KIND = 400  # photographs: dogs and people are many, and teach no more
 HELD_OUT = 12  # one photograph in so many chooses the best epoch
 VERSION = "1"  # of the views: one more when they are made otherwise
+
+
+class HasKinds(Protocol):
+    @property
+    def kinds(self) -> Sequence[str]: ...
+
+
+OfKinds = TypeVar("OfKinds", bound=HasKinds)
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,9 @@ class PhotoFeatures:
             features = [f.flatten(1).half() for f in encoder.features(frames.to(encoder.dtype))]
             return {"features": torch.cat(features, 1).cpu().numpy(), "labels": np.stack([label for _, label in made])}
 
-        model.eval()
-        place = Place(root / f"photographs-{_key(folder, encoder, side, limit)}", len(photos) * VIEWS, rows, compute)
-        (cache,) = DiskRows.prepared([place], setup, "features of photographs")
+        place = Place(root / f"photographs-{_key(folder, photos, model, limit)}", len(photos) * VIEWS, rows, compute)
+        with in_eval(model):
+            (cache,) = DiskRows.prepared([place], setup, "features of photographs")
         views = [
             View(i, photos[i // VIEWS].complete, held_out(photos[i // VIEWS]), _shares(cache.arrays["labels"][i], seen))
             for i in range(len(photos) * VIEWS)
@@ -95,14 +104,18 @@ def layout(trunk: LiteTrunk, side: int) -> tuple[list[tuple[int, int, int]], Row
 
 def chosen(photos: Sequence[Photograph], limit: int | None = None) -> list[Photograph]:
     """In an order that nothing but names decides: those that show a kind of which there are not yet enough."""
+    by_name = sorted(photos, key=lambda p: (zlib.crc32(f"{p.source}/{p.picture.name}".encode()), str(p.picture)))
+    return list(few_of_each(by_name))[:limit]
+
+
+def few_of_each(photos: Iterable[OfKinds]) -> Iterator[OfKinds]:
+    """Those that show a kind of which there are not yet enough; of those that show none as many."""
     counts: Counter[str] = Counter()
-    kept: list[Photograph] = []
-    for photo in sorted(photos, key=lambda p: (zlib.crc32(f"{p.source}/{p.picture.name}".encode()), str(p.picture))):
+    for photo in photos:
         kinds = photo.kinds or ("",)
         if any(counts[kind] < MOST_OF_A_KIND for kind in kinds):
             counts.update(kinds)
-            kept.append(photo)
-    return kept[:limit]
+            yield photo
 
 
 def held_out(photo: Photograph) -> bool:
@@ -115,7 +128,8 @@ def _shares(labels: np.ndarray, seen: Sequence[str]) -> dict[str, float]:
     return {kind: float(counts[1 + i] / labels.size) for i, kind in enumerate(seen) if counts[1 + i]}
 
 
-def _key(folder: str, encoder: KindEncoder, side: int, limit: int | None) -> str:
-    """What the features depend on: the list of photographs, the trunk's weights, the size, how views are made."""
-    sums = [float(tensor.double().abs().sum()) for tensor in encoder.trunk.state_dict().values()]
-    return digest(folder, json.dumps([sums, side, limit, VIEWS, MOST_OF_A_KIND, VERSION]))
+def _key(folder: str, photos: Sequence[Photograph], model: AvsegModel, limit: int | None) -> str:
+    """What features and labels depend on: the photographs, the trunk's weights, sizes, kinds, how views are made."""
+    weights, config = hashed(model.image_encoder.trunk.state_dict()).hexdigest(), model.config
+    made = [weights, config.image_size, config.seen_kinds, limit, VIEWS, MOST_OF_A_KIND, VERSION]
+    return digest(folder, photos, json.dumps(made))

@@ -16,10 +16,9 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from avseg_cli.base.errors import DataError
 from avseg_cli.data.files import read_image
-from avseg_cli.data.listed import Photograph
+from avseg_cli.data.listed import LIST, Photograph
 
 THING, UNKNOWN = 254, 255
-LIST = "its manifest lists it: make the folder again, or take the line out"
 KEPT_BY_CROP = 0.4  # of what is labelled
 PLAIN_SHARE, PLAIN_NEAR = 0.9, 20  # of the ground within so many grey levels of its median colour
 BACKGROUND_TRIES = 8

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from avseg_cli.base.errors import DataError
-from avseg_cli.data.disk_rows import DiskRows, FillSetup, Place
-from avseg_cli.data.listed import digest, read_recordings
+from avseg_cli.data.disk_rows import DiskRows, FillSetup, Place, hashed
+from avseg_cli.data.listed import ListedRecording, digest, read_recordings
 from avseg_cli.data.sound_seconds import SoundSecond, as_recorded, changed, cut_recordings
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.kinds import NO_SOUND
+from avseg_cli.model.modes import in_eval
 
 VERSIONS = 3  # of a second: as it is, and twice changed
 CHUNK = 32
@@ -40,7 +42,8 @@ class SoundFeatures:
         no sound that is nobody's.
         """
         kinds = model.config.kinds
-        seconds = cut_recordings(read_recordings(folder, kinds), limit)
+        recordings = read_recordings(folder, kinds)
+        seconds = cut_recordings(recordings, limit)
         if not any(second.kind == NO_SOUND for second in seconds):
             raise DataError(f"{folder}: no sounds of {NO_SOUND!r}; noises that nothing visible makes are needed too")
 
@@ -51,11 +54,11 @@ class SoundFeatures:
             labels = np.array([[kind in named for kind in kinds] for _, named in heard], np.uint8)
             return {"features": model.vggish.features(examples).half().cpu().numpy(), "kinds": labels}
 
-        model.eval()
         rows = {"features": ("float16", (model.vggish.FEATURES,)), "kinds": ("uint8", (len(kinds),))}
         count = len(seconds) * VERSIONS
-        place = Place(root / f"sounds-{_key(folder, model, limit)}", count, rows, compute, CHUNK)
-        (made,) = DiskRows.prepared([place], setup, "features of sounds")
+        place = Place(root / f"sounds-{_key(folder, recordings, model, limit)}", count, rows, compute, CHUNK)
+        with in_eval(model):
+            (made,) = DiskRows.prepared([place], setup, "features of sounds")
         return cls(made, seconds)
 
 
@@ -67,6 +70,7 @@ def _version(seconds: list[SoundSecond], row: int) -> tuple[np.ndarray, set[str]
     return changed(second, seconds, np.random.default_rng((zlib.crc32(second.source.encode()), row)))
 
 
-def _key(folder: str, model: AvsegModel, limit: int | None) -> str:
-    sums = [float(tensor.double().abs().sum()) for tensor in model.vggish.cnn.state_dict().values()]
-    return digest(folder, json.dumps([sums, limit, VERSIONS, RECIPE]))
+def _key(folder: str, recordings: Sequence[ListedRecording], model: AvsegModel, limit: int | None) -> str:
+    """What features and labels depend on: the recordings, the network's weights, kinds, how seconds are changed."""
+    weights = hashed(model.vggish.cnn.state_dict()).hexdigest()
+    return digest(folder, recordings, json.dumps([weights, model.config.kinds, limit, VERSIONS, RECIPE]))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avseg_cli.data.files import read_waveform
-from avseg_cli.data.listed import ListedRecording
+from avseg_cli.data.listed import LIST, ListedRecording
 from avseg_cli.model.kinds import NO_SOUND
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 
@@ -21,7 +21,6 @@ QUIETEST = 30  # dB below a recording's loudest second: below that it is a pause
 IN_PIECES = 0.3  # how often a changed second is put together from pieces of it
 FOLDS = 3  # of the sources, for hearing each with a network that never met it
 INAUDIBLE = (-80.0, -52.0)  # dB
-LIST = "its manifest lists it: make the folder again, or take the line out"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,9 +23,12 @@ from avseg_cli.base.errors import DataError, named
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.data.dataset import Sample
+from avseg_cli.data.disk_rows import hashed
 from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.data.sound_seconds import FOLDS
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.float32 import in_float32
+from avseg_cli.model.modes import in_eval
 from avseg_cli.model.sound_events import SoundEventsNet
 from avseg_cli.training.drawn import DrawnTask
 from avseg_cli.training.pretraining import average_precision
@@ -51,6 +55,7 @@ class HeardModule(nn.Module):
     def __init__(self, model: AvsegModel, features: SoundFeatures, device: torch.device) -> None:
         super().__init__()
         self.vggish, self.features, self.device = model.vggish, features, device
+        self.vggish.train()  # as a whole: it leaves out at random what it is taught; its frozen layers know no modes
         self.kinds = model.config.kinds
         values = features.features.float()
         self.register_buffer("spread", values.std(0, correction=0) + 0.03, persistent=False)
@@ -84,8 +89,8 @@ class HeardModule(nn.Module):
         for fold, head in enumerate(self.held_out):
             rows = torch.nonzero(self.features.folds == fold)[:, 0]
             for part in rows.split(4096):
-                said[part] = head.eval().describe(self.features.features[part].float().to(self.device)).cpu()
-            head.train()
+                with in_eval(head):
+                    said[part] = head.describe(self.features.features[part].float().to(self.device)).cpu()
         return said
 
 
@@ -111,7 +116,9 @@ def _head(net: nn.Module) -> nn.Module:
 
 
 def _loss(net: nn.Module, values: Tensor, labels: Tensor, known: Tensor) -> Tensor:
-    loss = F.binary_cross_entropy_with_logits(net.logits(values), labels, reduction="none")
+    """In float32, as the network hears in a model: in 16 bits an event that is all but certain has no finite logit."""
+    with in_float32(values.device):
+        loss = F.binary_cross_entropy_with_logits(net.logits(values), labels, reduction="none")
     return (loss * known).sum(1)
 
 
@@ -148,7 +155,8 @@ class KindsHeard(DrawnTask):
 
     def keep(self, folder: Path) -> None:
         said = {"heard": self.module.unmet().half()}
-        write_whole(folder / HELD_OUT, lambda partial: save_file(said, partial))
+        of = {"sounds": _digest(self.features)}
+        write_whole(folder / HELD_OUT, lambda partial: save_file(said, partial, of))
 
 
 def chances(features: SoundFeatures) -> np.ndarray:
@@ -159,6 +167,11 @@ def chances(features: SoundFeatures) -> np.ndarray:
     return (weight / weight.sum()).numpy()
 
 
+def _digest(sounds: SoundFeatures) -> str:
+    """Of which seconds they are, on whatever machine the features were computed."""
+    return hashed({"kinds": sounds.kinds, "sources": sounds.sources, "folds": sounds.folds}).hexdigest()
+
+
 def unmet_sounds(folder: Path, sounds: SoundFeatures) -> Tensor:
     """What ``KindsHeard.keep`` wrote: (N, H). Raises ``DataError`` where it did not, or of other sounds."""
     path = folder / HELD_OUT
@@ -167,7 +180,8 @@ def unmet_sounds(folder: Path, sounds: SoundFeatures) -> Tensor:
             f"{path}: missing; stage 2 learns from how pretrain-sound hears what it did not meet: run that stage "
             f"first, or name its run with {named('pretrained')}"
         )
-    unmet = load_file(path)["heard"].float()
-    if unmet.shape != sounds.kinds.shape:
+    with safe_open(path, "pt") as file:
+        unmet, of = file.get_tensor("heard").float(), (file.metadata() or {}).get("sounds")
+    if unmet.shape != sounds.kinds.shape or of not in (None, _digest(sounds)):  # older runs do not say whose it is
         raise DataError(f"{path}: of other sounds than those of this run; train that stage anew")
     return unmet

@@ -20,7 +20,7 @@ from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.drawn import DrawnTask
 from avseg_cli.training.tasks import TaskSetup, on_device
 
-ENOUGH = 8  # views of a kind: with fewer, ImageNet's word is left as it is
+ENOUGH = 8  # views of a kind: with fewer, ImageNet's word is left as it is, where it has one
 EVEN = 40  # views up to which all kinds are drawn alike
 SELDOM = 0.15  # the chance of what shows no kind, against that of a rare one
 DOUBTED = 0.3  # weight of ground where a mask may not be complete
@@ -85,7 +85,9 @@ class KindsSeen(DrawnTask):
         if not self.train or not self.val:
             raise DataError("too few photographs to hold some out for choosing the best epoch; list more")
         counts = Counter(kind for view in self.train for kind in view.kinds)
-        self.module = SeenModule(model, torch.tensor([counts[kind] >= ENOUGH for kind in self.seen]), setup.device)
+        enough = torch.tensor([counts[kind] >= ENOUGH for kind in self.seen])
+        named = model.image_encoder.members.any(0).cpu()  # a kind that nobody names is nowhere: that must be learnt too
+        self.module = SeenModule(model, enough | ~named, setup.device)
         self.draws = len(self.train)
         rarity = {kind: min(1.0, (EVEN / count) ** 0.5) for kind, count in counts.items()}
         weight = np.array([max((rarity[kind] for kind in view.kinds), default=SELDOM) for view in self.train])

@@ -22,6 +22,7 @@ from avseg_cli.base.progress import console, progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.signals import heard
 from avseg_cli.data.dataset import Sample
+from avseg_cli.model.modes import in_eval
 from avseg_cli.training.distributed import from_first, mean_figures, mean_over_processes
 from avseg_cli.training.estimate import Pace
 from avseg_cli.training.feed import fed
@@ -112,11 +113,11 @@ class Trainer:
         weights = {k: p for k, p in self.task.module.named_parameters() if id(p) in trained}
         return {**weights, **dict(self.task.module.named_buffers())}
 
-    def go_on(self) -> bool:
+    def go_on(self) -> None:
         """Take up the state that the folder has, if any. Raises ``DataError`` when it is damaged or another run's."""
         saved = self.folder.load_state()
         if saved is None:
-            return False
+            return
         try:
             self.restore(*saved)
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -125,7 +126,6 @@ class Trainer:
                 f"{self.folder.path / RESUME}: damaged, or of another run ({type(error).__name__}: "
                 f"{reason}); delete it to start the stage anew"
             ) from error
-        return True
 
     def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
         """Inverse of ``state``."""
@@ -247,10 +247,12 @@ def fit(
     """Train to the last epoch or until patience ends; returns the best validation figures.
 
     ``save("last" | "best", figures)`` writes a checkpoint. Continues from the folder's resume state if it
-    has one. Ctrl-C, SIGTERM and SIGHUP save the state after the running step and then raise ``KeyboardInterrupt``.
+    has one. Ctrl-C, SIGTERM and SIGHUP save the state after the running step, or validation, and then raise
+    ``KeyboardInterrupt``.
     """
     trainer = Trainer(task, parameters, setup, folder)
-    if trainer.go_on() and setup.sharing.rank == 0:
+    trainer.go_on()
+    if setup.sharing.rank == 0:
         folder.rewind(trainer.position.step)
     setup.sharing.wait()
     figures: dict[str, Any] = {}
@@ -261,6 +263,7 @@ def fit(
                 pace.epoch_begins()
             _run_epoch(trainer, stop, pace)
             figures = _end_epoch(trainer, save) or figures
+            _heed(stop, trainer)  # asked for while it was judged: the next stage would not know of it
             pace.epoch_ended(setup.recipe.epochs - position.epoch)
     return {"best_score": trainer.position.best, "best_epoch": trainer.position.best_epoch, **figures}
 
@@ -290,13 +293,18 @@ def _run_epoch(trainer: Trainer, stop: Callable[[], bool], pace: Pace) -> None:
                 line = f"{description} mean {mean:.4f}, batch {position.batch}/{total}, {rate:.1f} clips/s"
                 _say(line)
                 told = now
-            if from_first(stop(), setup.sharing):
-                trainer.save()
-                run = trainer.folder.path.parent
-                raise KeyboardInterrupt(f"stopped; the state is saved, go on with `avseg train --resume {run}`")
+            _heed(stop, trainer)
             if now - saved > setup.save_minutes * 60:
                 trainer.save()
                 saved = now
+
+
+def _heed(stop: Callable[[], bool], trainer: Trainer) -> None:
+    """Save the state and raise ``KeyboardInterrupt`` where a stop was asked for."""
+    if from_first(stop(), trainer.setup.sharing):
+        trainer.save()
+        run = trainer.folder.path.parent
+        raise KeyboardInterrupt(f"stopped; the state is saved, go on with `avseg train --resume {run}`")
 
 
 def _groups(batches: Iterator[list[Sample]], size: int) -> Iterator[list[list[Sample]]]:
@@ -345,11 +353,8 @@ def _end_epoch(trainer: Trainer, save: Callable[[str, dict[str, Any]], None]) ->
 def _validate(trainer: Trainer) -> dict[str, float]:
     """Means over the whole val split, and over all processes."""
     task, setup = trainer.task, trainer.setup
-    training = [module for module in task.module.modules() if module.training]
-    task.module.eval()
-    parts = task.validate(setup.sharing)
-    for module in training:
-        module.training = True
+    with in_eval(task.module):
+        parts = task.validate(setup.sharing)
     return mean_figures(parts, setup.sharing)
 
 

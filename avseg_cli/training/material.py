@@ -15,7 +15,7 @@ from avseg_cli.data.composed_lines import read_labels
 from avseg_cli.data.dataset import ClipDataset, Sample
 from avseg_cli.data.disk_rows import bytes_of
 from avseg_cli.data.embedding_cache import embedding_shape
-from avseg_cli.data.listed import read_photographs, read_recordings
+from avseg_cli.data.listed import read_photographs, read_recordings, refuse_missing
 from avseg_cli.data.photo_features import VIEWS, chosen, layout
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.avseg import AvsegModel
@@ -156,6 +156,7 @@ class PhotosAndSounds:
         config = preset(options.backbone)
         photos = chosen(read_photographs(options.photos, config.seen_kinds), options.limit_clips)
         sounds = read_recordings(options.sounds, config.kinds)
+        refuse_missing([*photos, *sounds])
         heard = {recording.kind for recording in sounds}
         return cls(options, len(photos), len(sounds), tuple(kind for kind in config.kinds if kind not in heard))
 

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,9 @@ class StageFolder:
         return records
 
     def rewind(self, step: int) -> None:
-        """Drop what was logged after ``step``: a resumed run logs it again."""
+        """Drop what was logged after ``step``: a run that goes on, or starts anew, logs it again."""
+        if not (self.path / "metrics.jsonl").is_file():
+            return
         kept = [record for record in self.records() if record["step"] <= step]
         text = "".join(json.dumps(record) + "\n" for record in kept)
         write_whole(self.path / "metrics.jsonl", lambda partial: partial.write_text(text))
@@ -204,15 +207,20 @@ def _options(config: Path) -> TrainOptions:
 
 
 def unfinished(run: Path) -> list[TrainOptions]:
-    """The options of every command of a run that has stages left. Raises ``OutputError`` if there is no run."""
-    found: list[TrainOptions] = []
-    for stage in in_order():
-        config = run / stage / "config.json"
-        if config.is_file():
-            options = StageFolder(run / stage).options
-            left = [name for name in options.stages if not StageFolder(run / name).done]
-            if left and options not in found:
-                found.append(options)
-    if not found and not any((run / stage / "config.json").is_file() for stage in in_order()):
+    """The options of every command of a run that has stages left, with those alone. A stage that was started is left
+    to the command that started it. Raises ``OutputError`` if there is no run."""
+    started = {stage: StageFolder(run / stage) for stage in in_order() if (run / stage / "config.json").is_file()}
+    if not started:
         raise OutputError(f"{run}: not the folder of a training run; {named('resume')} takes the {named('out')} of one")
+    owners = {stage: folder.options for stage, folder in started.items()}
+    found: list[TrainOptions] = []
+    for options in owners.values():
+        command = replace(options, stages=())
+        left = tuple(
+            stage
+            for stage in options.stages
+            if not StageFolder(run / stage).done and replace(owners.get(stage, options), stages=()) == command
+        )
+        if left and not any(replace(other, stages=()) == command for other in found):
+            found.append(replace(options, stages=left))
     return found

@@ -14,6 +14,7 @@ from avseg_cli.data.photo_features import PhotoFeatures
 from avseg_cli.data.photo_views import UNKNOWN
 from avseg_cli.data.sound_features import SoundFeatures
 from avseg_cli.model.avseg import AvsegModel
+from avseg_cli.model.modes import in_eval
 from avseg_cli.training.drawn import DrawnTask
 from avseg_cli.training.losses import KNOWN_LOSSES
 from avseg_cli.training.scenes import Scenes, SceneSample
@@ -125,8 +126,8 @@ def _summed(figures: list[tuple[bool, float]]) -> tuple[dict[str, float], float]
 @torch.inference_mode()
 def heard_vectors(model: AvsegModel, sounds: SoundFeatures, unmet: Tensor, setup: TaskSetup) -> Tensor:
     """What the model learns to go by: between what it hears itself, and what it would of sounds that it never met."""
-    model.vggish.eval()
-    parts = [model.vggish.describe(part.float().to(setup.device)).cpu() for part in sounds.features.split(4096)]
+    with in_eval(model.vggish):
+        parts = [model.vggish.describe(part.float().to(setup.device)).cpu() for part in sounds.features.split(4096)]
     share = torch.rand(len(unmet), 1, generator=torch.Generator().manual_seed(setup.seed))
     share = LEAST_UNMET + (1 - LEAST_UNMET) * share
     return share * unmet + (1 - share) * torch.cat(parts)

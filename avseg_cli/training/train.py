@@ -218,6 +218,8 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     model.image_encoder.recompute = recomputes(options.recompute, BACKBONES[options.backbone].recompute, memory, free)
     model.to(setup.device)
     if setup.sharing.rank == 0:
+        facts = {"recipe": vars(setup.recipe), "model": model.config.to_dict(), "origin": origin}
+        folder.start(options, facts)  # before what can take hours: a run that is stopped there can go on
         _announce(stage, model, parameters, setup, material)
         for line in expected(options, setup, material, memory, free):
             console().print(line, highlight=False, soft_wrap=True)
@@ -229,10 +231,6 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     task = material.task(stage, model, setup)
     task.module.to(setup.device)
     heads = {f"head.{n}": p for n, p in task.module.named_parameters() if not n.startswith(_MODEL_PREFIXES)}
-    facts = {"recipe": vars(setup.recipe), "model": model.config.to_dict(), "origin": origin}
-    if setup.sharing.rank == 0:
-        folder.start(options, facts)
-    setup.sharing.wait()
 
     def save(which: str, figures: dict[str, Any]) -> None:
         training = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ from avseg_cli.training.recipe import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES, ST
 from avseg_cli.training.stages import STAGES
 
 RECOMPUTE = ("auto", "on", "off")
+LEARNING = "How it learns"  # of the panels of the command's help
+_learnt_from_option, _start_option, _learning_option, _model_option, _run_option = (
+    partial(option, panel=panel)
+    for panel in ("What it learns from", "What it starts from", LEARNING, "The model", "The run")
+)
 
 
 @dataclass(frozen=True)
@@ -39,73 +45,80 @@ class TrainOptions:
     subset: str
     out: str
     stages: tuple[str, ...] = ()  # empty: the whole recipe of the backbone
-    backbone: str = option("vit_h", offers=tuple(BACKBONES))
-    photos: str | None = option(
+    backbone: str = _model_option("vit_h", offers=tuple(BACKBONES))
+    photos: str | None = _learnt_from_option(
         None,
         "Photographs with masks, a folder with a manifest.tsv; needs sounds. With data, stage 2 learns from both.",
         metavar="PATH",
     )
-    sounds: str | None = option(None, "Recordings by kind, a folder with a manifest.tsv.", metavar="PATH")
-    public: str | None = option(
+    sounds: str | None = _learnt_from_option(None, "Recordings by kind, a folder with a manifest.tsv.", metavar="PATH")
+    public: str | None = _start_option(
         None, "Folder of the packages whose networks small starts from. [default: those installed]", metavar="PATH"
     )
-    init: str | None = option(
+    init: str | None = _start_option(
         None, "Checkpoint to start from (a warm start from another subset, or an earlier stage).", metavar="NAME|FILE"
     )
-    init_adapters: str | None = option(None, "Checkpoint whose adapters stage 2 starts from.", metavar="NAME|FILE")
-    pretrained: str | None = option(None, "Folder of another run whose pretraining stages are used.", metavar="PATH")
-    # recipe
-    recipes: str = option(
+    init_adapters: str | None = _start_option(
+        None, "Checkpoint whose adapters stage 2 starts from.", metavar="NAME|FILE"
+    )
+    pretrained: str | None = _start_option(
+        None, "Folder of another run whose pretraining stages are used.", metavar="PATH"
+    )
+    recipes: str = _learning_option(
         "paper", "paper; released, as the authors' code; fast, in a tenth of the time.",
         offers=RECIPES, only=True, flags=("--recipe",),
     )  # fmt: skip
-    epochs: int | None = option(
+    epochs: int | None = _learning_option(
         None, "Default: 250, 250 and 15 (paper) for stages 1a, 1b and 2.", least=1, most=1_000_000
     )
-    batch_size: int | None = option(None, "Clips per step and process.", least=1, most=MANY)
-    accumulate: int = option(1, "Batches whose gradients make one step.", least=1, most=MANY)
-    learning_rate: float | None = option(None, "Learning rate (paper: 1e-4).", above=0, below=1000, flags=("--lr",))
-    optimizer: str | None = option(None, "adam (paper) or adamw.", offers=OPTIMIZERS)
-    weight_decay: float | None = option(None, "How far weights are pulled to 0 (paper: 0).", least=0, most=1000)
-    schedule: str | None = option(None, "constant (paper) or cosine.", offers=SCHEDULES)
-    warmup: float | None = option(None, "Share of the steps with a rising learning rate.", least=0, most=1)
-    loss: str | None = option(None, "bce (paper), bce+iou, or bce+iou-sama (as SAMA-AVS).", offers=LOSSES)
-    augment: bool | None = option(None, "Crop, flip and colour.")
-    patience: int | None = option(
+    batch_size: int | None = _learning_option(None, "Clips per step and process.", least=1, most=MANY)
+    accumulate: int = _learning_option(1, "Batches whose gradients make one step.", least=1, most=MANY)
+    learning_rate: float | None = _learning_option(
+        None, "Learning rate (paper: 1e-4).", above=0, below=1000, flags=("--lr",)
+    )
+    optimizer: str | None = _learning_option(None, "adam (paper) or adamw.", offers=OPTIMIZERS)
+    weight_decay: float | None = _learning_option(
+        None, "How far weights are pulled to 0 (paper: 0).", least=0, most=1000
+    )
+    schedule: str | None = _learning_option(None, "constant (paper) or cosine.", offers=SCHEDULES)
+    warmup: float | None = _learning_option(None, "Share of the steps with a rising learning rate.", least=0, most=1)
+    loss: str | None = _learning_option(None, "bce (paper), bce+iou, or bce+iou-sama (as SAMA-AVS).", offers=LOSSES)
+    augment: bool | None = _learning_option(None, "Crop, flip and colour.")
+    patience: int | None = _learning_option(
         None, "Stop after this many validations without a better score.", least=1, most=MOST_ROUNDS
     )
-    adapter_start: str | None = option(
+    adapter_start: str | None = _learning_option(
         None, "zero (adapters change nothing at first) or normal (as SAMA-AVS's).", offers=STARTS, only=True
     )
-    dropout: float = option(0.1, "On ST-BAVA's attention weights.", least=0, below=1)
+    dropout: float = _learning_option(0.1, "On ST-BAVA's attention weights.", least=0, below=1)
     unfreeze: tuple[str, ...] | None = None  # trained besides the paper's parts in stage 2: "image", "sound"
-    # model
-    depth: int | None = option(None, "ST-BAVA blocks (paper: 5 for S4, 7 for MS3).", least=0, most=64)
-    fusion: str | None = option(None, offers=tuple(FUSIONS))
-    temporal: bool = option(True, "Attention over time.")
-    bidirectional: bool = option(True, "Sound updated by vision.")
-    adapters: bool = option(True, "Audio adapters in the encoder.")
-    image_size: int | None = option(
+    depth: int | None = _model_option(None, "ST-BAVA blocks (paper: 5 for S4, 7 for MS3).", least=0, most=64)
+    fusion: str | None = _model_option(None, offers=tuple(FUSIONS))
+    temporal: bool = _model_option(True, "Attention over time.")
+    bidirectional: bool = _model_option(True, "Sound updated by vision.")
+    adapters: bool = _model_option(True, "Audio adapters in the encoder.")
+    image_size: int | None = _model_option(
         None, "Side of the model's input in pixels: SAM's is 1024; 512 and 256 cost far less.", least=8, most=4096
     )
-    # run
-    limit_clips: int | None = option(
+    limit_clips: int | None = _run_option(
         None, "Use only so many clips of each split (photographs, seconds of a sound).", least=1, most=MOST_CLIPS
     )
-    seed: int = option(0, "Of everything that is drawn.", least=0, most=MAX_SEED)
-    workers: int = option(0, "Processes that read ahead.", least=0, most=MOST_WORKERS)
+    seed: int = _run_option(0, "Of everything that is drawn.", least=0, most=MAX_SEED)
+    workers: int = _run_option(0, "Processes that read ahead.", least=0, most=MOST_WORKERS)
     device: str = "auto"
     precision: str = "auto"
-    recompute: str = option(
+    recompute: str = _run_option(
         "auto", "The encoder's activations: on computes them twice, off keeps them, auto keeps them if they fit.",
         offers=RECOMPUTE, only=True,
     )  # fmt: skip
-    compiled: bool = option(False, COMPILE, flags=("--compile",))
-    tf32: bool = option(False, TF32)
-    deterministic: bool = option(False, "The same run gives the same weights on a GPU too: slower.")
-    validate_every: int = option(1, "Epochs between validations.", least=1, most=MOST_ROUNDS)
-    save_minutes: float = option(5.0, "Minutes between saved states, besides one an epoch.", least=0, most=MOST_ROUNDS)
-    cache: str | None = option(
+    compiled: bool = _run_option(False, COMPILE, flags=("--compile",))
+    tf32: bool = _run_option(False, TF32)
+    deterministic: bool = _run_option(False, "The same run gives the same weights on a GPU too: slower.")
+    validate_every: int = _run_option(1, "Epochs between validations.", least=1, most=MOST_ROUNDS)
+    save_minutes: float = _run_option(
+        5.0, "Minutes between saved states, besides one an epoch.", least=0, most=MOST_ROUNDS
+    )
+    cache: str | None = _run_option(
         None, "Folder of what frozen networks give, kept. [default: OUT/embeddings]", metavar="PATH"
     )
     command: str = ""  # as typed
