@@ -5,18 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import multiprocessing
 import sys
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from command_line import run_avseg
 from PIL import Image
 from synth_media import CATEGORIES, load_root, make_media
 from typer.testing import CliRunner
 
-from avseg_cli.base.errors import AvsegError, DataError, InputError, OutputError
+from avseg_cli.base.errors import AvsegError, DataError, DeviceError, InputError, OutputError
 from avseg_cli.synth.compose import DISTRACTOR, compose_clip
 from avseg_cli.synth.library import SPLITS, Library, split_cutouts, split_files, split_sounds, without_silence
 from avseg_cli.synth.sound_files import SAMPLE_RATE
@@ -223,18 +225,25 @@ def test_ms3_layout(media: Path, tmp_path: Path) -> None:
 
 
 def test_manifest_names_every_source_and_its_licence(tmp_path: Path) -> None:
-    media = make_media(tmp_path / "media")
-    files = [path for path in media.rglob("*.*") if path.is_file()]
-    licences = {str(path.relative_to(media)): {"licence": "CC0-1.0"} for path in files}
+    """Names have spaces; the sounds lie elsewhere, and beside the pictures are others that were not used."""
+    media, licences = make_media(tmp_path / "media"), {}
+    for path in [path for path in media.rglob("*.*") if path.is_file()]:
+        path.rename(path.with_name(f"a {path.name}"))
+        licences[str(path.with_name(f"a {path.name}").relative_to(media))] = {"licence": "CC0-1.0"}
     (media / "LICENCES.json").write_text(json.dumps(licences))
-    synthesise(options(media, tmp_path / "set", clips=8, shares=(1,)))
+    heard = {name: {"licence": "MIT"} for name in licences if name.startswith("sounds/")}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/LICENCES.json").write_text(json.dumps(heard))
+    (media / "sounds").rename(tmp_path / "other/sounds")
+    synthesise(options(media, tmp_path / "set", clips=8, shares=(1,), sounds=tmp_path / "other/sounds"))
     patches = 0
     for line in (tmp_path / "set/manifest.jsonl").read_text().splitlines():
         record = json.loads(line)
         used = [part["file"] for kind in ("objects", "sources") for part in record[kind]]
         used += [record["background"]]
         used += [record["ambience"]] if record["ambience"] and "noise" not in record["ambience"] else []
-        assert set(record["licences"]) == {name.split(" ")[0] for name in used}
+        files = {next(name for name in licences if one.startswith(name)) for one in used}
+        assert record["licences"] == {name: heard.get(name, licences[name]) for name in files}
         patches += any("(patch)" in name for name in used)
     assert patches
 
@@ -271,13 +280,14 @@ def test_the_data_set_reader_reads_it(media: Path, tmp_path: Path, layout: str) 
         assert len(sample.masks) == (1 if (layout, split) == ("s4", "train") else 5)
 
 
-def test_real_videos_and_their_frames(media: Path, tmp_path: Path) -> None:
+def test_real_videos_and_their_frames(media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import av
 
     from avseg_cli.synth.video_file import read_masks
 
-    for name in ("one", "two"):
-        synthesise(options(media, tmp_path / name, clips=1, shares=(1,), video=(128, 96), every_frame=True))
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "12:30"):  # a colon is no protocol
+        synthesise(options(media, Path(name), clips=1, shares=(1,), video=(128, 96), every_frame=True))
     data = tmp_path / "one/Multi-sources/ms3_data"
     (video,) = (data / "raw_videos").glob("*.mp4")
     with av.open(str(video)) as container:
@@ -295,7 +305,7 @@ def test_real_videos_and_their_frames(media: Path, tmp_path: Path) -> None:
     for number, mask in zip((23, 48, 73, 98, 123), sorted(data.glob(f"gt_masks/*/{name}/*.png")), strict=True):
         own = Image.fromarray(truth[number]).resize((64, 64), Image.Resampling.NEAREST)
         np.testing.assert_array_equal(np.asarray(own), np.asarray(Image.open(mask)) > 0)
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
+    assert digests(tmp_path / "one") == digests(tmp_path / "12:30")
 
 
 # -- what goes wrong
@@ -311,6 +321,16 @@ def test_nothing_is_left_behind_when_it_fails(media: Path, tmp_path: Path, monke
     with pytest.raises(KeyboardInterrupt):
         synthesise(options(media, tmp_path / "set"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_is_killed_ends_the_others(media: Path, tmp_path: Path) -> None:
+    def kill(done: int, total: int) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    with pytest.raises(DeviceError, match="a process that made clips was killed.*use fewer workers"):
+        synthesise(options(media, tmp_path / "set", clips=40, workers=2), kill)
+    assert list(tmp_path.iterdir()) == [] and not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize(
@@ -347,6 +367,9 @@ def test_media_that_do_not_suffice(tmp_path: Path) -> None:
         synthesise(options(few, tmp_path / "set"))
     with pytest.raises(DataError, match="no category"):
         Library.load(few / "objects", few / "ambience", few / "backgrounds")
+    soundfile.write(few / "sounds/bell/bell0.wav", np.zeros(0), 44_100)
+    with pytest.raises(DataError, match=r"bell0\.wav has no sound behind its header"):
+        synthesise(options(few, tmp_path / "set"))
     with pytest.raises(DataError, match="not a folder"):
         load_root(tmp_path / "nowhere", splits=SPLITS)
 

@@ -117,6 +117,8 @@ def test_melodies_stay_in_range_and_end_every_note(
     for _ in range(2):
         melodies = midi.render_instrument(category.instrument, Path("font.sf2"), 3, np.random.default_rng(1))
     assert scores[0] == scores[1] and len(melodies) == 3  # seeded
+    played = [program for _, status, program, _ in events_of(scores[0]) if status >> 4 == 0xC]
+    assert [program for program, _ in melodies] == (played or [0, 0, 0])
     low, high = category.instrument.keys
     sounding: dict[int, int] = {}
     for _, status, key, _ in events_of(scores[0]):
@@ -171,7 +173,7 @@ def debs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "CATEGORIES",
         (
             media_table.Category("owl", ("birds/owl.png",), ("birds/owl.ogg",), ("x.rcc:a/owl.ogg",)),
-            media_table.Category("horn", ("horn.png",), instrument=media_table.Instrument((60,), (40, 60))),
+            media_table.Category("horn", ("horn.png",), instrument=media_table.Instrument((40, 42, 60), (40, 60))),
         ),
     )
     monkeypatch.setattr(media_table, "DISTRACTORS", ("pear.png",))
@@ -247,7 +249,9 @@ def test_fetch_lays_out_a_library(debs: Path, tmp_path: Path) -> None:
     assert max(Image.open(out / "objects/horn/horn.png").size) <= 512
     assert max(Image.open(out / "backgrounds/wallpaper-Lake.jpg").size) == 640
     assert {path.name for path in (out / "sounds/owl").iterdir()} == {"stamps-owl.wav", "gcompris-owl.wav"}
-    assert len(list((out / "sounds/horn").iterdir())) == fetch.RENDERINGS
+    renderings = sorted(path.stem for path in (out / "sounds/horn").iterdir())
+    assert len(renderings) == fetch.RENDERINGS
+    assert {name[:-3] for name in renderings} == {"rendering", "rendering-violin", "rendering-cello"}
     assert np.abs(decode_sound(out / "sounds/owl/stamps-owl.wav")).max() == pytest.approx(0.9, abs=0.02)
     licences = json.loads((out / "LICENCES.json").read_text())
     files = {str(path.relative_to(out)) for path in out.rglob("*.*") if path.name != "LICENCES.json"}

@@ -153,25 +153,36 @@ def sounds(
 @synth_app.command()
 def photos(
     out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")],
-    coco: Annotated[Path | None, typer.Option(help="Folder with images/, panoptic masks/ and classes.yaml.")] = None,
+    coco: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="COCO's pictures with annotations/instances_*.json, or with panoptic masks/ and classes.yaml; "
+            "several times for several folders."
+        ),
+    ] = None,
+    voc: Annotated[
+        list[Path] | None,
+        typer.Option(help="PASCAL VOC's JPEGImages/ and SegmentationClass/; several times for several folders."),
+    ] = None,
     clips: Composed = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Turn COCO photographs with panoptic masks, or composed clips, into what avseg train --photos reads."""
+    """Turn photographs with masks, or composed clips, into what avseg train --photos reads."""
     from rich.console import Console
 
     from avseg_cli.base.whole_files import refuse_existing
     from avseg_cli.synth.clip_material import read_composed
     from avseg_cli.synth.photo_folder import gather_photographs, photographs
 
-    if coco is None and clips is None:
-        raise typer.BadParameter(
-            "name a folder of photographs, of composed clips, or both", param_hint="--coco, --clips"
-        )
+    if not (coco or voc or clips):
+        hint = "--coco, --voc, --clips"
+        raise typer.BadParameter("name a folder of photographs, or of composed clips", param_hint=hint)
+    console = Console(stderr=True, soft_wrap=True)
     if dry_run:
         refuse_existing(out)
-        found = len(photographs(coco) if coco else []) + len(read_composed(clips) if clips else [])
+        found = sum(1 for _ in photographs(coco or (), voc or (), console.print))
+        found += len(read_composed(clips)) if clips else 0
         say_plan([f"fill {out} with {counted(found, 'photograph')} and masks"])
         return
-    count = gather_photographs(out, coco, clips)
-    Console(stderr=True).print(f"{out}: {counted(count, 'photograph')} with masks", soft_wrap=True)
+    count = gather_photographs(out, coco or (), voc or (), clips, console.print)
+    console.print(f"{out}: {counted(count, 'photograph')} with masks")

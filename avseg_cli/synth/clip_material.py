@@ -21,6 +21,7 @@ from avseg_cli.data.composed_lines import AGAIN, composed_lines
 from avseg_cli.data.files import read_image, read_waveform
 from avseg_cli.data.layouts import Places
 from avseg_cli.data.subsets import SUBSETS
+from avseg_cli.synth.library import file_of
 from avseg_cli.synth.sound_files import SAMPLE_RATE, wav_bytes
 from avseg_cli.synth.sounds import SECONDS
 
@@ -100,8 +101,10 @@ def _drawn(clip: ComposedClip, number: int) -> str:
 
 
 def _kind(category: str, file: str) -> str | None:
-    """What a category is of; violins and cellos, which are one, are told apart by their files."""
-    return "cello" if category == "bowed_strings" and "cello" in file else KINDS.get(category)
+    """What a category is of; violins and cellos, which are one, are told apart by their files, where these say it."""
+    if category != "bowed_strings" or "violin" in file:
+        return KINDS.get(category)
+    return "cello" if "cello" in file else None
 
 
 def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str, ...]]:
@@ -118,7 +121,7 @@ def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str
             path = f"composed/{kind}-{clip.line['name']}-{first}.wav"
             (folder / path).write_bytes(wav_bytes(wave[first * SAMPLE_RATE : last * SAMPLE_RATE]))
             seconds[kind] = seconds.get(kind, 0) + last - first
-            recording = source["file"].split(" ")[0]  # what follows says how much of it was used
+            recording = file_of(source["file"])
             yield path, kind, recording, clip.licence, f"avseg synth, {clip.line['name']}: {recording}"
 
 

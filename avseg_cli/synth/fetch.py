@@ -177,7 +177,8 @@ def _add_renderings(media: _MediaFolder, say: Say) -> None:
     for number, (folder, instrument) in enumerate(jobs):
         say(f"rendering {folder}")
         rng = np.random.default_rng((_SEED, number))
-        for index, melody in enumerate(render_instrument(instrument, soundfont, RENDERINGS, rng)):
+        for index, (program, melody) in enumerate(render_instrument(instrument, soundfont, RENDERINGS, rng)):
             source = f"{table.SOUNDFONT_PATH}, melody {_SEED}.{number}.{index}"
-            name = f"{folder}/rendering-{index:02d}.wav"
+            called = f"{table.PROGRAMS[program]}-" if program in table.PROGRAMS else ""
+            name = f"{folder}/rendering-{called}{index:02d}.wav"
             media.add(name, _levelled(melody), table.SOUNDFONT, source, table.SOUNDFONT_LICENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ _TIME_SPLIT: dict[str, Spans] = {
 }
 # unlike recordings of one animal do not stand in for each other: fewer than this and each is cut in time
 _FEWEST_FILES_TO_SPLIT = 8
+_PART = re.compile(r" \(patch\)$|( \d+%-\d+%)+$")  # behind the name of a file: what of it was used
 _FRAME = SAMPLE_RATE // 50  # 20 ms, the grain in which silence is looked for
 
 
@@ -98,7 +100,8 @@ class Library:
         categories = tuple(sorted(_subfolders(objects) & _subfolders(sounds)))
         if not categories:
             raise DataError(f"{objects} and {sounds} share no category; give both a subfolder of its name")
-        library = cls(categories, {split: Media() for split in splits}, read_licences(objects, sounds, backgrounds))
+        licences = read_licences(objects, sounds, backgrounds, *filter(None, (distractors, ambience)))
+        library = cls(categories, {split: Media() for split in splits}, licences)
         for category in categories:
             cutouts = split_cutouts(_files(objects / category, _PICTURES), seed)
             spans = split_sounds(_files(sounds / category, _SOUNDS), seed)
@@ -141,6 +144,11 @@ def sound_record(sound: SoundStretch) -> str:
     if sound.spans == WHOLE:
         return sound.name
     return f"{sound.name} {' '.join(f'{start:.0%}-{stop:.0%}' for start, stop in sound.spans)}"
+
+
+def file_of(record: str) -> str:
+    """The file of what ``sound_record`` gives, or of a patch: its name ends with a suffix and may have spaces."""
+    return _PART.sub("", record)
 
 
 def split_cutouts(files: Sequence[Path], seed: int) -> dict[str, list[Path]]:
@@ -206,21 +214,28 @@ def _name(path: Path) -> str:
 
 
 def read_licences(*folders: Path) -> dict[str, dict[str, str]]:
-    """Licences by file name relative to the media root, from the LICENCES.json beside the folders.
+    """Licences by file name relative to the media root, from the LICENCES.json beside each of the folders.
 
-    Raises DataError when that file is damaged.
+    Where several name a file, the one beside its folder counts. Raises DataError when one is damaged.
     """
+    merged: dict[str, dict[str, str]] = {}
     for folder in folders:
-        path = folder.parent / "LICENCES.json"
-        if path.is_file():
-            try:
-                found = parse_json(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise DataError(f"{path} is not JSON ({error}); fetch the media again") from error
-            if not isinstance(found, dict) or not all(isinstance(record, dict) for record in found.values()):
-                raise DataError(f"{path} does not list a record for each file; fetch the media again")
-            return found
-    return {}
+        found = _licences(folder.parent / "LICENCES.json")
+        own = {name: record for name, record in found.items() if name.startswith(f"{folder.name}/")}
+        merged = found | merged | own
+    return merged
+
+
+def _licences(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); fetch the media again") from error
+    if not isinstance(found, dict) or not all(isinstance(record, dict) for record in found.values()):
+        raise DataError(f"{path} does not list a record for each file; fetch the media again")
+    return found
 
 
 def _open(path: Path, mode: str) -> Image.Image:

@@ -25,6 +25,7 @@ STAMPS_ROOT = "usr/share/tuxpaint/stamps"
 ARCHIVES_ROOT = "usr/share/gcompris-qt/rcc"
 SOUNDFONT_PATH = "usr/share/sounds/sf2/FluidR3_GM.sf2"
 SOUNDFONT_LICENCE = {"licence": "MIT", "copyright": "Frank Wen (FluidR3 GM sound font)"}
+PROGRAMS = {40: "violin", 42: "cello"}  # of one category and two kinds: renderings are called after them
 
 
 @dataclass(frozen=True)

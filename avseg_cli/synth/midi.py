@@ -22,24 +22,28 @@ _SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 4, 7, 9), (0, 
 
 def render_instrument(
     instrument: Instrument, soundfont: Path, count: int, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Render ``count`` different melodies; each is float32 mono at 16 kHz, about 6 s.
+) -> list[tuple[int, np.ndarray]]:
+    """Render ``count`` different melodies: the program of each (0: percussion), and float32 mono at 16 kHz, about 6 s.
 
     All melodies go through one run of fluidsynth, one after another: loading the sound font takes longest.
     Raises DataError when fluidsynth is not installed or fails.
     """
     events: list[tuple[float, bytes]] = []
+    programs = []
     for slot in range(count):
-        events += _performance(instrument, slot * _SLOT_SECONDS, rng)
+        programs.append(0 if instrument.percussion else int(rng.choice(instrument.programs)))
+        events += _performance(instrument, programs[-1], slot * _SLOT_SECONDS, rng)
     sound = _run_fluidsynth(_midi_file(events), soundfont)
     starts = [int(slot * _SLOT_SECONDS * SAMPLE_RATE) for slot in range(count)]
-    return [sound[start : start + int((_PLAYED_SECONDS + 0.5) * SAMPLE_RATE)] for start in starts]
+    melodies = [sound[start : start + int((_PLAYED_SECONDS + 0.5) * SAMPLE_RATE)] for start in starts]
+    return list(zip(programs, melodies, strict=True))
 
 
-def _performance(instrument: Instrument, start: float, rng: np.random.Generator) -> list[tuple[float, bytes]]:
+def _performance(
+    instrument: Instrument, program: int, start: float, rng: np.random.Generator
+) -> list[tuple[float, bytes]]:
     if instrument.percussion:
         return _beat(instrument, start, rng)
-    program = int(rng.choice(instrument.programs))
     low, high = instrument.keys
     scale = _SCALES[rng.integers(len(_SCALES))]
     tonic = int(rng.integers(low, high - 7))

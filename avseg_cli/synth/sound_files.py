@@ -30,6 +30,8 @@ def decode_sound(source: Path | bytes) -> np.ndarray:
             pieces += [out.to_ndarray()[0] for out in resampler.resample(None)]
     except (FFmpegError, IndexError) as error:
         raise DataError(f"{name} holds no readable sound ({error}); remove or replace it") from error
+    if not pieces:
+        raise DataError(f"{name} has no sound behind its header; remove or replace it")
     return np.concatenate(pieces).astype(np.float32)
 
 

@@ -166,7 +166,8 @@ def write_kinds(folder: Path, takes: list[Take], say: Say) -> list[tuple[str, ..
             path = f"{kind}/{re.sub(r'[^A-Za-z0-9]+', '-', source).strip('-')}-{turn:02d}.wav"
             (folder / path).write_bytes(wav_bytes(wave))
             inside = "; ".join(part.name for part in parts[:12]) + (" …" if len(parts) > 12 else "")
-            rows.append((path, kind, source, parts[0].licence, f"Debian {parts[0].rule.package}: {inside}"))
+            licences = ", ".join(sorted({part.licence for part in parts}))
+            rows.append((path, kind, source, licences, f"Debian {parts[0].rule.package}: {inside}"))
             seconds += len(wave) / SAMPLE_RATE
         say(f"{kind}: {seconds:.0f} s of {len(groups)} groups")
     return rows

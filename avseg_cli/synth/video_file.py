@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +34,7 @@ def write_video(clip: SynthClip, path: Path, truth: bool = False) -> None:
     options = {"movflags": "+faststart", "fflags": "+bitexact"}
     kept = path.with_name(path.stem + TRUTH) if truth else None
     with (
-        av.open(str(path), "w", format="mp4", options=options) as container,
+        av.open(os.path.abspath(path), "w", format="mp4", options=options) as container,
         _masks_written(kept, height, width) as keep,
     ):
         pictures = container.add_stream(codec.name, rate=VIDEO_FPS, options=_coding(codec, clip.scene.jpeg_quality))
@@ -59,7 +60,7 @@ def _masks_written(path: Path | None, height: int, width: int) -> Iterator[Calla
     if path is None:
         yield lambda mask: None
         return
-    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
+    with av.open(os.path.abspath(path), "w", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("ffv1", rate=VIDEO_FPS)
         stream.height, stream.width, stream.pix_fmt = height, width, "gray"
         stream.codec_context.thread_count = 1
@@ -73,7 +74,7 @@ def _masks_written(path: Path | None, height: int, width: int) -> Iterator[Calla
 
 def read_masks(path: Path) -> np.ndarray:
     """The masks of every frame of a video that has them beside it: bool (125, H, W)."""
-    with av.open(str(path.with_name(path.stem + TRUTH))) as container:
+    with av.open(os.path.abspath(path.with_name(path.stem + TRUTH))) as container:
         return np.stack([frame.to_ndarray(format="gray") > 127 for frame in container.decode(video=0)])
 
 
@@ -86,7 +87,7 @@ def _coding(codec: Codec, jpeg_quality: int | None) -> dict[str, str]:
 def read_frames(path: Path, size: int) -> np.ndarray:
     """AVSBench's five frames of a video, squashed to squares: uint8 (5, size, size, 3)."""
     wanted = {round(time * VIDEO_FPS) for time in FRAME_TIMES}
-    with av.open(str(path)) as container:
+    with av.open(os.path.abspath(path)) as container:
         frames = [
             frame.to_image().resize((size, size), Image.Resampling.BILINEAR)
             for number, frame in enumerate(container.decode(video=0))

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import numpy as np
 from PIL import Image
 
 from avseg_cli.base.errors import DataError, OutputError
+from avseg_cli.base.pool import killed_is_told
 from avseg_cli.base.text import counted
 from avseg_cli.base.whole_files import new_folder, refuse_existing
 from avseg_cli.data.layouts import Places
 from avseg_cli.data.subsets import SUBSETS
 from avseg_cli.synth.compose import SynthClip, compose_clip
 from avseg_cli.synth.contact_sheet import contact_sheet
-from avseg_cli.synth.library import Library
+from avseg_cli.synth.library import Library, file_of
 from avseg_cli.synth.sound_files import wav_bytes
 from avseg_cli.synth.synth_options import SPLITS, SynthOptions
 
@@ -34,7 +36,8 @@ def synthesise(options: SynthOptions, report: Report = lambda done, total: None)
     """Make the whole data set under ``options.out``, which appears complete or not at all.
 
     report: called with (clips done, clips in all). Returns the number of clips per split.
-    Raises OutputError when ``out`` exists and DataError when the media do not suffice.
+    Raises OutputError when ``out`` exists, DataError when the media do not suffice, and DeviceError when one of several
+    processes is killed.
     """
     tasks, library = _ready(options)
     with new_folder(options.out) as root:
@@ -122,8 +125,9 @@ def _made(
         return
     context = multiprocessing.get_context("spawn")
     arguments = (options, tuple(library.splits), root)
-    with context.Pool(options.workers, initializer=_start_worker, initargs=arguments) as pool:
-        yield from pool.imap(_work, tasks, chunksize=4)
+    pool = ProcessPoolExecutor(options.workers, context, _start_worker, arguments)
+    with killed_is_told(options.out, "clips"), pool:
+        yield from pool.map(_work, tasks, chunksize=4)
 
 
 def _make_clip(options: SynthOptions, library: Library, root: Path, split: str, index: int) -> dict[str, object]:
@@ -134,8 +138,7 @@ def _make_clip(options: SynthOptions, library: Library, root: Path, split: str, 
     _write_clip(options, root, split, places, clip)
     used = [source["file"] for kind in ("objects", "sources") for source in clip.parameters[kind]]
     used += [clip.parameters["background"], clip.parameters["ambience"] or ""]
-    files = [name.split(" ")[0] for name in used]  # what follows a name says how much of the file was used
-    licences = {name: library.licences[name] for name in files if name in library.licences}
+    licences = {name: library.licences[name] for name in map(file_of, used) if name in library.licences}
     return {
         "name": places.name,
         "split": split,
