@@ -164,6 +164,22 @@ class LoudRed(ModelEdge, nn.Module):
         return torch.where(silent[..., None, None], -10.0, logits)
 
 
+def retimed(source: Path, target: Path, later: float = 0.0, held: float | None = None) -> Path:
+    """A copy in which all is ``later``, and the last picture is ``held``, in seconds."""
+    with av.open(str(source)) as made, av.open(str(target), "w") as container:
+        streams = [container.add_stream_from_template(stream) for stream in made.streams]
+        packets = [packet for packet in made.demux() if packet.dts is not None]
+        last = max((packet for packet in packets if packet.stream.type == "video"), key=lambda packet: packet.dts)
+        for packet in packets:
+            if packet is last and held is not None:
+                packet.duration = round(held / packet.time_base)
+            moved = round(later / packet.time_base)
+            packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+            packet.stream = streams[packet.stream_index]
+            container.mux(packet)
+    return target
+
+
 def frames_of(path: Path) -> list[av.VideoFrame]:
     """Every frame of a file."""
     with av.open(str(path)) as container:

@@ -50,6 +50,7 @@ READ = {  # FILE stands for what is no such thing
     "synth --distractors": "synth --objects data --sounds data --backgrounds data --distractors FILE --out made",
     "synth --ambience": "synth --objects data --sounds data --backgrounds data --ambience FILE --out made",
     "synth photos --coco": "synth photos --coco FILE --out made",
+    "synth photos --voc": "synth photos --voc FILE --out made",
     "synth photos --clips": "synth photos --clips FILE --out made",
     "synth fetch --debs": "synth fetch --debs FILE --out made",
     "synth sounds --debs": "synth sounds --debs FILE --out made",

@@ -64,7 +64,7 @@ def test_an_encoder_of_pyav(clip: Path, tmp_path: Path, encoder: str, codec: str
 
 
 @pytest.mark.skipif(not HAS_PROGRAM, reason=NO_PROGRAM)
-@pytest.mark.parametrize("name", ["out.mp4", "out.mov"])
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", f"{'x' * 251}.mp4"], ids=["mp4", "mov", "longest"])
 def test_the_users_own_ffmpeg(clip: Path, tmp_path: Path, name: str, without_library: None) -> None:
     done = segmented(clip, tmp_path / name, "libx264:preset=veryfast:bf=2")
     check_against(clip, tmp_path / name, "h264")
@@ -78,6 +78,15 @@ def test_a_part_of_a_video_by_the_users_own_ffmpeg(clip: Path, tmp_path: Path, w
     with av.open(str(tmp_path / "out.mkv")) as made:
         assert [frame.time for frame in made.decode(video=0)] == pytest.approx([0.1, 0.8, 0.81, 1.3], abs=0.001)
         assert len(made.streams.audio) == 1
+
+
+@pytest.mark.skipif(not HAS_PROGRAM, reason=NO_PROGRAM)
+def test_a_relative_name_with_a_colon_by_the_users_own_ffmpeg(
+    clip: Path, tmp_path: Path, without_library: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    segmented(clip, Path("12:30.mp4"), "libx264", duration=0.5)
+    assert rgb_of(tmp_path / "12:30.mp4")
 
 
 @pytest.fixture

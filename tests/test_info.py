@@ -60,6 +60,13 @@ def test_a_plain_video(info, tmp_path: Path) -> None:
     assert one(info(clip, "--json", "--fps", 2, "-o", tmp_path / "out"))["segment"]["masks"] == 6
 
 
+def test_where_a_file_would_go_is_told_of_the_format_that_segment_takes(info, tmp_path: Path) -> None:
+    clip = Clip(seconds=1).write(tmp_path / "clip.mp4")
+    for name, format_ in (("x.mp4", "overlay"), ("x.webm", "cutout"), ("x.json", "json")):
+        would = one(info(clip, "--json", "-o", tmp_path / name))["segment"]
+        assert would["outputs"] == {format_: {"path": str(tmp_path / name), "exists": False}}
+
+
 def test_one_mask_is_one_mask(info, tmp_path: Path) -> None:
     code, _, said = info(Clip(seconds=1).write(tmp_path / "clip.mp4"))
     assert code == 0 and "make about 1 mask " in " ".join(said.split())

@@ -162,6 +162,20 @@ def test_little_is_held(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_little_is_held_of_what_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Clip(seconds=30, rate=2).write(tmp_path / "clip.mp4")
+    reader, held, read = SoundReader(probe(path).sound), [], SoundReader._read
+
+    def watched(self: SoundReader, *first: int) -> None:
+        read(self, *first)
+        held.append(sum(len(piece) for _, piece in self._pieces))
+
+    monkeypatch.setattr(SoundReader, "_read", watched)
+    assert np.array_equal(reader.second(29.0), heard(path, [28.0, 29.0])[1])
+    assert max(held) < 2.5 * SAMPLE_RATE
+    reader.close()
+
+
 def test_packets_are_copied_as_they_are(tmp_path: Path) -> None:
     path = Clip().write(tmp_path / "clip.mp4")
     source = SoundPackets(probe(path).sound)

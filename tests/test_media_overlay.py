@@ -124,6 +124,12 @@ def test_the_overlay_follows_the_square_and_keeps_the_sound(tmp_path: Path) -> N
         assert iou(blue, is_red(clip.picture(time))) > 0.85
 
 
+def test_a_relative_name_with_a_colon_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(Clip(seconds=1).write(tmp_path / "12:30:15.mp4").relative_to(tmp_path), Path("12:30:15.avseg.mp4"))
+    assert len(frames_of(tmp_path / "12:30:15.avseg.mp4")) == 10
+
+
 def test_variable_rate_is_kept_to_the_tick(tmp_path: Path) -> None:
     times = [0, 0.033, 0.1, 0.5, 0.533, 1.2, 1.25, 2.0, 2.001]
     for name in ("clip.mkv", "clip.mp4"):

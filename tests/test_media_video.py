@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 import zlib
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_files import Clip, LoudRed, frames_of, iou, is_red
+from media_files import Clip, LoudRed, frames_of, iou, is_red, retimed
 
 from avseg_cli.base.errors import InputError
 from avseg_cli.media.audio import SoundPackets, SoundReader
@@ -173,6 +174,35 @@ def test_a_file_cut_off_says_where(tmp_path: Path) -> None:
     assert any("cut off" in warning for warning in reader.damage.warnings())
 
 
+def test_pictures_that_end_before_the_sound_are_not_cut_off(tmp_path: Path) -> None:
+    clip = Clip(seconds=2, sound_seconds=6).write(tmp_path / "clip.mkv")
+    untold = tmp_path / "untold.mkv"  # its tracks do not say when they end
+    untold.write_bytes(clip.read_bytes().replace(b"DURATION", b"NOTATION"))
+    for path, duration in ((clip, 2), (untold, 6)):
+        reader = VideoReader(probe(path))
+        assert len(list(reader)) == 20 and reader.damage.warnings() == []
+        assert reader.video.duration == pytest.approx(duration, abs=0.1)
+
+
+def test_a_file_whose_clock_begins_late_is_no_longer_for_it(tmp_path: Path) -> None:
+    clip = Clip(seconds=2).write(tmp_path / "clip.mkv")
+    late = retimed(clip, tmp_path / "late.mkv", later=100)
+    untold = tmp_path / "untold.mkv"
+    untold.write_bytes(late.read_bytes().replace(b"DURATION", b"NOTATION"))
+    for path in (late, untold):
+        reader = VideoReader(probe(path))
+        assert len(list(reader)) == 20 and reader.damage.warnings() == []
+        assert reader.video.duration == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
+def test_a_last_picture_may_be_held(tmp_path: Path, name: str) -> None:
+    path = retimed(Clip(seconds=2).write(tmp_path / "source.mkv"), tmp_path / name, held=10)
+    reader = VideoReader(probe(path))
+    assert list(reader)[-1].held == pytest.approx(10, abs=0.01) and reader.damage.warnings() == []
+    assert reader.video.duration == pytest.approx(11.9, abs=0.1)
+
+
 def test_repeated_and_backward_times_are_left_out(tmp_path: Path) -> None:
     path = Clip(codec="mjpeg", options={}, pixel_format="yuvj420p", seconds=1).write(tmp_path / "clip.mkv")
     muddled = tmp_path / "muddled.mkv"
@@ -201,7 +231,6 @@ def test_a_part_is_the_same_pictures_as_in_the_whole(tmp_path: Path, name: str) 
 
 
 def test_a_pipe_is_spooled(tmp_path: Path) -> None:
-    import os
     import threading
 
     data = Clip(seconds=0.5).write(tmp_path / "clip.mp4").read_bytes()
@@ -226,10 +255,12 @@ def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path) -> None:
         frame.sample_rate = 8000
         for packet in itertools.chain(stream.encode(frame), stream.encode(None)):
             container.mux(packet)
+    os.mkfifo(tmp_path / "pipe.mp4")
     expected = {
         tmp_path / "missing.mp4": "no such file",
         tmp_path: "is a folder",
         tmp_path / "empty.mp4": "file is empty",
+        tmp_path / "pipe.mp4": "is a pipe or a device, .* write it to a file first",
         tmp_path / "text.mp4": "not a video",
         tmp_path / "unfinished.mp4": "cut off before its index",
         tmp_path / "sound.mka": "no video stream",

@@ -44,7 +44,7 @@ class SoundReader:
         """The (15600,) samples that make the log-mel of the second ending at ``end`` (non-decreasing)."""
         first = round((end - 1.0) * SAMPLE_RATE)
         while not self._finished and (self._end is None or self._end < first + EXAMPLE_SAMPLES):
-            self._read()
+            self._read(first)
         self._pieces = [(at, piece) for at, piece in self._pieces if at + len(piece) > first]
         window = np.zeros(EXAMPLE_SAMPLES, np.float32)
         for at, piece in self._pieces:
@@ -57,13 +57,15 @@ class SoundReader:
         """Close the file."""
         self._incoming.close()
 
-    def _read(self) -> None:
+    def _read(self, first: int) -> None:
+        """Take the next piece; kept where it reaches beyond the sample ``first``."""
         piece = next(self._incoming, None)
         if piece is None:
             self._finished = True
             return
-        self._pieces.append(piece)
         self._end = piece[0] + len(piece[1])
+        if self._end > first:
+            self._pieces.append(piece)
 
     def _resampled(self, sound: Sound, start: float) -> Iterator[tuple[int, np.ndarray]]:
         """Pieces of 16 kHz sound and where each starts; a hole or a new rate starts a new resampler."""

@@ -72,6 +72,8 @@ def open_input(path: Path) -> InputContainer:
     facts = _facts(path)
     if stat.S_ISDIR(facts.st_mode):
         raise InputError(f"{path}: is a folder, not a video")
+    if not stat.S_ISREG(facts.st_mode):
+        raise InputError(f"{path}: is a pipe or a device, which can be read only once; write it to a file first")
     if facts.st_size == 0:
         raise InputError(f"{path}: the file is empty")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -95,7 +96,8 @@ class Movie:
     def _open_with(self, made: Stream | None, copy: bool) -> None:
         container_format = CONTAINERS[self.path.suffix.lower()]
         options = {} if self._matroska else {"movflags": "+faststart"}
-        self._container = av.open(str(self.partial), "w", format=container_format, options=options)
+        # the absolute path cannot be mistaken for a protocol ("12:30.mp4")
+        self._container = av.open(os.path.abspath(self.partial), "w", format=container_format, options=options)
         self._container.metadata.update(self._tags)
         self._pictures = self._add_pictures() if made is None else self._add_made(made)
         if self._sound:
@@ -293,7 +295,7 @@ class Movie:
 
     def _check(self) -> None:
         try:
-            with av.open(str(self.partial)) as container:
+            with av.open(os.path.abspath(self.partial)) as container:
                 stream = container.streams.video[0]
                 whole = stream.frames in (0, self.frames) and next(container.decode(stream), None) is not None
                 whole = whole and (not self._sounded or len(container.streams.audio) == 1)

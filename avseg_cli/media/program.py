@@ -7,6 +7,7 @@ sound by the same code that does so for PyAV's encoders.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ class ProgramEncoder:
 
     def __init__(self, path: Path, video: Pictures, codec: Codec) -> None:
         self.path, self.codec = path, codec
-        self._scratch = partial_name(path.with_name(f"{path.name}.pictures"))
+        self._scratch = partial_name(path).with_suffix(".pictures")
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115  closed by close
         self._made: Any = None
         self._first: int | None = None  # ticks; the program counts from 0
@@ -77,7 +78,7 @@ class ProgramEncoder:
             raise self._failure() from error
         if self._process.wait():
             raise self._failure()
-        self._made = av.open(str(self._scratch))
+        self._made = av.open(os.path.abspath(self._scratch))
         return self._made.streams.video[0]
 
     def packets(self) -> Iterator[Packet]:

@@ -60,6 +60,11 @@ class StillPicture:
     time: float
     video: Recording
 
+    @property
+    def held(self) -> float:
+        """Seconds for which it is shown."""
+        return 1 / float(self.video.rate)
+
     def rgb(self) -> np.ndarray:
         """uint8 RGB (H, W, 3)."""
         return np.ascontiguousarray(self.pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
@@ -34,6 +35,7 @@ HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 LARGEST = 100.0  # megapixels of a picture, unless the environment says otherwise: more is damage in nearly all cases
 LARGEST_VARIABLE = "AVSEG_MAX_MEGAPIXELS"
 ENDS_EARLY = 1.0  # seconds missing at the end before a file is called truncated
+TRACK_END = re.compile(r"([0-9]{1,6}):([0-9]{2}):([0-9]{2}(?:\.[0-9]+)?)")  # a tag of Matroska's tracks
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Pictures:
     full_range: bool
     warnings: tuple[str, ...] = ()
     timecode: str | None = None  # of the first picture, where the file says it and it fits the rate
+    source: str = ""  # what documents name, where ``path`` is a temporary copy of it
 
     @property
     def size(self) -> tuple[int, int]:
@@ -91,9 +94,9 @@ class Pictures:
     def to_dict(self) -> dict[str, Any]:
         """The facts as JSON can hold them."""
         facts = asdict(self)
-        for name in ("zero", "warnings"):
+        for name in ("zero", "warnings", "source"):
             del facts[name]
-        facts["path"] = str(self.path)
+        facts["path"] = self.source or str(self.path)
         facts["rate"], facts["aspect"] = float(self.rate), str(self.aspect)
         facts["time_base"] = str(self.time_base)
         return facts
@@ -113,7 +116,7 @@ class Video(Pictures):
     def to_dict(self) -> dict[str, Any]:
         """The facts as JSON can hold them."""
         facts = super().to_dict()
-        facts["sound"]["path"] = str(self.sound.path)
+        facts["sound"]["path"] = facts["path"] if self.sound.path == self.path else str(self.sound.path)
         del facts["sound"]["zero"]
         return facts
 
@@ -186,13 +189,24 @@ def _sound(container: InputContainer, path: Path, track: int | None, related: St
     return Sound(path, number, context.name, stream.rate or 0, stream.channels or 0, clock_zero(container))
 
 
-def _duration(container: InputContainer, stream: Stream) -> float | None:
-    """Seconds from the clock's zero to the end of the pictures."""
+def _own_end(container: InputContainer, stream: Stream) -> float | None:
+    """Seconds from the clock's zero to the end of the pictures, by their own track; None where it does not say."""
     if stream.duration and stream.time_base:
-        return float(
-            (stream.start_time or 0) * stream.time_base - clock_zero(container) + stream.duration * stream.time_base
-        )
-    return container.duration / av.time_base if container.duration else None
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base - clock_zero(container))
+    said = TRACK_END.fullmatch(stream.metadata.get("DURATION", ""))
+    return said and _from_zero(3600 * int(said[1]) + 60 * int(said[2]) + float(said[3]), container)
+
+
+def _duration(container: InputContainer, stream: Stream) -> float | None:
+    """Seconds from the clock's zero to the end of the pictures; of the longest track, where their own does not say."""
+    own = _own_end(container, stream)
+    return own if own or not container.duration else _from_zero(container.duration / av.time_base, container)
+
+
+def _from_zero(end: float, container: InputContainer) -> float:
+    """What a header says of the end: Matroska's, by its own clock; those of others are lengths."""
+    zero = float(clock_zero(container)) if "matroska" in container.format.name else 0.0
+    return end - zero if end > zero else end
 
 
 def _facts(path: Path, container: InputContainer, stream: Stream) -> dict[str, Any]:
@@ -276,6 +290,11 @@ class Picture:
         return np.ascontiguousarray(np.rot90(frame.to_ndarray(), self.video.rotation // 90))
 
     @property
+    def held(self) -> float:
+        """Seconds for which the file says it is shown; 0 where it does not."""
+        return float((self.frame.duration or 0) * tick_of(self.frame))
+
+    @property
     def _stored_size(self) -> tuple[int, int]:
         """(width, height) of the first frame as stored; a later change of size is scaled to it."""
         width, height = self.video.width, self.video.height
@@ -292,6 +311,7 @@ class VideoReader:
     def __init__(self, video: Pictures, start: float = 0.0, end: float | None = None) -> None:
         self.video, self.start, self.end = video, start, end
         self.damage = Damage()
+        self._promised: float | None = None  # when the pictures end, in seconds, by their own track
 
     def __iter__(self) -> Iterator[Picture]:
         # some formats land after the time they were asked for: then from further back, then from the beginning
@@ -307,6 +327,7 @@ class VideoReader:
     def _pictures(self, container: InputContainer, back: float | None) -> Iterator[Picture]:
         stream = video_stream(container, self.video.path)
         _limit_size(stream, self.video.path)
+        self._promised = _own_end(container, stream)
         stream.thread_type, stream.codec_context.thread_count = "AUTO", codec_threads()
         if back is not None and self.start > back and stream.start_time is not None:
             seek(container, Fraction(self.start - back) + self.video.zero)
@@ -318,19 +339,15 @@ class VideoReader:
             yield frame
 
     def _within(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
-        last = None
+        last, over, usual = None, 0.0, 1 / float(self.video.rate)
         for picture in pictures:
             if self.end is not None and picture.time >= self.end - 1e-6:
                 return
-            last = picture.time
+            last, over = picture.time, max(over, picture.time + max(usual, picture.held))
             if picture.time >= self.start - 1e-6:
                 yield picture
-        self._note_early_end(last)
-
-    def _note_early_end(self, last: float | None) -> None:
-        expected = self.video.duration
-        if last is not None and expected and last + 1 / float(self.video.rate) < expected - ENDS_EARLY:
-            where = f"pictures end at {last:.1f} s of {expected:.1f} s"
+        if last is not None and self._promised and over < self._promised - ENDS_EARLY:
+            where = f"pictures end at {last:.1f} s of {self._promised:.1f} s"
             self.damage.notes.append(f"{where}: the file is cut off or damaged")
 
 
@@ -376,7 +393,7 @@ def _drain(graph: Graph, frame: VideoFrame | None, time_base: Fraction) -> Itera
         except (BlockingIOError, EOFError, FFmpegError):
             return
         if out.pts is not None:
-            out.pts = round(out.pts * tick_of(out) / time_base)
+            out.pts, out.duration = (round(ticks * tick_of(out) / time_base) for ticks in (out.pts, out.duration))
             out.time_base = time_base
         yield out
 
