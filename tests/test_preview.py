@@ -173,6 +173,7 @@ def shown_by(terminal: str, picture: Path, size: tuple[int, int, int, int] = (24
         stdin=side, stdout=side, stderr=side, env=environment,
     )  # fmt: skip
     os.close(side)
+    asked = {"device": b"\x1b[c"} | ({"graphics": b"a=q"} if terminal == "kitty" else {})
     sent, answered = b"", set()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -183,13 +184,14 @@ def shown_by(terminal: str, picture: Path, size: tuple[int, int, int, int] = (24
         except OSError:  # the other end is closed
             break
         sent += piece
-        if b"\x1b[c" in sent and "device" not in answered:
-            answered.add("device")
-            os.write(main, ANSWERS[terminal][0])
-        if terminal == "kitty" and b"a=q" in sent and "graphics" not in answered:
-            answered.add("graphics")
-            number = sent.split(b"i=")[1].split(b",")[0].split(b";")[0].decode()
-            os.write(main, f"\x1b_Gi={number};OK\x1b\\".encode())
+        open_questions = [name for name in asked if asked[name] in sent and name not in answered]
+        for name in sorted(open_questions, key=lambda name: sent.index(asked[name])):  # as terminals do
+            answered.add(name)
+            if name == "device":
+                os.write(main, ANSWERS[terminal][0])
+            else:
+                number = sent.split(b"i=")[1].split(b",")[0].split(b";")[0].decode()
+                os.write(main, f"\x1b_Gi={number};OK\x1b\\".encode())
     assert running.wait(10) == 0, sent
     os.close(main)
     return sent

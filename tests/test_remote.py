@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -16,6 +17,10 @@ import pytest
 from command_line import Ran, run_avseg
 from file_server import CERTIFICATE, FileServer, answer, serving
 from media_files import Clip
+
+from avseg_cli.base.errors import OutputError
+from avseg_cli.base.writing import writing
+from avseg_cli.segment.addresses import delivered
 
 upath = pytest.importorskip("upath", reason="pip install 'avseg[remote]'")
 
@@ -111,7 +116,8 @@ def test_from_a_store_to_a_store_and_again(avseg, store, tmp_path: Path) -> None
     assert [key for key in keys(store) if "/out/" in key] == [
         f"archive/out/{stem}.avseg.{kind}" for stem in ("a", "b/a") for kind in ("json", "mp4")
     ]
-    assert json.loads((store / "out/a.avseg.json").read_text())["masks"]
+    document = json.loads((store / "out/a.avseg.json").read_text())
+    assert document["masks"] and document["video"]["path"] == "s3://archive/in/a.mp4"
     code, out, _ = avseg(*arguments, "--skip-existing")
     assert code == 0 and [json.loads(line)["status"] for line in out.splitlines()] == ["skipped", "skipped"]
     code, _, err = avseg("s3://archive/in/a.mp4", "-o", "s3://archive/out/")
@@ -146,8 +152,16 @@ def test_from_the_web(avseg, web: tuple[Path, str], tmp_path: Path) -> None:
     code, _, err = avseg(f"{address}/missing.mp4", "-o", tmp_path / "out")
     assert code == 2 and "missing.mp4: no such file" in err
     for name in ("http://localhost:9/clip.mp4", "https://nosuchhost.invalid/clip.mp4"):
-        code, _, err = avseg(name, "-o", tmp_path / "out")
+        code, _, err = avseg(name, "-o", tmp_path / "other")
         assert code == 2 and f"{name}: cannot be reached (" in err and err.count("\n") == 1, err
+
+
+def test_documents_do_not_tell_what_signs_an_address(avseg, web: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = web
+    Clip(seconds=1, size=(64, 48)).write(folder / "clip.mp4")
+    code, _, err = avseg(f"{address}/clip.mp4?signature=x", "-o", tmp_path / "out.json")
+    assert code == 0, err
+    assert json.loads((tmp_path / "out.json").read_text())["video"]["path"] == f"{address}/clip.mp4"
 
 
 @pytest.mark.parametrize("name", ["ftp://host/clip.mp4", "file:///etc/passwd", "simplecache://x", "data://x"])
@@ -170,3 +184,21 @@ def test_names_in_a_store_do_not_lead_out_of_the_output_folder(store, tmp_path: 
     for name in ("https://h/..", "https://h/a/..?x=/y", "https://h/", "https://h/a.mp4?x=../b", "https://h/a\\..\\b"):
         plain = plain_name(upath.UPath(name))
         assert plain in ("a.mp4", "video", "b"), plain
+
+
+def test_info_tells_what_a_store_takes(store, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = Clip(seconds=1).write(tmp_path / "clip.mp4")
+    code, out, err = run_avseg(capfd, monkeypatch, "info", clip, "--json", "-o", "s3://archive/told")
+    assert code == 0, err
+    outputs = json.loads(out)["segment"]["outputs"]
+    assert outputs["json"] == {"path": "s3://archive/told/clip.avseg.json", "exists": False} and "masks" not in outputs
+
+
+def test_no_room_for_temporary_files_is_told_of_the_address(store) -> None:
+    with (
+        pytest.raises(OutputError, match=r"^s3://archive/x\.json: no room for a temporary copy; set TMPDIR"),
+        delivered({"json": store / "x.json"}) as places,
+        writing(places["json"]),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not (store / "x.json").exists()

@@ -96,6 +96,13 @@ def test_changes_within_a_second_are_told_where_the_sound_has_them(tmp_path: Pat
     assert facts["tracks"][0]["times"] == [[pytest.approx(1.6, abs=0.03), 4]]
 
 
+def test_changes_beyond_those_with_a_picture_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment_page, "SHOWN", 1)
+    page = write_report(tmp_path, Clip(seconds=6, loudness=lambda times: np.where(times % 2 < 1, 0.4, 0.0)))
+    card = json.loads(re.search(r'id="card">(.*?)</script>', page.read_text()).group(1))
+    assert card["changes"] == 6 and len(json.loads(text_of(page, "facts"))["changes"]) == 1
+
+
 def test_a_change_is_told_where_the_timeline_marks_it(report: Path) -> None:
     cards = re.findall(r'data-seek="([\d.]+)".*?<span>(\S+) ·', report.read_text(), re.S)
     assert [(float(seek), written) for seek, written in cards] == [(0, "0:00"), (2, "0:02"), (4, "0:04")]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from media_files import Clip, LoudRed, iou, is_red
+from media_files import Clip, LoudRed, iou, is_red, retimed
 from plain_forms import decode_rle
 
 from avseg_cli import segment_video as public_segment_video
@@ -78,6 +78,13 @@ def test_a_last_partial_second_is_covered(tmp_path: Path, seconds: float, ends: 
 def test_frames_that_stay_long_are_seen_more_than_once(tmp_path: Path) -> None:
     found = grid_of(Clip(times=[0, 0.5, 3.2, 3.9]).write(tmp_path / "clip.mkv"))
     assert [time for time, _ in found] == pytest.approx([0.5, 0.5, 0.5, 3.9], abs=1e-3)
+
+
+def test_a_last_picture_that_is_held_is_seen_until_its_end(tmp_path: Path) -> None:
+    path = retimed(Clip(seconds=2).write(tmp_path / "clip.mkv"), tmp_path / "held.mp4", held=3.1)
+    assert [end for _, end in grid_of(path)] == pytest.approx([1, 2, 3, 4, 5], abs=0.01)
+    part = sample(VideoReader(probe(path), 0.0, 3.5), Grid(), 3.5)
+    assert [frame.end for frame in part] == pytest.approx([1, 2, 3, 3.5], abs=0.01)
 
 
 def test_a_gap_of_hours_in_the_timestamps_is_passed_over(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def until(condition, seconds: float = 200) -> None:
 @pytest.fixture(scope="module")
 def long_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("long")
-    clip = Clip(seconds=100, rate=5, sound="pcm_s16le", sound_rate=8000, size=(64, 48)).write(folder / "a.mkv")
+    clip = Clip(seconds=60, rate=5, sound="pcm_s16le", sound_rate=8000, size=(64, 48)).write(folder / "a.mkv")
     os.link(clip, folder / "b.mkv")
     return folder
 
@@ -198,3 +198,11 @@ def test_a_killed_process_is_told_from_a_crashed_one_also_where_sigkill_has_no_n
     killed, crashed = (processes._why_it_died(Path("clip.mp4"), code) for code in (-9, -11))
     assert isinstance(killed, DeviceError) and "memory" in str(killed)
     assert isinstance(crashed, InputError) and "crashed (exit code -11)" in str(crashed)
+
+
+def test_a_process_that_ended_is_told_from_one_that_the_file_crashed() -> None:
+    """By SIGTERM, or an error of its own: the file would be noted by a watch as damaged."""
+    for code in (0, 1):
+        error = processes._why_it_died(Path("clip.mp4"), code)
+        assert not isinstance(error, InputError) and f"ended before it was done (exit code {code})" in str(error)
+    assert isinstance(processes._why_it_died(Path("clip.mp4"), 0xC0000005), InputError), "Windows: access violation"

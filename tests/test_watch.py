@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import run_avseg
@@ -18,8 +19,9 @@ from avseg_cli.base.errors import DeviceError, InputError, NoSoundError, OutputE
 from avseg_cli.segment import processes
 from avseg_cli.segment.batch import Batch
 from avseg_cli.segment.outcome import Outcome
+from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.tally import NO_SOUND
-from avseg_cli.segment.watch import NOTES, Watch
+from avseg_cli.segment.watch import NOTES, Watch, deciding
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,10 +29,11 @@ ROOT = Path(__file__).parents[1]
 class Folder:
     """A watched folder whose clock is moved by hand."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self.now, self.path, self.out = 0.0, folder / "in", folder / "out"
         self.path.mkdir(exist_ok=True)
-        self.watch = Watch([str(self.path)], True, str(self.out), ["json"], 5, lambda: self.now)
+        decided = deciding(Batch(lambda: None, **settings))
+        self.watch = Watch([str(self.path)], True, str(self.out), ["json"], 5, decided, lambda: self.now)
 
     def put(self, name: str, size: int = 10) -> None:
         (self.path / name).parent.mkdir(exist_ok=True)
@@ -46,7 +49,8 @@ class Folder:
 
     def made(self, name: str) -> None:
         self.out.mkdir(exist_ok=True)
-        (self.out / name).write_text("{}")
+        (self.out / f"{name}.avseg.json").write_text("{}")
+        self.watch.note(Outcome(self.path / f"{name}.mp4", "done", {}))
 
     def failed(self, name: str, error: Exception | None) -> None:
         reason = "" if error else NO_SOUND
@@ -78,9 +82,9 @@ def test_what_is_ours_hidden_or_no_video_is_left_alone(folder: Folder) -> None:
 def test_what_is_made_is_left_alone_until_it_changes(folder: Folder, tmp_path: Path) -> None:
     folder.put("a.mp4")
     folder.put("b.mp4")
-    folder.made("b.avseg.json")
+    folder.made("b")
     assert folder.takes() + folder.takes() == ["a.mp4"], "b was made by an earlier run"
-    folder.made("a.avseg.json")
+    folder.made("a")
     assert Folder(tmp_path).takes() == []
     folder.put("a.mp4", 30)
     assert folder.takes() + folder.takes() == ["a.mp4"], "a new version, whose output is replaced"
@@ -107,6 +111,35 @@ def test_failures_are_remembered_over_restarts_until_the_file_changes(folder: Fo
     assert len(Folder(tmp_path).takes() + (third := Folder(tmp_path)).takes() + third.takes()) == 3
 
 
+def test_failures_are_known_with_the_settings_that_may_be_their_cause(tmp_path: Path) -> None:
+    audio, started = tmp_path / "a.wav", SegmentOptions(start=60.0)
+    for settings in ({"audio": audio}, {"audio_track": 2}, {"options": started}):
+        folder = Folder(tmp_path, **settings)
+        folder.put("a.mp4")
+        assert folder.takes() + folder.takes() == ["a.mp4"]
+        folder.failed("a.mp4", InputError("a.mp4: not with these"))
+        again = Folder(tmp_path, **settings)
+        assert again.takes() + again.takes() == []
+        corrected = Folder(tmp_path)
+        assert corrected.takes() + corrected.takes() == ["a.mp4"]
+    folder = Folder(tmp_path, audio=audio)
+    assert folder.takes() + folder.takes() == ["a.mp4"]
+    folder.failed("a.mp4", InputError("a.wav: no such file"))
+    audio.write_bytes(b"it is there now")
+    again = Folder(tmp_path, audio=audio)
+    assert again.takes() + again.takes() == ["a.mp4"]
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_known_to_fail(folder: Folder, tmp_path: Path) -> None:
+    folder.put("a.mp4")
+    assert folder.takes() + folder.takes() == ["a.mp4"]
+    away = (folder.path / "a.mp4").rename(tmp_path / "a.mp4")
+    folder.failed("a.mp4", InputError("a.mp4: no such file"))
+    away.rename(folder.path / "a.mp4")
+    again = Folder(tmp_path)
+    assert again.takes() + again.takes() == ["a.mp4"]
+
+
 def test_a_file_that_goes_or_grows_in_the_queue_is_not_given(folder: Folder) -> None:
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         folder.put(name)
@@ -117,6 +150,21 @@ def test_a_file_that_goes_or_grows_in_the_queue_is_not_given(folder: Folder) -> 
     folder.put("c.mp4", 50)
     assert folder.takes(0) == []
     assert folder.takes() + folder.takes() == ["c.mp4"]
+
+
+def test_what_is_replaced_while_it_is_at_work_waits_for_its_end(folder: Folder, tmp_path: Path) -> None:
+    """Two processes would be at one video, and the last to end would win."""
+    for name in ("a.mp4", "b.mp4"):
+        folder.put(name)
+    assert folder.takes() + folder.takes() == ["a.mp4", "b.mp4"]
+    for name in ("a.mp4", "b.mp4"):
+        folder.put(name, 60)
+    assert folder.takes() + folder.takes() == []
+    folder.made("a")
+    folder.failed("b.mp4", InputError("b.mp4: not a video"))
+    again = Folder(tmp_path)
+    assert again.takes() + again.takes() == ["b.mp4"], "what failed is the one that it replaced"
+    assert folder.takes() + folder.takes() == ["a.mp4", "b.mp4"]
 
 
 def test_looking_takes_a_small_share_of_the_time(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,9 +228,9 @@ class _Heard:
 
 def test_what_cannot_be_watched_is_said(tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="clip.mp4: not a folder of this machine"):
-        Watch([str(tmp_path / "clip.mp4")], False, None, ["json"], 5)
+        Watch([str(tmp_path / "clip.mp4")], False, None, ["json"], 5, {})
     with pytest.raises(OutputError, match="one file cannot take several outputs"):
-        Watch([str(tmp_path)], False, str(tmp_path / "x.json"), ["json"], 5)
+        Watch([str(tmp_path)], False, str(tmp_path / "x.json"), ["json"], 5, {})
     for option in ("--overwrite", "--dry-run"):
         ran = run_avseg(capfd, monkeypatch, "segment", tmp_path, "--watch", option)
         assert ran.code == 2 and f"--watch and {option} contradict each other" in ran.err

@@ -18,8 +18,7 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type != "cpu":
         return None
     with suppress(OSError, ValueError, StopIteration):
-        lines = SYSTEM.read_text().splitlines()
-        free = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+        free = 1024 * _figure(SYSTEM, "MemAvailable:")
         with suppress(OSError, ValueError):  # no container, or one without a limit
             taken = int((GROUP / "memory.current").read_text()) - _given_back()
             free = min(free, int((GROUP / "memory.max").read_text()) - taken)
@@ -30,6 +29,11 @@ def free_bytes(device: torch.device) -> int | None:
 def _given_back() -> int:
     """Bytes of what the container holds of files, which it gives up for programs; 0 where it does not say."""
     with suppress(OSError, ValueError, StopIteration):
-        lines = (GROUP / "memory.stat").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("inactive_file ")).split()[1])
+        return _figure(GROUP / "memory.stat", "inactive_file")
     return 0
+
+
+def _figure(file: Path, name: str) -> int:
+    """The number behind a name in a file of lines. Raises ``StopIteration`` where it has no such line."""
+    lines = map(str.split, file.read_text().splitlines())
+    return int(next(words[1] for words in lines if words[:1] == [name]))

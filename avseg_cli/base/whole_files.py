@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import platform
@@ -17,16 +18,35 @@ from typing import Any
 from avseg_cli.base.errors import OutputError
 
 ATTEMPTS = 10  # at putting a folder in place
+HALF_WRITTEN = (".part", ".old", ".pictures")  # how the names end of what is on its way to its place, or from it
+LONGEST = 255  # bytes of a name, on nearly every disk
+ADDED = 40  # bytes, at most, by which the name of what is half-written would be longer
 
 
 def partial_name(path: Path, process: int | None = None) -> Path:
     """The name under which ``path`` is written: hidden, in the same folder, of one process (this one) alone."""
-    return path.with_name(f".{path.name}.{_machine()}-{os.getpid() if process is None else process}.part")
+    name = _shortened(path.name)
+    return path.with_name(f".{name}.{_machine()}-{os.getpid() if process is None else process}.part")
+
+
+def _shortened(name: str) -> str:
+    """The name, or, where it fits on a disk but would not with what is added, its beginning and a digest of it.
+
+    One that does not fit by itself stays, to be refused before anything is made.
+    """
+    encoded = os.fsencode(name)
+    if not LONGEST - ADDED < len(encoded) <= LONGEST:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:12]
+    return f"{encoded[: LONGEST - ADDED - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
 def _machine() -> str:
-    """Folders are shared between machines, and their processes have the same numbers."""
-    return re.sub(r"[^A-Za-z0-9]", "", platform.node())[:16]
+    """Folders are shared between machines, and their processes have the same numbers.
+
+    Of all of the host's name: those of a cluster differ in their last characters.
+    """
+    return hashlib.sha256(os.fsencode(platform.node())).hexdigest()[:12]
 
 
 @lru_cache(maxsize=4096)  # once in a run: a folder may hold a million outputs
@@ -46,7 +66,7 @@ def discard_of(folder: Path, process: int) -> None:
 
 def _partials(folder: Path) -> Iterator[tuple[Path, int]]:
     """What is half-written in a folder, and the number of the process that is at it."""
-    name = re.compile(rf"\..+\.{_machine()}-(\d+)\.(part|old)")
+    name = re.compile(rf"\..+\.{_machine()}-(\d+)({'|'.join(map(re.escape, HALF_WRITTEN))})")
     try:
         entries = os.listdir(folder)
     except OSError:  # may be written to, but not read

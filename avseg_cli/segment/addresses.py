@@ -6,18 +6,19 @@ in a temporary folder and put in place when they are whole, which object stores 
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
 
 from avseg_cli.base.errors import AvsegError, InputError, OutputError, named
+from avseg_cli.base.writing import DISK_FULL
 from avseg_cli.outputs.output_kind import Kind
 
+NOT_FOUND = 404  # of HTTP, as aiohttp's errors have it
 STORES = ("s3", "gs")  # can be listed and written to
 WEB = ("https", "http")  # can be read
 CHUNK = 1 << 20  # bytes
@@ -44,7 +45,7 @@ def location(name: str) -> Path:
 
         path = UPath(name, **({"get_client": _careful_client} if scheme in WEB else {}))
         path.fs  # noqa: B018  the file system's own package is loaded here
-        return path
+        return cast(Path, path)  # not one by inheritance, but with its methods
     except ImportError as error:
         raise InputError(f"{name}: addresses need more packages: pip install 'avseg[remote]'") from error
 
@@ -94,6 +95,14 @@ def plain_name(path: Path) -> str:
     return name if name.strip(".") and not {"\\", "\0"} & set(name) else "video"
 
 
+def open_name(source: Path) -> str:
+    """What documents call a source: an address of the web without user and query, which may be secrets."""
+    if not is_url(source) or source.protocol not in WEB:
+        return str(source)
+    parts = urlsplit(str(source))
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 @contextmanager
 def fetched(source: Path) -> Iterator[Path]:
     """A temporary file with the content of an address."""
@@ -117,10 +126,23 @@ def delivered(outputs: dict[str, Path]) -> Iterator[dict[str, Path]]:
         return
     with tempfile.TemporaryDirectory(prefix="avseg-") as folder:
         local = {name: Path(folder) / path.name for name, path in remote.items()}
-        yield outputs | local
+        try:
+            yield outputs | local
+        except OutputError as error:
+            raise _of_address(error, [(local[name], path) for name, path in remote.items()]) from error
         for name, path in remote.items():
             with reaching(path, OutputError):
                 path.fs.put_file(str(local[name]), path.path)
+
+
+def _of_address(error: OutputError, made: list[tuple[Path, Path]]) -> OutputError:
+    """The error about the address that its file, as it is made here, is meant for."""
+    path, said = next((path for file, path in made if str(file) in error.args[0]), None), error.args[0]
+    if path is not None and isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
+        return _no_room(path)
+    for file, path in made:
+        said = said.replace(str(file), str(path))
+    return OutputError(said)
 
 
 def check_writable(outputs: dict[str, Path], kinds: Mapping[str, Kind]) -> None:
@@ -148,17 +170,22 @@ def reaching(path: Path, kind: type[AvsegError] = InputError) -> Iterator[None]:
         cause = error.__cause__  # fsspec's word for whatever kept it from asking
         if isinstance(cause, AvsegError):
             raise cause from error
-        if isinstance(cause, Exception) and not isinstance(cause, FileNotFoundError):
+        missing = isinstance(cause, FileNotFoundError) or getattr(cause, "status", None) == NOT_FOUND
+        if isinstance(cause, Exception) and not missing:
             raise _unreachable(path, cause, kind) from error
         raise kind(f"{path}: no such file") from error
     except PermissionError as error:
         raise kind(f"{path}: access denied; check the credentials of this machine") from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise _unreachable(path, error, kind) from error
-        raise OutputError(f"{path}: no room for a temporary copy; set TMPDIR to a folder on another disk") from error
+        raise _no_room(path) from error
     except Exception as error:  # each store has errors of its own, children of Exception
         raise _unreachable(path, error, kind) from error
+
+
+def _no_room(path: Path) -> OutputError:
+    return OutputError(f"{path}: no room for a temporary copy; set TMPDIR to a folder on another disk")
 
 
 def _unreachable(path: Path, error: Exception, kind: type[AvsegError]) -> AvsegError:

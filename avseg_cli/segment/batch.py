@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from avseg_cli.base.errors import AvsegError, NoSoundError, OutputError, debuggi
 from avseg_cli.base.limits import about_memory
 from avseg_cli.media.container import spooled
 from avseg_cli.media.video import Video, probe
-from avseg_cli.segment.addresses import delivered, fetched, is_url
+from avseg_cli.segment.addresses import delivered, fetched, is_url, open_name
 from avseg_cli.segment.inputs import InputVideo, check_outputs, is_there
 from avseg_cli.segment.outcome import Outcome
 from avseg_cli.segment.render import Progress, render
@@ -95,7 +95,8 @@ class Batch:
         check_outputs(source, outcome.outputs, self.overwrite or self.skip_existing)  # what is half there is redone
         opened = fetched if is_url(source.path) else spooled
         with opened(source.path) as path, _named(path, source.path):
-            video = outcome.video = probe(path, self.audio, self.audio_track)
+            video = probe(path, self.audio, self.audio_track)
+            video = outcome.video = video if path == source.path else replace(video, source=open_name(source.path))
             check_span(video, self.options.start)
             if self.dry_run:
                 outcome.status = "planned"

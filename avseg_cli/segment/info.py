@@ -10,6 +10,7 @@ from avseg_cli.base.errors import AvsegError, InputError
 from avseg_cli.base.text import counted
 from avseg_cli.media.inspect import colours, interlaced, timing, tracks
 from avseg_cli.media.video import Pictures, Video, even, probe, probe_pictures
+from avseg_cli.segment.addresses import exists
 from avseg_cli.segment.grid import Grid
 from avseg_cli.segment.info_options import InfoOptions
 from avseg_cli.segment.sampling import LEFTOVER
@@ -43,7 +44,7 @@ def describe_video(
         would |= {
             "sound": {"file": str(named if video.sound.path == path else video.sound.path), "track": video.sound.track},
             "masks": _masks(video, Grid(options.fps, options.consecutive)),
-            "outputs": {name: {"path": str(out), "exists": out.exists()} for name, out in outputs.items()},
+            "outputs": {name: {"path": str(out), "exists": exists(out)} for name, out in outputs.items()},
         }
     return facts | {"segment": would}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -122,7 +123,17 @@ def _below(path: Path, folder: Path) -> Path:
 def _is_video(path: Path, folder: Path) -> bool:
     wanted = path.suffix.lower() in VIDEO_SUFFIXES and OWN not in path.name
     hidden = wanted and any(part.startswith(".") and part != ".." for part in _parts(path, folder))
-    return wanted and not hidden and (is_url(path) or path.is_file())
+    return wanted and not hidden and (is_url(path) or _is_file(path))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; what cannot be looked at counts as one, and fails in its turn, beside the others."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _parts(path: Path, folder: Path) -> tuple[str, ...]:
@@ -131,6 +142,22 @@ def _parts(path: Path, folder: Path) -> tuple[str, ...]:
         if is_url(path)
         else (path.relative_to(folder).parts)
     )
+
+
+def format_of(output: str | None) -> str:
+    """The format that ``-o`` names by its end: x.json is json, x.webm a cutout; overlay where it says nothing."""
+    suffix = Path(output or "").suffix.lower()
+    names = ["overlay", suffix[1:], *FORMATS]
+    return next((name for name in names if name in FORMATS and suffix in FORMATS[name].files), "overlay")
+
+
+def formats_at(output: str | None) -> list[str]:
+    """The formats that ``-o`` leaves to choose from: what a file's name says, all for a folder; an object store takes
+    those of one file."""
+    if output is not None and _names_a_file(output, {name: FORMATS[name] for name in FORMATS}):
+        return [format_of(output)]
+    stored = output is not None and is_url(output)
+    return [name for name in FORMATS if not (stored and FORMATS[name].several)]
 
 
 def plan_outputs(
@@ -189,12 +216,18 @@ def _stems(sources: list[InputVideo], folder: Path | None) -> list[Path]:
         places = [Path("stdin") if source.is_stdin else source.path for source in sources]
     else:
         places = [folder / relative.as_posix() for relative in _relatives(sources)]
-    without = [place.with_suffix("") if _suffix_known(place) else place for place in places]
+    without = [_without_suffix(place) for place in places]
     shared, twins = Counter(without), _twins(sources)
     return [
         place if shared[stem] > 1 or source.path in twins else stem
         for source, place, stem in zip(sources, places, without, strict=True)
     ]
+
+
+def _without_suffix(place: Path) -> Path:
+    """The name of a.mp4.mkv stays whole: what is left of it would be that of another video."""
+    stem = place.with_suffix("") if _suffix_known(place) else place
+    return place if _suffix_known(stem) else stem
 
 
 def _suffix_known(path: Path) -> bool:
@@ -218,16 +251,20 @@ def _twins(sources: list[InputVideo]) -> set[Path]:
 
 
 def _relatives(sources: list[InputVideo]) -> list[Path]:
-    """Paths below the output folder; sources that would collide keep their path from a common folder."""
+    """Paths below the output folder; sources that would collide keep their path from a common folder.
+
+    All keep it, where such a path is that of another source.
+    """
     count = Counter(source.relative for source in sources)
     if max(count.values(), default=0) <= 1:
         return [source.relative for source in sources]
     absolute = [_absolute(source.path) for source in sources]
     common = os.path.commonpath([path.parent for path in absolute])
-    return [
-        source.relative if count[source.relative] == 1 else path.relative_to(common)
-        for source, path in zip(sources, absolute, strict=True)
+    whole = [path.relative_to(common) for path in absolute]
+    some = [
+        source.relative if count[source.relative] == 1 else path for source, path in zip(sources, whole, strict=True)
     ]
+    return some if len(set(some)) == len(some) else whole
 
 
 def _absolute(path: Path) -> Path:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PROGRESS_EVERY = 0.2  # seconds between two messages of how far a video is
 PATIENCE = 30.0  # seconds a process may take to clean up
+WINDOWS_CRASHES = 0xC0000000  # exit codes from here on; elsewhere a crash is a signal, below 0
 HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -217,6 +218,8 @@ def _why_it_died(path: Path, code: int | None) -> AvsegError:
             f"{path}: the system killed the process at work on it, as it does when memory runs out; "
             f"use fewer {named('jobs')}"
         )
+    if code is not None and 0 <= code < WINDOWS_CRASHES:
+        return DeviceError(f"{path}: the process at work on it ended before it was done (exit code {code}); try again")
     return InputError(
         f"{path}: the process at work on it crashed (exit code {code}); the file is damaged in a way "
         "its decoder does not survive"

@@ -27,8 +27,9 @@ class GridFrame:
     end: float
 
 
-def sample(pictures: Iterable[Picture], grid: Grid) -> Iterator[GridFrame]:
-    """The picture shown just before each step of the grid ends; a last partial step ends with the video.
+def sample(pictures: Iterable[Picture], grid: Grid, until: float | None = None) -> Iterator[GridFrame]:
+    """The picture shown just before each step of the grid ends; a last partial step ends with the video, or at
+    ``until`` seconds.
 
     A gap in the timestamps, of hours perhaps, is passed over after ``LONGEST`` seconds: its picture is known by then.
     """
@@ -48,7 +49,7 @@ def sample(pictures: Iterable[Picture], grid: Grid) -> Iterator[GridFrame]:
         shown = picture
     if shown is None:
         return
-    finish = min(_finish(shown, length), shown.time + LONGEST)
+    finish = min(_finish(shown, length), shown.time + LONGEST, math.inf if until is None else until)
     while origin + (index + 1) * grid.step <= finish + 1e-6:
         yield GridFrame(index, shown, origin + (index + 1) * grid.step)
         index += 1
@@ -59,7 +60,7 @@ def sample(pictures: Iterable[Picture], grid: Grid) -> Iterator[GridFrame]:
 def _finish(last: Picture, length: float) -> float:
     """When the last picture is over: as the file says, or after the usual time (``length``: of the one before)."""
     usual, known = 1 / float(last.video.rate), last.video.duration
-    if known is not None and last.time < known <= last.time + max(usual, length) + 1e-3:
+    if known is not None and last.time < known <= last.time + max(usual, length, last.held) + 1e-3:
         return known
     return last.time + min(usual, length or usual)
 

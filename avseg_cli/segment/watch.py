@@ -12,17 +12,18 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_json
+from avseg_cli.media.video import LARGEST_VARIABLE
 from avseg_cli.segment.addresses import is_url
 from avseg_cli.segment.inputs import InputVideo, is_there, plan_outputs, videos_in
 from avseg_cli.segment.tally import NO_SOUND
 
 if TYPE_CHECKING:
-    from avseg_cli.segment.batch import Work
+    from avseg_cli.segment.batch import Batch, Work
     from avseg_cli.segment.outcome import Outcome
 
 Stamp = tuple[int, int]  # bytes, and nanoseconds of the last change
@@ -34,15 +35,16 @@ class Watch:
     """The feed (``processes.Feed``) of the videos that come into ``folders``; it is never over.
 
     output, formats: as for ``plan_outputs``. every: seconds from one look to the next; a file whose size and time are
-    the same in both is whole. A video whose outputs are all there is left alone, unless it was made by this watch and
-    changed since. Raises ``InputError`` for what is no folder of this machine.
+    the same in both is whole. settings: the ``deciding`` ones; what failed with others is tried again. A video whose
+    outputs are all there is left alone, unless it was made by this watch and changed since. Raises
+    ``InputError`` for what is no folder of this machine.
     """
 
     over = False
 
     def __init__(
         self, folders: list[str], recursive: bool, output: str | None, formats: list[str], every: float,
-        now: Callable[[], float] = time.monotonic,
+        settings: dict[str, Any], now: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         for name in folders:
             if is_url(name) or not os.path.isdir(name):
@@ -50,11 +52,12 @@ class Watch:
         plan_outputs([], output, formats)
         self.folders, self.recursive, self.every, self.pause = [Path(f) for f in folders], recursive, every, every
         self.output, self.formats, self._now = output, formats, now
-        self.notes = _Notes(self.folders[0] if output is None else None if is_url(output) else Path(output))
+        self.notes = _Notes(self.folders[0] if output is None else None if is_url(output) else Path(output), settings)
         self._next_look = now()
         self._seen: dict[Path, Stamp] = {}  # as they were at the last look
         self._settled: dict[Path, Stamp] = {}  # nothing is to be done about these, as long as they stay so
         self._given: set[Path] = set()  # by this watch
+        self._at_work: dict[Path, Stamp] = {}  # given and not yet noted, as they were taken
         self._ready: deque[tuple[Work, Stamp]] = deque()
 
     def take(self) -> Work | None:
@@ -67,19 +70,25 @@ class Watch:
             work, stamp = self._ready.popleft()
             if _stamp(work[0].path) == stamp:
                 self._given.add(work[0].path)
+                self._at_work[work[0].path] = stamp
                 return work
             self._settled.pop(work[0].path, None)  # it went on growing, or is gone
         return None
 
     def note(self, outcome: Outcome) -> None:
-        """Remember what cannot be segmented, over restarts where that is the file's own fault."""
-        if outcome.reason == NO_SOUND or isinstance(outcome.error, InputError):
-            self.notes.add(outcome.source, self._settled.get(outcome.source), str(outcome.error or NO_SOUND))
+        """Remember what cannot be segmented, over restarts where that is the file's own fault.
+
+        What was replaced while it was at work may be taken again from here on.
+        """
+        stamp = self._at_work.pop(outcome.source, None)
+        own = outcome.reason == NO_SOUND or isinstance(outcome.error, InputError)
+        if own and os.access(outcome.source, os.R_OK):  # one that cannot be opened now may be later
+            self.notes.add(outcome.source, stamp, str(outcome.error or NO_SOUND))
 
     def _look(self) -> None:
         """Queue the videos that have not changed since the last look and whose outputs are not all there."""
         found = {source.path: source for folder in self.folders for source in videos_in(folder, self.recursive)}
-        stamps = {path: stamp for path in found if (stamp := _stamp(path))}
+        stamps = {path: stamp for path in found.keys() - self._at_work.keys() if (stamp := _stamp(path))}
         waiting = {path for path, stamp in stamps.items() if self._settled.get(path) != stamp}
         whole = {path for path in waiting if self._seen.get(path) == stamps[path]}
         self._seen = {path: stamps[path] for path in waiting}
@@ -106,23 +115,41 @@ def _stamp(path: Path) -> Stamp | None:
     return found.st_size, found.st_mtime_ns
 
 
-class _Notes:
-    """Which files could not be segmented, and why, kept in ``folder``; without one, only as long as the watch runs."""
+def deciding(batch: Batch) -> dict[str, Any]:
+    """The settings that may be why a video fails, as JSON has them, without those that are not set."""
+    options, audio = batch.options, batch.audio
+    given = {
+        "audio": audio and [os.path.abspath(audio), *(_stamp(audio) or ())],
+        "audio_track": batch.audio_track,
+        "start": options.start,
+        "duration": options.duration,
+        "stride": options.stride,
+        LARGEST_VARIABLE: os.environ.get(LARGEST_VARIABLE),
+    }
+    return {name: value for name, value in given.items() if value}
 
-    def __init__(self, folder: Path | None) -> None:
-        self.path = None if folder is None else folder / NOTES
+
+class _Notes:
+    """Which files could not be segmented with these settings, and why.
+
+    Kept in ``folder``; without one, only as long as the watch runs.
+    """
+
+    def __init__(self, folder: Path | None, settings: dict[str, Any]) -> None:
+        self.path, self.settings = None if folder is None else folder / NOTES, settings
         self._notes = {} if self.path is None else _read(self.path)
 
     def has(self, video: Path, stamp: Stamp) -> bool:
         """Whether the file, as it is now, is known to fail."""
-        said = self._notes.get(os.path.abspath(video))
-        return bool(said) and (said["bytes"], said["mtime_ns"]) == stamp
+        said = self._notes.get(os.path.abspath(video), {})
+        return said.get("settings") == self.settings and (said["bytes"], said["mtime_ns"]) == stamp
 
     def add(self, video: Path, stamp: Stamp | None, why: str) -> None:
         """Note a file as it was when it was taken."""
         if stamp is None:
             return
-        self._notes[os.path.abspath(video)] = {"bytes": stamp[0], "mtime_ns": stamp[1], "why": why}
+        said = {"bytes": stamp[0], "mtime_ns": stamp[1], "settings": self.settings, "why": why}
+        self._notes[os.path.abspath(video)] = said
         if self.path:
             with suppress(OSError):  # a full disk is told of by what is lost on it
                 self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,13 @@ class OtioWriter(MarkersWriter):
         schema, markers = self._otio.schema, self.markers()
         whole = self.job.video.duration or self.end
         end = min(self.job.span[1] or whole, whole)
-        reference = schema.ExternalReference(
-            target_url=self.job.video.path.absolute().as_uri(), available_range=self._range(0.0, whole)
-        )
-        timeline = schema.Timeline(name=self.job.video.path.name, metadata={"avseg": self.job.about})
+        url = _readable(self.job.video.source) or self.job.video.path.absolute().as_uri()
+        reference = schema.ExternalReference(target_url=url, available_range=self._range(0.0, whole))
+        name, about = _readable(self.job.video.path.name), _readable(json.dumps(self.job.about, ensure_ascii=False))
+        timeline = schema.Timeline(name=name, metadata={"avseg": json.loads(about)})
         for kind in (schema.TrackKind.Video, schema.TrackKind.Audio):
             clip = schema.Clip(
-                name=self.job.video.path.name,
+                name=name,
                 media_reference=reference.clone(),
                 source_range=self._range(self.job.span[0], end),
             )
@@ -62,6 +64,11 @@ class OtioWriter(MarkersWriter):
         first, last = code.number(start), code.number(end)
         times = (self._otio.opentime.RationalTime(frames, rate) for frames in (first, max(1, last - first)))
         return self._otio.opentime.TimeRange(*times)
+
+
+def _readable(text: str) -> str:
+    """Without the bytes of file names that are not UTF-8, which opentimelineio does not take."""
+    return os.fsencode(text).decode("utf-8", "replace")
 
 
 FORMAT = Format(writer=OtioWriter, suffix=SUFFIX, files=(".otio",))

@@ -88,7 +88,8 @@ class ReportWriter(Writer):
         self._changes, self._snapshots = Changes(job.threshold), Snapshots(job, 320, 240)
         self._borders = Borders(job.span[0])
         self._named: dict[int, tuple[float, str, float]] = {}  # mask -> change, until its picture passes
-        self._moments: list[Moment] = []
+        self._moments: list[Moment] = []  # where there are too many, the strongest
+        self._count = 0  # of all moments
         self._poster: Snapshot | None = None  # where most of the picture sounds
         self._masks: list[Mask] = []
         self._heard: list[HeardSecond] = []
@@ -125,6 +126,7 @@ class ReportWriter(Writer):
         picture = picture_uri(Image.fromarray(snapshot.pixels), quality=80)
         time, heard = snapshot.result.time, snapshot.result.hears(NAMED)
         self._moments.append(Moment(since, time, what, strength, snapshot.fraction, heard, picture))
+        self._count += 1
         if len(self._moments) > 2 * SHOWN:
             self._moments = _strongest(self._moments)
 
@@ -180,7 +182,7 @@ class ReportWriter(Writer):
         poster.thumbnail((240, 180))
         return {
             "title": self.job.video.path.name, "length": round(sound.end - sound.start, 3),
-            "masks": len(self._masks), "changes": len(self._moments), "warnings": summary["warnings"],
+            "masks": len(self._masks), "changes": self._count, "warnings": summary["warnings"],
             "sounding": round(float(np.mean([mask.fraction > 0 for mask in self._masks])), 4),
             "heard": ", ".join(name for name, _ in self._heard_most()),
             "poster": picture_uri(poster, "WEBP", quality=60),  # half of a JPEG; an index copies it
