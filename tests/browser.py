@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -30,6 +30,10 @@ def installed() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+class NavigatedError(RuntimeError):
+    """The page went while it was asked."""
+
+
 class Tab:
     """One page of a browser. ``complaints`` collects errors and whatever it asked the network for."""
 
@@ -47,7 +51,8 @@ class Tab:
             message = json.loads(self._connection.recv(timeout=PATIENCE))
             if message.get("id") == number:
                 if "error" in message:
-                    raise RuntimeError(f"{method}: {message['error']}")
+                    kind = NavigatedError if "navigated" in str(message["error"]) else RuntimeError
+                    raise kind(f"{method}: {message['error']}")
                 return message["result"]
             self._heard(message)
 
@@ -70,12 +75,15 @@ class Tab:
         return answer["result"].get("value")
 
     def until(self, condition: str) -> None:
-        """Wait until an expression is true; raises ``TimeoutError`` after ``PATIENCE`` seconds."""
+        """Wait until an expression is true, of the page that comes if one goes; raises ``TimeoutError`` after
+        ``PATIENCE`` seconds."""
         deadline = time.monotonic() + PATIENCE
-        while not self.run(condition):
-            if time.monotonic() > deadline:
-                raise TimeoutError(condition)
+        while time.monotonic() < deadline:
+            with suppress(NavigatedError):
+                if self.run(condition):
+                    return
             time.sleep(0.05)
+        raise TimeoutError(condition)
 
     def open(self, path: Path) -> None:
         """Show a file."""

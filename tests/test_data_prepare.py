@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import av
@@ -13,12 +15,13 @@ import torch
 from miniature import make
 from typer.testing import CliRunner
 
-from avseg_cli.base.errors import DataError
+from avseg_cli.base.errors import DataError, DeviceError
 from avseg_cli.cli import app
 from avseg_cli.cli.options import said
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.files import read_frames, read_log_mel, read_waveform
-from avseg_cli.data.prepare import frame_numbers
+from avseg_cli.data.prepare import Made, frame_numbers, prepare
+from avseg_cli.data.prepare_options import PrepareOptions
 from avseg_cli.data.subsets import find_subset
 
 FPS = 10
@@ -52,6 +55,20 @@ def raw(tmp_path: Path) -> Path:
     with open(files / "ms3_meta_data.csv", "w", newline="") as file:
         csv.writer(file).writerows([["name", "split"], ["a", "test"]])
     return tmp_path
+
+
+def test_a_process_that_is_killed_is_told(raw: Path) -> None:
+    with open(raw / "Multi-sources/ms3_meta_data.csv", "a", newline="") as file:
+        csv.writer(file).writerows([f"lost{number}", "test"] for number in range(3000))
+
+    def kill(made: Iterable[Made], count: int) -> Iterator[Made]:
+        for one in made:
+            for process in multiprocessing.active_children():
+                process.kill()
+            yield one
+
+    with pytest.raises(DeviceError, match="a process that made frames was killed.*use fewer workers"):
+        prepare(PrepareOptions(data=str(raw), subset="ms3", workers=2), kill)
 
 
 def test_the_official_frame_numbers() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from command_line import run_avseg
+from media_files import Clip
 
 import avseg_cli
 from avseg_cli.base import errors
@@ -18,6 +22,7 @@ from avseg_cli.cli import app
 from avseg_cli.model.empty import empty_model
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.outputs.formats import FORMATS
+from avseg_cli.outputs.results import MaskResult
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -153,3 +158,28 @@ def test_the_card_counts_the_parameters_of_the_model() -> None:
     model = empty_model(read_info(ROOT / "weights/avseg-small.safetensors").config)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert said and said[1] == f"{count / 1e6:.1f}"
+
+
+def test_the_page_of_json_names_all_that_a_run_writes(tmp_path: Path, capfd, monkeypatch) -> None:
+    page = text(ROOT / "docs/json.md")
+    line, document, mask = (
+        set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE))))
+        for table in re.split(r"^\| key.*$", page, flags=re.MULTILINE)[1:]
+    )
+    Clip(seconds=2).write(tmp_path / "clip.mp4")
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    run = ("segment", tmp_path, "-o", tmp_path / "out", "--format", "json,masks", "--device", "cpu", "--json", "-q")
+    failed, done = sorted(map(json.loads, run_avseg(capfd, monkeypatch, *run).out.splitlines()), key=len)
+    skipped = json.loads(run_avseg(capfd, monkeypatch, *run, "--skip-existing").out.splitlines()[-1])
+    assert set(failed) | set(done) | set(skipped) | {"worker"} == line
+    found = json.loads((tmp_path / "out/clip.avseg.json").read_text())
+    assert set(found) | {"audio"} == document and set(found["masks"][0]) == mask
+    beside = json.loads((tmp_path / "out/clip.avseg.masks/masks.json").read_text())
+    assert set(beside) | {"audio", "masks"} == document | {"frames"} and set(beside["frames"][0]) == {"file", "time"}
+    assert f"`{found['format']}`" in page and f"`{beside['format']}`" in page
+
+
+def test_the_page_of_json_says_how_sure_an_empty_mask_is() -> None:
+    empty = MaskResult(0, 0.0, 1.0, np.full((2, 2), np.log(0.3 / 0.7), np.float32), (8, 8), 8)
+    assert not empty.mask.any() and empty.confidence == pytest.approx(1 - 0.3)
+    assert "where nothing is marked, 1 minus the highest probability" in text(ROOT / "docs/json.md")

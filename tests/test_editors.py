@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from media_files import Clip, LoudRed, frames_of, iou, is_red, sound_payload
 from PIL import Image
 
 from avseg_cli.checkpoints.checkpoint import load_model
-from avseg_cli.cli.segment import _format_of
 from avseg_cli.media.timecode import Timecode
 from avseg_cli.media.video import probe, probe_pictures
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.drawing import plane_array
 from avseg_cli.outputs.heard import Heard
+from avseg_cli.segment.inputs import format_of
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
 
@@ -201,6 +202,26 @@ def test_markers_open_as_a_timeline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert timeline.metadata["avseg"]["settings"]["fps"] == 1.0
 
 
+def test_a_timeline_and_its_sidecars_name_what_a_copy_is_of(tmp_path: Path) -> None:
+    address = "s3://archive/clip.mp4"
+    copy = replace(probe(Clip(seconds=1).write(tmp_path / "copy.mp4")), source=address)
+    render(copy, LoudRed(), {"otio": tmp_path / "out.otio", "masks": tmp_path / "masks"})
+    timeline = opentimelineio.adapters.read_from_file(str(tmp_path / "out.otio"))
+    assert timeline.tracks[0][0].media_reference.target_url == address
+    facts = json.loads((tmp_path / "masks/masks.json").read_text())["video"]
+    assert facts["path"] == facts["sound"]["path"] == address and "source" not in facts
+
+
+def test_names_that_are_no_text_go_into_a_timeline(tmp_path: Path) -> None:
+    names = (tmp_path / name for name in ("caf\udce9.mp4", "th\udce9.wav"))  # as Latin-1 names come from the system
+    path, sound = (Clip(seconds=1).write(tmp_path / "clip.mp4").replace(name) for name in names)
+    render(probe(path, sound), LoudRed(), {"otio": tmp_path / "out.otio"}, checkpoint="b\udce9.safetensors")
+    timeline = opentimelineio.adapters.read_from_file(str(tmp_path / "out.otio"))
+    assert timeline.name == timeline.tracks[0][0].name == "caf\ufffd.mp4"
+    about = timeline.metadata["avseg"]
+    assert about["audio"].endswith("th\ufffd.wav") and about["model"]["checkpoint"] == "b\ufffd.safetensors"
+
+
 @pytest.mark.parametrize(("span", "frames"), [((0, 60), (0, 50)), ((3, 60), (30, 20)), ((1, 2), (10, 20))])
 def test_a_timeline_is_no_longer_than_its_media(
     tmp_path: Path, span: tuple[float, float], frames: tuple[int, int]
@@ -286,4 +307,4 @@ def test_what_made_the_masks_is_in_every_file(tmp_path: Path, tiny_checkpoint: P
     ("x.json", "json"), ("x.csv", "markers"), ("x.otio", "otio"), ("x.png", "preview"), ("x.HTML", "report"),
 ])  # fmt: skip
 def test_a_file_name_says_the_format(output: str | None, format: str) -> None:
-    assert _format_of(output) == format
+    assert format_of(output) == format

@@ -124,7 +124,9 @@ def sentences(module: str) -> list[str]:
     docstrings = [
         node for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     ]
-    helps = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "option"]
+    helps = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("option")
+    ]
     whole = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
     left_out = {id(inside) for node in (*docstrings, *helps) for inside in ast.walk(node)}
     parts = {id(inside) for node in whole for inside in ast.walk(node) if inside is not node}

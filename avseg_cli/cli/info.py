@@ -42,14 +42,13 @@ def info(
 
     from avseg_cli.base.errors import AvsegError
     from avseg_cli.media.container import spooled
-    from avseg_cli.outputs.formats import FORMATS
     from avseg_cli.segment.info import describe_video
-    from avseg_cli.segment.inputs import find_sources, plan_outputs, refuse_addresses
+    from avseg_cli.segment.inputs import find_sources, formats_at, plan_outputs, refuse_addresses
 
     options = InfoOptions(**given)
     refuse_addresses(inputs)
     sources = find_sources(inputs, recursive)
-    outputs = plan_outputs(sources, output, list(FORMATS))
+    outputs = plan_outputs(sources, output, formats_at(output))
     console = Console(stderr=True, highlight=False)
     failed: list[AvsegError] = []
     for source, planned in zip(sources, outputs, strict=True):

@@ -25,7 +25,9 @@ def checkpoint_option(panel: str | None = None) -> Any:
 def device_option(panel: str | None = None) -> Any:
     """--device."""
     return typer.Option(
-        rich_help_panel=panel, autocompletion=DEVICES, help="auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."
+        rich_help_panel=panel,
+        autocompletion=DEVICES,
+        help="auto (an NVIDIA GPU if there is one, else cpu), cpu, cuda, cuda:1 or mps.",
     )
 
 

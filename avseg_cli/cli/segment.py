@@ -108,7 +108,7 @@ def segment(
     """Highlight, cut out or mask what is making the sound in videos.
 
     Outputs appear when they are finished, never half-written. Existing ones are kept unless you say
-    [bold]--overwrite[/bold] or [bold]--skip-existing[/bold]. The exit code is 0 only if every input came out; videos
+    [bold]--overwrite[/bold] or [bold]--skip-existing[/bold]. The exit code is 0 unless an input failed; videos
     without a sound track are left out, see [bold]--no-sound[/bold].
 
     [dim]avseg segment clip.mp4[/dim]                        writes clip.avseg.mp4
@@ -123,13 +123,13 @@ def segment(
     from avseg_cli.media.encoders import chosen_codecs
     from avseg_cli.segment.batch import Batch
     from avseg_cli.segment.cluster import everywhere, run_ray
-    from avseg_cli.segment.inputs import find_sources, names_one, plan_outputs
+    from avseg_cli.segment.inputs import find_sources, format_of, names_one, plan_outputs
     from avseg_cli.segment.processes import run_jobs
 
     how = ManyOptions(**many)
     options = SegmentOptions(**given, cleanup=Cleanup(**clean), style=Style(**look))
     chosen_codecs(options.encoder)
-    wanted = _formats(formats or _format_of(output), [name for name in FLAGGED if flags[name.replace("-", "_")]])
+    wanted = _formats(formats or format_of(output), [name for name in FLAGGED if flags[name.replace("-", "_")]])
     if how.ray is not None:
         checkpoint = everywhere(checkpoint) if os.path.exists(checkpoint) else checkpoint
         audio = audio and Path(everywhere(audio))
@@ -178,9 +178,9 @@ def _watch(
 ) -> None:
     """Segment what comes into folders until Ctrl-C, which is how a watch ends well."""
     from avseg_cli.segment.processes import run_feed
-    from avseg_cli.segment.watch import Watch
+    from avseg_cli.segment.watch import Watch, deciding
 
-    watch = Watch(folders, how.recursive, output, formats, how.watch_every)
+    watch = Watch(folders, how.recursive, output, formats, how.watch_every, deciding(batch))
     model = batch.load()  # raises for a checkpoint, a device or a precision that is not there
     batch.overwrite = True  # the watch asks for what is missing, and again for a video that changed
     if how.jobs == 1:
@@ -192,13 +192,6 @@ def _watch(
             watch.note(outcome)
     report.summary()
     report.model()
-
-
-def _format_of(output: str | None) -> str:
-    """The format that ``-o`` names by its end: x.json is json, x.webm a cutout; overlay where it says nothing."""
-    suffix = Path(output or "").suffix.lower()
-    names = ["overlay", suffix[1:], *FORMATS]
-    return next((name for name in names if name in FORMATS and suffix in FORMATS[name].files), "overlay")
 
 
 def _formats(listed: str, flagged: list[str]) -> list[str]:

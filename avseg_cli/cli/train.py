@@ -16,7 +16,7 @@ from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName, TrainingPrecisionName
 from avseg_cli.cli.options import made_of
 from avseg_cli.training.stages import STAGES, pretraining
-from avseg_cli.training.train_options import TrainOptions
+from avseg_cli.training.train_options import LEARNING, TrainOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +43,10 @@ def train(
     given: dict[str, Any],
     unfreeze: Annotated[
         str | None,
-        typer.Option(help="Also train in stage 2: image, sound, image,sound or none. [default: by backbone]"),
+        typer.Option(
+            rich_help_panel=LEARNING,
+            help="Also train in stage 2: image, sound, image,sound or none. [default: by backbone]",
+        ),
     ] = None,
     device: DeviceName = "auto",
     precision: TrainingPrecisionName = "auto",

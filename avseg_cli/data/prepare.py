@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from avseg_cli.base.errors import AvsegError, DataError, named
+from avseg_cli.base.pool import killed_is_told
 from avseg_cli.base.threads import cores
 from avseg_cli.base.whole_files import write_whole
 from avseg_cli.data.clips import Clip, all_clips
@@ -46,12 +47,13 @@ def prepare(
 ) -> list[Made]:
     """Make what the subset's clips lack; a clip that fails does not stop the others.
 
-    Raises ``DataError`` when the root is wrong or the layout has no raw videos.
+    Raises ``DataError`` when the root is wrong or the layout has no raw videos, ``DeviceError`` when one of several
+    processes is killed.
     """
     jobs, workers = _jobs(options), options.workers or cores()
     if workers == 1:
         return list(track(map(_prepare_clip, jobs), len(jobs)))
-    with ProcessPoolExecutor(workers) as pool:
+    with killed_is_told(options.data, "frames"), ProcessPoolExecutor(workers) as pool:
         return list(track(pool.map(_prepare_clip, jobs, chunksize=4), len(jobs)))
 
 

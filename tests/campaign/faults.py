@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from file_server import FileServer, serving
 
+from avseg_cli.base.whole_files import HALF_WRITTEN
+
 from .jobs import JOBS, PATIENCE, WEIGHTS, Job, Process, segment
 from .rights import CannotGiveUp, close_doors, closed_doors
 from .worker import keep_the_model, messages
@@ -134,7 +136,7 @@ def _finished(job: Job, *processes: Process) -> list[str]:
 
 def _leftovers(job: Job) -> list[str]:
     folders = {path.parent for path in job.finals if path.parent.is_dir()}
-    left = [path.name for folder in folders for path in folder.iterdir() if path.suffix in (".part", ".old")]
+    left = [path.name for folder in folders for path in folder.iterdir() if path.name.endswith(HALF_WRITTEN)]
     return [f"left {left}"] if left else []
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import av
 
+from avseg_cli.base.whole_files import HALF_WRITTEN
+
 from .cases import DONE, REFUSED, Case
 from .worker import Ran
 
@@ -75,7 +77,7 @@ def _has_newline(case: Case) -> bool:
 
 
 def _leftovers(folder: Path) -> list[str]:
-    left = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.name.endswith((".part", ".old"))]
+    left = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.name.endswith(HALF_WRITTEN)]
     return [f"left {left}"] if left else []
 
 
