@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -18,7 +18,7 @@ from avseg_cli.motion.timeline import Timeline
 from avseg_cli.motion.trail import Trail
 from avseg_cli.outputs.drawing import EDGE
 from avseg_cli.outputs.results import MaskResult
-from avseg_cli.outputs.unmarked import PAUSE
+from avseg_cli.outputs.unmarked import PAUSE, UNSEEN
 from avseg_cli.segment.steady import steadied
 
 SIZE = (192, 256)  # of the pictures
@@ -152,10 +152,26 @@ def test_a_flash_hides_nothing() -> None:
     times = [k / RATE for k in range(26)]
     still, flash = picture((0.3, 0.5)), np.full(SIZE, 255, np.uint8)
     trail = trail_of([Shown(time, flash if 0.3 < time < 0.4 else still) for time in times])
-    assert len(trail.cuts.between(0, 1)) == 2
+    assert trail.cuts.between(0, 1) == () and len(trail.cuts.noted_between(0, 1)) == 2
     timeline = Timeline(iter([found((0.3, 0.5), time) for time in (0.0, 1.0)]), trail)
     for time in times:
         assert np.array_equal(timeline.at(time).between(LOGITS) > 0, disc((0.3, 0.5), (SIDE, SIDE)))
+
+
+def test_what_is_left_out_for_a_blink_is_no_cut_unless_the_scene_is_another_after_it() -> None:
+    times = [k / RATE for k in range(60)]
+    one, other, flash = picture((0.3, 0.5)), picture((0.7, 0.4), 5), np.full(SIZE, 255, np.uint8)
+
+    def shown(time: float) -> np.ndarray:  # flashes at 0.3 and 0.7, a flash over a cut at 1.1, another scene from 1.7
+        if 0.3 < time < 0.33 or 0.7 < time < 0.85 or 1.1 < time < 1.17:
+            return flash
+        return other if 1.1 < time < 1.7 else one
+
+    pictures = [Shown(time, shown(time)) for time in times]
+    trail, cuts = trail_of(pictures), Cuts(SIZE)
+    assert list(cuts.record(pictures)) == pictures
+    assert trail.cuts.between(0, 9) == cuts.between(0, 9) == (1.12, 1.2, 1.72)
+    assert len(cuts.noted_between(0, 9)) == 7
 
 
 def test_cuts_are_the_same_with_and_without_the_motion() -> None:
@@ -324,6 +340,18 @@ def test_a_pause_is_not_outvoted() -> None:
     assert [k for k, result in enumerate(steady) if not (result.logits > 0).any()] == [7]
 
 
+@pytest.mark.parametrize("reason", (PAUSE, UNSEEN, ""))
+def test_a_mask_emptied_by_its_neighbours_tells_their_reason(reason: str) -> None:
+    trail = trail_of([Shown(k / RATE, texture(1)) for k in range(3 * RATE)])
+    shown, nothing = logits(disc((0.5, 0.5), (SIDE, SIDE))), logits(np.zeros((SIDE, SIDE), bool))
+    made = [
+        MaskResult(k, k / 4, k / 4, shown if k == 5 else nothing, SIZE, 256, ruled_out="" if k in (5, 9) else reason)
+        for k in range(12)
+    ]
+    steady = list(steadied((result for result in made), trail, forget=True))
+    assert [result.unmarked for result in steady] == ["" if k == 9 else reason for k in range(12)]
+
+
 def test_a_faint_mask_after_a_switch_shows_nothing_of_the_sure_ones_before_it() -> None:
     times = [k / 4 for k in range(16)]
     trail = trail_of([Shown(k / RATE, texture(1)) for k in range(4 * RATE)])
@@ -334,3 +362,40 @@ def test_a_faint_mask_after_a_switch_shows_nothing_of_the_sure_ones_before_it() 
     ]
     for result in steadied((result for result in made), trail, forget=True):
         assert np.array_equal(result.logits > 0, left if result.time < 2 else right)
+
+
+def test_no_mask_votes_over_a_cut_and_all_do_over_a_flash() -> None:
+    times = [k / RATE for k in range(50)]
+    first, second = (picture(place, ground) for place, ground in (((0.3, 0.5), 1), ((0.7, 0.5), 5)))
+    left, right, stray = (disc(place, (SIDE, SIDE)) for place in ((0.2, 0.3), (0.8, 0.3), (0.5, 0.8)))
+    for flash in (None, 30):
+        shown = [first if time < 0.4 else second for time in times]  # the first scene is shorter than the votes reach
+        if flash:
+            shown[flash] = np.full(SIZE, 255, np.uint8)
+        trail = trail_of([Shown(time, pixels) for time, pixels in zip(times, shown, strict=True)])
+        truth = [left if time < 0.4 else right for time in times]
+        truth[5] = left & False
+        made = [
+            MaskResult(k, time, time, logits(stray if k == flash else mask), SIZE, 256)
+            for k, (time, mask) in enumerate(zip(times, truth, strict=True))
+        ]
+        for result in steadied((result for result in made), trail, forget=False):
+            assert np.array_equal(result.logits > 0, left if result.time < 0.4 else right), result.index
+
+
+def test_masks_of_a_picture_that_is_held_vote_as_others_do() -> None:
+    """Only those near in time: they are given out at once, and what sounds may change meanwhile."""
+    rate, seconds = 10, 20
+    trail = trail_of([Shown(0.0, texture(1))])
+    left, right = (disc(place, (SIDE, SIDE)) for place in ((0.2, 0.3), (0.8, 0.3)))
+    taken = 0
+
+    def made() -> Generator[MaskResult]:
+        nonlocal taken
+        for k in range(seconds * rate):
+            taken += 1
+            yield MaskResult(k, 0.0, (k + 1) / rate, logits(left if k < 50 else right), SIZE, 256)
+
+    for k, result in enumerate(steadied(made(), trail, forget=True)):
+        assert taken <= k + 10
+        assert np.array_equal(result.logits > 0, left if k < 50 else right)

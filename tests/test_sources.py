@@ -164,6 +164,18 @@ def test_a_cut_in_the_video_begins_the_numbers_anew() -> None:
     assert [one.cuts for one in found] == [(), (), (2.5,), (), (), ()]
 
 
+@pytest.mark.parametrize("fps", (1, 10))
+def test_a_flash_changes_no_numbers(fps: int) -> None:
+    ground = np.random.default_rng(0).integers(0, 200, (12, 16, 1), np.uint8).repeat(10, 0).repeat(10, 1).repeat(3, 2)
+    ground[40:80, 40:80] = 255, 0, 0
+    frames = np.stack([ground] * 40)
+    frames[15] = 255
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 4 * 16_000)
+    found = list(segment_video(Recording(frames, 10, noise), LoudRed(), fps=fps))
+    assert {source.id for one in found for source in one.sources} == {1}
+    assert {one.cuts for one in found} == {()}
+
+
 def result(index: int, mask: np.ndarray, tracker: Tracker | None, size: tuple[int, int] = (90, 160)) -> MaskResult:
     logits = np.where(mask, 4.0, -4.0).astype(np.float32)
     tracked = None if tracker is None else tracker.step(index + 0.9, mask, {"dog": np.full((16, 16), 0.6, np.float32)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -36,22 +36,43 @@ class Cuts:
     def __init__(self, size: tuple[int, int]) -> None:
         """size: (height, width) of the upright video."""
         self._size = small_size(size)
-        self._times: list[float] = []
+        self._all: list[float] = []
+        self._times: list[float] = []  # without those of a blink after which the scene goes on
+        self._row: tuple[float, np.ndarray] | None = None  # when the last cuts began, and the picture before them
 
     def record(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """Pass pictures on, noting the cuts between them: those that a ``Trail`` notes, for less."""
         flow, before = Flow(), None
         for picture in pictures:
             grey = picture.grey(self._size)
-            if before is not None and differ(before, grey) and flow.step(before, grey, picture.time).cut:
-                self.note(picture.time)
+            if before is not None:
+                cut = differ(before, grey) and flow.step(before, grey, picture.time).cut
+                self.note(before, grey, picture.time, cut)
             before = grey
             yield picture
 
-    def note(self, time: float) -> None:
-        """The picture shown from ``time`` on is another scene than the one before."""
-        self._times.append(time)
+    def note(self, before: np.ndarray, after: np.ndarray, time: float, cut: bool) -> None:
+        """Take the next picture, in small and grey, which is shown from ``time`` on; cut: as another scene than the
+        one before it."""
+        if self._row is not None and time - self._row[0] >= BLINK:
+            self._row = None
+        if cut:
+            self._row = self._row or (time, before)
+            self._all.append(time)
+            self._times.append(time)
+        if self._row is not None and not differ(self._row[1], after):
+            del self._times[bisect_left(self._times, self._row[0]) :]
+            self._row = None
 
     def between(self, start: float, end: float) -> tuple[float, ...]:
-        """The cuts after ``start`` and up to ``end``."""
-        return tuple(self._times[bisect_right(self._times, start) : bisect_right(self._times, end)])
+        """The cuts after ``start`` and up to ``end``, without those of a blink after which the scene goes on; known
+        once the pictures ``BLINK`` later are."""
+        return _within(self._times, start, end)
+
+    def noted_between(self, start: float, end: float) -> tuple[float, ...]:
+        """All cuts after ``start`` and up to ``end``, known at once."""
+        return _within(self._all, start, end)
+
+
+def _within(times: list[float], start: float, end: float) -> tuple[float, ...]:
+    return tuple(times[bisect_right(times, start) : bisect_right(times, end)])

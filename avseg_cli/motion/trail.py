@@ -70,13 +70,12 @@ class Trail:
             if picture.time - last >= CLOSEST:
                 grey, last = picture.grey(self._size), picture.time
                 step = None if before is None else flow.step(before, grey, last)
-                before = grey
+                if before is not None and step is not None:
+                    self.cuts.note(before, grey, last, step.cut)
                 with self._lock:
                     self._times.append(last)
-                    if step is not None:
-                        self._steps.append(step)
-                        if step.cut:
-                            self.cuts.note(last)
+                    self._steps += [] if step is None else [step]
+                before = grey
             yield picture
 
     def forget(self, before: float) -> None:

@@ -2,12 +2,14 @@
 
 What sounds is what most masks around say, each with one vote: what only a few of them show, or only a few do not, is
 shorter than the second of sound that the model hears at a time, and a mistake. As many vote before as after, so that
-nothing lags behind, and a switch stays where it is: fewer near the ends and near cuts. Where an outline lies is what
-the mask and the nearest say, fewer of them where things move, which are carried the less exactly the further they come.
+nothing lags behind, and a switch stays where it is: fewer near the ends, and near cuts, over which nobody votes. Where
+an outline lies is what the mask and the nearest say, fewer of them where things move, which are carried the less
+exactly the further they come.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -26,9 +28,10 @@ from avseg_cli.outputs.unmarked import PAUSE
 REACH = 0.6  # seconds on either side in which a neighbour has a vote
 OUTLINE = 0.3  # seconds at which it no longer counts for where an outline lies
 RESTING = 0.5  # the same where nothing moves
+USUAL = 0.2  # seconds before the end of its step at which a picture began, at most: longer ago, it is held
 DRIFT = 0.5  # cells of a way by which a place that rests may seem to have moved
 
-Steps = tuple[np.ndarray | None, np.ndarray | None]  # the ways from a result to the next, and back
+Steps = tuple[np.ndarray | None, np.ndarray | None]  # the ways from a result to the next, and back; none over a cut
 Neighbour = tuple[MaskResult, np.ndarray]  # with the way to it
 
 
@@ -41,22 +44,29 @@ def steadied(results: Generator[MaskResult], trail: Trail, forget: bool) -> Gene
     with closing(results):
         for result in results:
             if held:
-                ways = trail.ways(held[-1].time, result.time)
-                steps.append(
-                    (None, None) if ways is None else (ways.to_last(held[-1].time), ways.to_first(result.time))
-                )
+                steps.append(_step(trail, held[-1].time, result.time))
                 if forget:
                     trail.forget(result.time)
             held.append(result)
-            while result.time - held[done].time >= REACH:
+            while _moment(result) - _moment(held[done]) >= REACH:
                 yield _steadied(held, steps, done)
                 held[done] = replace(held[done], frame=None, guide=None)  # it only counts as a neighbour from now on
                 done += 1
-            while done and held[done].time - held[0].time >= REACH:
+            while done and _moment(held[done]) - _moment(held[0]) >= REACH:
                 del held[0], steps[0]
                 done -= 1
     for place in range(done, len(held)):
         yield _steadied(held, steps, place)
+
+
+def _step(trail: Trail, start: float, end: float) -> Steps:
+    ways = None if trail.cuts.between(start, end) else trail.ways(start, end)
+    return (None, None) if ways is None else (ways.to_last(start), ways.to_first(end))
+
+
+def _moment(result: MaskResult) -> float:
+    """When the mask counts, in seconds: at its picture, and of one that is held at each step that shows it."""
+    return max(result.time, result.end - USUAL)
 
 
 def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) -> MaskResult:
@@ -68,12 +78,13 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     poll.ask(own.logits - level)
     outline, near = own.logits.copy(), np.ones_like(own.logits)
     sides = _neighbours(held, steps, place)
-    even = min(map(len, sides))
+    even, reasons = min(map(len, sides)), Counter([own.ruled_out])
     for number, (neighbour, way) in chain(*map(enumerate, sides)):
-        away = abs(neighbour.time - own.time)
+        away = abs(_moment(neighbour) - _moment(own))
         there = carried(neighbour.logits, way)
         if number < even:
             poll.ask(there - level)
+            reasons[neighbour.ruled_out] += 1
         if away < RESTING:
             trust = resized(way[..., 2], own.logits.shape)
             rests = np.exp(-moved(way) / DRIFT**2) * np.float32(1 - away / RESTING)
@@ -83,7 +94,10 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     outline /= near
     shown = outline > level
     overruled = np.where(shown, poll.votes, -poll.votes) < 0
-    return replace(own, logits=np.where(elsewhere(overruled, shown & ~overruled), poll.won + level, outline))
+    agreed = np.where(elsewhere(overruled, shown & ~overruled), poll.won + level, outline)
+    if (own.logits > level).any() and not (agreed > level).any():
+        return replace(own, logits=agreed, ruled_out=reasons.most_common(1)[0][0])  # why those that won are empty
+    return replace(own, logits=agreed)
 
 
 class Poll:
@@ -114,13 +128,13 @@ def _neighbours(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) 
     """Those that count for a result, after and before it, the nearest first."""
     later = zip(held[place + 1 :], (step[0] for step in steps[place:]), strict=True)
     earlier = zip(held[:place][::-1], (step[1] for step in steps[:place][::-1]), strict=True)
-    return tuple(list(_within_reach(held[place].time, neighbours)) for neighbours in (later, earlier))
+    return tuple(list(_within_reach(_moment(held[place]), neighbours)) for neighbours in (later, earlier))
 
 
-def _within_reach(time: float, neighbours: Iterable[tuple[MaskResult, np.ndarray | None]]) -> Iterator[Neighbour]:
+def _within_reach(moment: float, neighbours: Iterable[tuple[MaskResult, np.ndarray | None]]) -> Iterator[Neighbour]:
     way = None
     for neighbour, step in neighbours:
-        if step is None or abs(neighbour.time - time) >= REACH:
+        if step is None or abs(_moment(neighbour) - moment) >= REACH:
             return
         way = step if way is None else joined(way, step)
         yield neighbour, way
