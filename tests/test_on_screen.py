@@ -205,6 +205,20 @@ def test_the_end_of_a_sound_is_quiet_though_clips_differ_on_it(tmp_path: Path) -
     assert [bool(result.mask.any()) for result in told] == [result.called == "dog" for result in told]
 
 
+def test_a_second_that_one_of_three_clips_takes_for_a_pause_is_marked(tmp_path: Path) -> None:
+    """Only the first clip has the loud second in it; the others are quiet throughout."""
+
+    def falls(times: np.ndarray) -> np.ndarray:
+        return np.where(times < 1, 0.4, 0.003)
+
+    clip, model = Clip(seconds=9, loudness=falls).write(tmp_path / "clip.mkv"), SpeakingRed((0.0, 0.9, 0.0))
+    model.scale.data *= 0.2  # no surer than real models
+    with torch.inference_mode():
+        told = list(segment_video(clip, model, stride=2))  # clips from 0, 2 and 4 on
+    assert [bool(result.mask.any()) for result in told] == [True, False, False, False, True, True, True, True, True]
+    assert [result.unmarked for result in told] == ["" if result.mask.any() else PAUSE for result in told]
+
+
 def test_what_dies_away_unmarked_is_quiet_before_it_is_a_pause(tmp_path: Path) -> None:
     """23 dB below the sound before it has no name of its own, unless the model marks something."""
 

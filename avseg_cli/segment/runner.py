@@ -341,14 +341,11 @@ class Runner:
             sound = torch.stack([torch.stack([item.sound for item in clip]) for clip in clips])
             logits = self.model.decode(embeddings, sound).float().cpu().numpy()  # (B, T, h, w)
         if self.model.config.kinds:
-            for clip, seconds in zip(clips, logits, strict=True):
+            for clip in clips:
                 levels = [item.loudness for item in clip]
-                quiet = pauses(levels)
-                for item, paused, dying in zip(clip, quiet, pauses(levels, FAINT), strict=True):
+                for item, paused, dying in zip(clip, pauses(levels), pauses(levels, FAINT), strict=True):
                     item.paused.append(paused)
                     item.dying.append(dying)
-                seconds[quiet] = NOTHING
-                seconds[[item.narrated for item in clip]] = NOTHING
         return list(logits)
 
 
@@ -403,6 +400,8 @@ def _results(
         seen = fine(pixels.numpy()) if coarse else None
 
         def result(logits: np.ndarray) -> MaskResult:  # what rules it out is known once its clips were decoded
+            if item.ruled_out:
+                logits = np.full_like(logits, NOTHING)
             shown = logits if seen is None else without_specks(fitted(logits, seen, level), level, config.grid**2)
             return rest(logits=shown, ruled_out=item.ruled_out, faint=item.faint)
 
@@ -435,7 +434,7 @@ def _on_screen(runner: Runner, cuts: Cuts) -> OnScreen | None:
     detector = load_faces(str(runner.device))
     return OnScreen(
         lambda picture: detector.probability(picture.to(runner.device)),
-        lambda before, after: bool(cuts.between(before, after)),
+        lambda before, after: bool(cuts.noted_between(before, after)),
     )
 
 
