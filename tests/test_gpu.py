@@ -12,6 +12,7 @@ from miniature import make
 from safetensors.torch import load_file
 
 from avseg_cli.bench.run import BenchOptions, run_bench
+from avseg_cli.model.transforms import resampled
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate
 from avseg_cli.training.loop import Trainer
 from avseg_cli.training.train import resume, train
@@ -119,3 +120,12 @@ def test_scores_are_those_of_the_cpu(jobs: int, device: str, data: Path, tiny_ch
     for precision, tolerance in (("fp32", 1e-3), (HALF[device], 2e-2)):
         got = evaluate(replace(common, device=device, precision=precision, jobs=jobs)).total
         assert got.miou == pytest.approx(wanted.miou, abs=tolerance) and got.f == pytest.approx(wanted.f, abs=tolerance)
+
+
+@pytest.mark.gpu
+def test_frames_are_resampled_as_on_the_cpu_but_for_one_level() -> None:
+    pictures = torch.randint(0, 256, (2, 3, 300, 500), dtype=torch.uint8)
+    off = resampled(pictures.to("cuda"), (128, 96)).cpu() - resampled(pictures, (128, 96))
+    assert off.abs().max() <= 1 and (off != 0).float().mean() < 0.2, (
+        "rounded once, where the CPU rounds after each side"
+    )

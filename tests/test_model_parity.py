@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from plain_forms import second_log_mel
 from published import relative_error, sam_decoder, sam_encoder, shake
 from segment_anything.modeling import Sam
@@ -298,13 +299,14 @@ def test_positions_equal_sam(grid: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(70, 150), (128, 128), (31, 20), (400, 300)])
-def test_frames_are_squashed_as_torchvision_does(size: tuple[int, int]) -> None:
+def test_frames_are_squashed_as_the_authors_do_with_pillow(size: tuple[int, int]) -> None:
     from torchvision.transforms.v2 import functional as tv
 
     frames = torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8)
-    resized = tv.resize(frames.permute(0, 3, 1, 2).float() / 255, [128, 128], antialias=True)
-    expected = tv.normalize(resized, MEAN, STD)
-    torch.testing.assert_close(prepare_frames(frames, 128), expected, atol=1e-5, rtol=1e-5)
+    pictures = [Image.fromarray(f.numpy()).resize((128, 128), Image.Resampling.BILINEAR) for f in frames]
+    expected = torch.stack([tv.normalize(tv.pil_to_tensor(picture) / 255, MEAN, STD) for picture in pictures])
+    off = (prepare_frames(frames, 128) - expected).abs() * torch.tensor(STD).view(3, 1, 1) * 255  # in levels
+    assert off.max() < 1.001 and (off > 0.001).float().mean() < 0.01
 
 
 def test_frames_are_normalised_as_sam_does() -> None:

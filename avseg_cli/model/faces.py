@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from avseg_cli.model.efficientnet import SameConv
+from avseg_cli.model.transforms import resampled
 
 SIDE = 192  # pixels of the input
 STEM = 32
@@ -85,14 +86,21 @@ class FaceDetector(nn.Module):
         return self.score(x)[:, 0]
 
     @torch.inference_mode()
-    def probability(self, picture: Tensor) -> float:
-        """uint8 RGB (H, W, 3) of any size -> the probability of the surest face in any of its views."""
-        return float(self(views(picture)).max().sigmoid())
+    def probability(self, picture: Tensor, enough: float = 1.0) -> float:
+        """uint8 RGB (H, W, 3) of any size -> the probability of the surest face in any of its views.
+
+        Where the whole picture shows one that is sure ``enough``, that one's: the other views are not looked at.
+        """
+        surest, seen = 0.0, views(picture)
+        for part in (seen[:1], seen[1:]):
+            if surest < enough:
+                surest = max(surest, float(self(part).max().sigmoid()))
+        return surest
 
 
 def views(picture: Tensor) -> Tensor:
     """uint8 RGB (H, W, 3) -> (N, 3, 192, 192) in [-1, 1]: whole, from afar, and squares along the longer side."""
-    x = picture.permute(2, 0, 1)[None].float() / 127.5 - 1
+    x = picture.permute(2, 0, 1)[None]
     long, short = max(x.shape[-2:]), min(x.shape[-2:])
     squares = []
     if long > 1.2 * short:
@@ -103,9 +111,9 @@ def views(picture: Tensor) -> Tensor:
 
 
 def _fitted(x: Tensor, side: int) -> Tensor:
-    """(1, 3, H, W) -> (1, 3, side, side): as large as fits, the rest black."""
+    """uint8 (1, 3, H, W) -> (1, 3, side, side) in [-1, 1]: as large as fits, the rest black."""
     scale = side / max(x.shape[-2:])
     h, w = (max(1, round(length * scale)) for length in x.shape[-2:])
-    small = F.interpolate(x, (h, w), mode="bilinear", antialias=True, align_corners=False)
+    small = resampled(x, (h, w)) / 127.5 - 1
     top, left = (side - h) // 2, (side - w) // 2
     return F.pad(small, (left, side - w - left, top, side - h - top), value=-1.0)

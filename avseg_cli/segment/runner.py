@@ -40,7 +40,7 @@ from avseg_cli.outputs.specks import without_specks
 from avseg_cli.outputs.tidy import guide_from
 from avseg_cli.outputs.unmarked import PAUSE, UNSEEN
 from avseg_cli.segment.grid import Grid
-from avseg_cli.segment.on_screen import OnScreen, with_next, without_absent
+from avseg_cli.segment.on_screen import SURE, OnScreen, with_next, without_absent
 from avseg_cli.segment.pauses import FAINT, pauses
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -433,7 +433,7 @@ def _on_screen(runner: Runner, cuts: Cuts) -> OnScreen | None:
         return None
     detector = load_faces(str(runner.device))
     return OnScreen(
-        lambda picture: detector.probability(picture.to(runner.device)),
+        lambda picture: detector.probability(picture.to(runner.device), SURE),
         lambda before, after: bool(cuts.noted_between(before, after)),
     )
 
