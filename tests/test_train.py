@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
 
-from avseg_cli.base.errors import AvsegError, DeviceError, InputError, OutputError
+from avseg_cli.base.errors import AvsegError, DataError, DeviceError, InputError, OutputError
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.signals import heard
-from avseg_cli.checkpoints.checkpoint import load_checkpoint
+from avseg_cli.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.data.clips import read_clips
 from avseg_cli.data.files import read_frames
@@ -37,9 +37,9 @@ from avseg_cli.training.loop import asked_to_stop, learning_rate, step_seed
 from avseg_cli.training.losses import LOSSES, bce, bce_iou, bce_iou_sama
 from avseg_cli.training.parameters import set_trainable, start_adapters, trained_parts, transfer
 from avseg_cli.training.recipe import Recipe, default_recipe
-from avseg_cli.training.run_folder import StageFolder
+from avseg_cli.training.run_folder import StageFolder, unfinished
 from avseg_cli.training.stages import STAGES
-from avseg_cli.training.train import resume, train, whole_recipe
+from avseg_cli.training.train import initial_model, resume, train, whole_recipe
 from avseg_cli.training.train_options import TrainOptions
 
 TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices on this machine")
@@ -179,6 +179,40 @@ def test_a_deeper_model_takes_what_a_shallower_one_has() -> None:
     assert torch.equal(deep.fusion.blocks[0].audio_mlp.lin1.weight, shallow.fusion.blocks[0].audio_mlp.lin1.weight)
     with pytest.raises(InputError, match="this model needs"):
         transfer(deep, AvsegModel(preset("tiny", image_size=96)).state_dict())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "pretrained", "kept"),
+    [
+        (
+            "tiny", ("image_encoder.blocks.0.", "image_encoder.patch_embed.", "vggish."),
+            ("image_encoder.adapters.", "mask_decoder.", "positions.", "fusion.", "audio_embed."),
+        ),
+        (
+            "small", ("image_encoder.neck.", "vggish.heard."),
+            ("image_encoder.adapters.", "image_encoder.fine4.", "mask_decoder.", "positions.", "fusion."),
+        ),
+    ],
+    ids=["tiny", "small"],
+)  # fmt: skip
+def test_pretrained_encoders_leave_a_checkpoint_its_decoder_and_adapters(
+    backbone: str, pretrained: tuple[str, ...], kept: tuple[str, ...], tmp_path: Path
+) -> None:
+    config, told = preset(backbone, image_size=64, fusion_depth=1), {"backbone": backbone, "image_size": 64, "depth": 1}
+    one, other = AvsegModel(config), AvsegModel(config)
+    for model in (one, other):
+        for tensor in model.state_dict().values():
+            tensor.copy_(torch.rand(tensor.shape) if tensor.is_floating_point() else tensor)
+    save_checkpoint(tmp_path / "init.safetensors", one)
+    for stage in ("pretrain-sound", "pretrain-image"):
+        (tmp_path / "run" / stage).mkdir(parents=True)
+        save_checkpoint(tmp_path / "run" / stage / "best.safetensors", other)
+    told |= {"init": str(tmp_path / "init.safetensors"), "pretrained": str(tmp_path / "run")}
+    asked = TrainOptions(data="", subset="ms3", out=str(tmp_path), **told)
+    made, theirs = initial_model("2", asked, tmp_path)[0].state_dict(), {**one.state_dict()}
+    theirs |= {name: tensor for name, tensor in other.state_dict().items() if name.startswith(pretrained)}
+    for name in (name for name in made if name.startswith((*pretrained, *kept))):
+        assert torch.equal(made[name], theirs[name]), name
 
 
 # --- losses and schedule
@@ -542,18 +576,49 @@ def test_a_stage_started_anew_logs_its_own_epochs_alone(data: Path, tmp_path: Pa
 
 def test_a_stage_goes_on_with_the_command_that_started_it(data: Path, tmp_path: Path) -> None:
     """Not with one before it that listed it too: its folder was removed, and it was started anew otherwise."""
+    whole = options(data, tmp_path, "1a", "2", epochs=1, limit_clips=1)
+    train(whole)
+    shutil.rmtree(tmp_path / "2")
+    begin(replace(whole, stages=("2",), epochs=2))
+    resume(tmp_path)
+    assert len(StageFolder(tmp_path / "2").records()) == 2
+
+
+def begin(options: TrainOptions) -> None:
+    """Its first stage begins, and is stopped before the first step."""
 
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    whole = options(data, tmp_path, "1a", "2", epochs=1, limit_clips=1)
-    train(whole)
-    shutil.rmtree(tmp_path / "2")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("avseg_cli.training.train.fit", stopped)
-        train(replace(whole, stages=("2",), epochs=2))
-    resume(tmp_path)
-    assert len(StageFolder(tmp_path / "2").records()) == 2
+        train(options)
+
+
+def test_a_run_goes_on_by_the_recipe_it_began_with(data: Path, tmp_path: Path, monkeypatch) -> None:
+    """Also the stages that had not begun, whatever the defaults of the avseg that goes on."""
+    begin(options(data, tmp_path, "1a", "2", limit_clips=1, cache=str(tmp_path / "cache")))
+    began = {stage: default_recipe("tiny", stage) for stage in ("1a", "2")}
+    other = replace(began["1a"], epochs=77, learning_rate=0.7)
+    monkeypatch.setattr("avseg_cli.training.train_options.default_recipe", lambda *_: other)
+    (left,) = unfinished(tmp_path)
+    assert {stage: left.recipe(stage) for stage in left.stages} == began
+    config = tmp_path / "1a/config.json"
+    older = {name: value for name, value in json.loads(config.read_text()).items() if name != "recipes"}
+    config.write_text(json.dumps(older))
+    (left,) = unfinished(tmp_path)
+    assert left.recipe("1a") == began["1a"], "an older run says that of the stage alone"
+    config.write_text(json.dumps({**older, "recipe": {**older["recipe"], "epochs": "many"}}))
+    with pytest.raises(DataError, match=r"config\.json: damaged or edited \(epochs is 'many'"):
+        unfinished(tmp_path)
+
+
+@pytest.mark.parametrize("between", ["1b", "pretrain-image"])
+def test_what_a_stage_joins_is_ended_before_it_whoever_began_it(between: str, data: Path, tmp_path: Path) -> None:
+    first = "1a" if between == "1b" else "pretrain-sound"
+    begin(options(data, tmp_path, "2", first, limit_clips=1))
+    begin(options(data, tmp_path, between, limit_clips=1, epochs=3))
+    assert [left.stages for left in unfinished(tmp_path)] == [(first,), (between,), ("2",)]
 
 
 def test_s4_learns_from_first_frames(tmp_path: Path) -> None:

@@ -97,6 +97,20 @@ def set_dropout(model: AvsegModel, probability: float) -> None:
             module.dropout = probability
 
 
+def taught_to_encoders(model: AvsegModel, stage: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a pretraining stage's checkpoint holds that the stage taught ``model``'s encoders; the rest is as it began.
+
+    For a model that has learnt masks: its decoder and adapters stay its own.
+    """
+    still = tuple(f"{part}." for part in STAGES[stage].still)
+    taught = [part for part in trained_parts(model, stage) if part.split(".")[0] in UNFROZEN.values()]
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if any(f"{name}.".startswith(f"{part}.") for part in taught) and not name.startswith(still)
+    }
+
+
 def transfer(model: AvsegModel, state: Mapping[str, Tensor], parts: tuple[str, ...] = ("",)) -> list[str]:
     """Copy the tensors of ``state`` below ``parts`` into ``model``; returns the model's names that had no counterpart.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from avseg_cli.base.errors import InputError, named
+from avseg_cli.base.json_types import misfits
 from avseg_cli.model.backbones import BACKBONES
 
 OPTIMIZERS = ("adam", "adamw")
@@ -45,6 +48,13 @@ class Recipe:
                 f"optimizer {self.optimizer!r} must be one of {OPTIMIZERS}, schedule {self.schedule!r} one of "
                 f"{SCHEDULES}, loss {self.loss!r} one of {LOSSES}"
             )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Of what JSON gave. Raises ``ValueError`` or ``TypeError`` for what is none."""
+        for name in misfits(values, cls):
+            raise ValueError(f"{name} is {values[name]!r}")
+        return cls(**{**values, "still": tuple(values.get("still", ()))})
 
 
 def default_recipe(backbone: str, stage: str, of: str = "paper") -> Recipe:

@@ -22,6 +22,7 @@ from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.json_types import fits
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.whole_files import write_json, write_whole
+from avseg_cli.training.recipe import Recipe
 from avseg_cli.training.stages import in_order
 from avseg_cli.training.train_options import TrainOptions
 
@@ -93,7 +94,8 @@ class StageFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "command.txt").write_text(options.command + "\n")
         write_json(self.path / "versions.json", versions())
-        write_json(self.path / "config.json", {"options": options.to_dict(), **facts})
+        recipes = {stage: vars(recipe) for stage, recipe in options.begun.items()}
+        write_json(self.path / "config.json", {"options": options.to_dict(), "recipes": recipes, **facts})
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line to metrics.jsonl, and its numbers to TensorBoard."""
@@ -196,31 +198,36 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
 
 def _options(config: Path) -> TrainOptions:
     try:
-        options = TrainOptions.from_dict(parse_json(config.read_text(encoding="utf-8"))["options"])
+        content = parse_json(config.read_text(encoding="utf-8"))
+        told = {config.parent.name: content["recipe"]} if "recipe" in content else {}  # all that older runs say
+        begun = {stage: Recipe.from_dict(values) for stage, values in content.get("recipes", told).items()}
+        options = replace(TrainOptions.from_dict(content["options"]), begun=begun)
         for stage in options.stages:
             options.recipe(stage)  # raises for figures that no recipe can have
         return options
-    except (AvsegError, ValueError, KeyError, TypeError) as error:
+    except (AvsegError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{config}: damaged or edited ({error}); start the run anew with {named('out')} elsewhere"
         ) from error
 
 
 def unfinished(run: Path) -> list[TrainOptions]:
-    """The options of every command of a run that has stages left, with those alone. A stage that was started is left
-    to the command that started it. Raises ``OutputError`` if there is no run."""
-    started = {stage: StageFolder(run / stage) for stage in in_order() if (run / stage / "config.json").is_file()}
+    """The commands of a run that have stages left, with those alone, in the order of the stages: one that is to be
+    joined is ended first, whoever began it. A stage that was started is left to the command that started it.
+
+    Raises ``OutputError`` if there is no run.
+    """
+    started = {stage: StageFolder(run / stage) for stage in in_order() if StageFolder(run / stage).started}
     if not started:
         raise OutputError(f"{run}: not the folder of a training run; {named('resume')} takes the {named('out')} of one")
     owners = {stage: folder.options for stage, folder in started.items()}
+    for options in list(owners.values()):
+        owners = dict.fromkeys(options.stages, options) | owners
     found: list[TrainOptions] = []
-    for options in owners.values():
-        command = replace(options, stages=())
-        left = tuple(
-            stage
-            for stage in options.stages
-            if not StageFolder(run / stage).done and replace(owners.get(stage, options), stages=()) == command
-        )
-        if left and not any(replace(other, stages=()) == command for other in found):
-            found.append(replace(options, stages=left))
+    for stage in (stage for stage in in_order() if stage in owners and not StageFolder(run / stage).done):
+        options = replace(owners[stage], stages=(stage,))
+        if found and replace(found[-1], stages=(stage,)) == options:
+            last = found.pop()
+            options = replace(options, stages=(*last.stages, stage), begun={**last.begun, **options.begun})
+        found.append(options)
     return found

@@ -45,6 +45,7 @@ from avseg_cli.training.parameters import (
     start_adapters,
     start_kinds,
     start_sound_from_nothing,
+    taught_to_encoders,
     transfer,
 )
 from avseg_cli.training.run_folder import StageFolder, unfinished, versions
@@ -62,7 +63,7 @@ def train(options: TrainOptions, resume: bool = False) -> Path:
     ``resume`` is false, ``DataError`` and ``CheckpointError`` for what the data or a checkpoint lacks.
     """
     take_own_gpu(options.device)
-    options = replace(options, stages=options.stages or whole_recipe(options))
+    options = replace(options, stages=options.stages or whole_recipe(options)).beginning
     run = Path(options.out)
     if not resume:
         _refuse_started(run, options.stages)
@@ -334,7 +335,10 @@ def initial_model(stage: str, options: TrainOptions, run: Path) -> tuple[AvsegMo
     for earlier, parts in STAGES[stage].sources:
         best = StageFolder((pretrained if STAGES[earlier].pretrains else run) / earlier).best
         if best.is_file():
-            transfer(model, load_file(best), parts)
+            state = load_file(best)
+            if options.init and STAGES[earlier].pretrains:
+                state = taught_to_encoders(model, earlier, state)
+            transfer(model, state, parts)
             origin[earlier] = str(best)
     if STAGES[stage].joins and options.init_adapters:
         other, _ = load_checkpoint(find_checkpoint(options.init_adapters))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.training.recipe import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES, STARTS, Recipe, default_recipe
-from avseg_cli.training.stages import STAGES
+from avseg_cli.training.stages import STAGES, in_order
 
 RECOMPUTE = ("auto", "on", "off")
 LEARNING = "How it learns"  # of the panels of the command's help
@@ -62,7 +63,9 @@ class TrainOptions:
         None, "Checkpoint whose adapters stage 2 starts from.", metavar="NAME|FILE"
     )
     pretrained: str | None = _start_option(
-        None, "Folder of another run whose pretraining stages are used.", metavar="PATH"
+        None,
+        "Folder of another run whose pretraining stages are used; with init, of its encoders what they taught.",
+        metavar="PATH",
     )
     recipes: str = _learning_option(
         "paper", "paper; released, as the authors' code; fast, in a tenth of the time.",
@@ -122,6 +125,7 @@ class TrainOptions:
         None, "Folder of what frozen networks give, kept. [default: OUT/embeddings]", metavar="PATH"
     )
     command: str = ""  # as typed
+    begun: Mapping[str, Recipe] = field(default_factory=dict, compare=False)  # the recipes that a run began with
 
     def __post_init__(self) -> None:
         check(self)
@@ -142,6 +146,7 @@ class TrainOptions:
         for stage in self.stages:
             if stage not in STAGES:
                 raise InputError(f"no stage named {stage!r}; choose from {', '.join(STAGES)}, pretrain or all")
+        object.__setattr__(self, "stages", tuple(stage for stage in in_order() if stage in self.stages))
         unknown = set(self.unfreeze) - {"image", "sound"}
         if unknown:
             raise InputError(f"{named('unfreeze')} knows image and sound, not {', '.join(sorted(unknown))}")
@@ -153,7 +158,9 @@ class TrainOptions:
             )
 
     def recipe(self, stage: str) -> Recipe:
-        """The stage's recipe with what was asked for explicitly."""
+        """The stage's recipe with what was asked for explicitly; the one that it began with, if it has begun."""
+        if stage in self.begun:
+            return self.begun[stage]
         asked = {f.name: getattr(self, f.name, None) for f in fields(Recipe)}
         return replace(
             default_recipe(self.backbone, stage, self.recipes), **{k: v for k, v in asked.items() if v is not None}
@@ -180,8 +187,14 @@ class TrainOptions:
             changes["image_size"] = self.image_size
         return replace(config, temporal=self.temporal, bidirectional=self.bidirectional, **changes)
 
+    @property
+    def beginning(self) -> TrainOptions:
+        """With the recipes of all its stages, so that it goes on by them whatever the defaults will be."""
+        return replace(self, begun={stage: self.recipe(stage) for stage in self.stages})
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """What was asked for; the recipes stand beside it."""
+        return {name: value for name, value in asdict(self).items() if name != "begun"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainOptions:
