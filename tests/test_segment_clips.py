@@ -17,6 +17,7 @@ from plain_forms import decode_rle
 from avseg_cli import segment_video as public_segment_video
 from avseg_cli.base.errors import InputError
 from avseg_cli.media.audio import SoundReader
+from avseg_cli.media.container import Damage
 from avseg_cli.media.video import VideoReader, probe
 from avseg_cli.model.log_mel import log_mel_examples
 from avseg_cli.motion.onset import spectrum
@@ -93,6 +94,20 @@ def test_a_gap_of_hours_in_the_timestamps_is_passed_over(tmp_path: Path) -> None
     assert len(grid) < 70 and [frame.index for frame in grid] == list(range(len(grid)))
     assert [round(frame.picture.time, 1) for frame in grid[-2:]] == [20_002.5, 20_003.5]
     assert all(0 <= frame.end - frame.picture.time <= 61 for frame in grid)
+
+
+@pytest.mark.parametrize(("times", "held", "masks", "passed"), [
+    ([0, 75, 76.9], None, 62, 15), ([0, 1.9], 75.1, 62, 15.1), ([0, 59, 60.9], None, 61, 0),
+])  # fmt: skip
+def test_what_sounds_under_a_picture_after_a_minute_is_told_to_be_passed_over(
+    tmp_path: Path, times: list[float], held: float | None, masks: int, passed: float
+) -> None:
+    path = Clip(times=times, sound_seconds=77).write(tmp_path / "clip.mp4")
+    path = path if held is None else retimed(path, tmp_path / "held.mp4", held=held)
+    grid = list(sample(VideoReader(probe(path)), Grid(), damage=(damage := Damage())))
+    assert len(grid) == masks and damage.passed_over == pytest.approx(passed, abs=0.01)
+    seldom = segment_video(path, LoudRed(), fps=0.1, consecutive=True)
+    assert list(seldom) and any("for more than a minute" in warning for warning in seldom.warnings) == bool(passed)
 
 
 @pytest.mark.parametrize("fps", [2, 10, 30])

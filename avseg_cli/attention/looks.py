@@ -85,7 +85,7 @@ class Looks(Iterator[ClipLook]):
             self._sound.close()
 
     def _items(self) -> Iterator[_Item]:
-        frames = self._runner.loaded(sample(self._reader, Grid(), self._reader.end))
+        frames = self._runner.loaded(sample(self._reader, Grid(), self._reader.end, self._reader.damage))
         try:
             while batch := list(islice(frames, self._runner.batch_size)):
                 waves = [self._sound.second(frame.end) for frame in batch]

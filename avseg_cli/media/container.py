@@ -46,6 +46,7 @@ class Damage:
     timestamps: int = 0  # frames left out because their time repeated
     out_of_order: int = 0  # frames whose time ran backwards, before times were sorted
     resets: int = 0  # times that the file's clock was set back
+    passed_over: float = 0.0  # seconds at the end of pictures held for too long to be looked at all the time
     encrypted: bool = False  # so that nothing was read
     notes: list[str] = field(default_factory=list)
 
@@ -64,6 +65,11 @@ class Damage:
             found.append(f"the file's clock was set back ({self.resets} x); what follows goes on where it was")
         if self.out_of_order:
             found.append(f"{counted(self.out_of_order, 'frame')} had timestamps out of order, which were sorted")
+        if self.passed_over >= 0.1:
+            found.append(
+                "a picture is held for more than a minute: no mask is made for the rest of that, "
+                f"{self.passed_over:.1f} s in all, whatever sounds"
+            )
         return found
 
 

@@ -80,7 +80,7 @@ class Segmentation(Iterator[MaskResult]):
         self._cuts = self.trail.cuts if self.trail else Cuts(video.size)
         self.pictures = SharedPictures(self._reader, _lead(self._runner, options.grid), free_bytes(torch.device("cpu")))
         pictures = (self.trail or self._cuts).record(self.pictures)
-        self._frames = self._runner.loaded(sample(pictures, options.grid, self._reader.end))
+        self._frames = self._runner.loaded(sample(pictures, options.grid, self._reader.end, self._reader.damage))
         self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames, self._cuts)
         if self.trail is not None and steady:
             self._results = steadied(self._results, self.trail, forget=not follow)

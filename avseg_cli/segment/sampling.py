@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from avseg_cli.media.container import Damage
 from avseg_cli.media.video import Picture
 from avseg_cli.segment.grid import Grid
 
@@ -27,12 +28,16 @@ class GridFrame:
     end: float
 
 
-def sample(pictures: Iterable[Picture], grid: Grid, until: float | None = None) -> Iterator[GridFrame]:
+def sample(
+    pictures: Iterable[Picture], grid: Grid, until: float | None = None, damage: Damage | None = None
+) -> Iterator[GridFrame]:
     """The picture shown just before each step of the grid ends; a last partial step ends with the video, or at
     ``until`` seconds.
 
     A gap in the timestamps, of hours perhaps, is passed over after ``LONGEST`` seconds: its picture is known by then.
+    ``damage`` is told.
     """
+    damage = damage or Damage()
     index, origin, shown, length = 0, 0.0, None, 0.0
     for picture in pictures:
         if shown is None:
@@ -42,14 +47,18 @@ def sample(pictures: Iterable[Picture], grid: Grid, until: float | None = None) 
         while shown is not None and picture.time > origin + (index + 1) * grid.step - grid.lead + 1e-6:
             end = origin + (index + 1) * grid.step
             if end - shown.time > LONGEST:
-                origin += math.ceil(picture.time - end + grid.lead)  # whole seconds keep sequences in step
+                passed = math.ceil(picture.time - end + grid.lead)  # whole seconds keep sequences in step
+                origin += passed
+                damage.passed_over += passed
                 break
             yield GridFrame(index, shown, end)
             index += 1
         shown = picture
     if shown is None:
         return
-    finish = min(_finish(shown, length), shown.time + LONGEST, math.inf if until is None else until)
+    over = min(_finish(shown, length), math.inf if until is None else until)
+    finish = min(over, shown.time + LONGEST)
+    damage.passed_over += over - finish
     while origin + (index + 1) * grid.step <= finish + 1e-6:
         yield GridFrame(index, shown, origin + (index + 1) * grid.step)
         index += 1
