@@ -80,6 +80,25 @@ def test_a_hole_in_the_sound_is_silence(tmp_path: Path) -> None:
     assert np.corrcoef(third, tone(2 + np.arange(EXAMPLE_SAMPLES) / SAMPLE_RATE))[0, 1] > 0.8
 
 
+@pytest.mark.parametrize("pace", [0.9, 0.96, 1.04, 1.1])
+def test_sound_whose_clock_differs_from_its_samples_is_heard_where_its_timestamps_say(
+    tmp_path: Path, pace: float
+) -> None:
+    path = Clip(seconds=7, sound="pcm_s16le", loudness=lambda t: 0.4 * (t >= 5)).write(tmp_path / "clip.mkv")
+    drifting = tmp_path / "drifting.mkv"
+    with av.open(str(path)) as source, av.open(str(drifting), "w") as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            if packet.dts is None:
+                continue
+            if packet.stream.type == "audio":
+                packet.pts = packet.dts = round(packet.pts * pace)
+            packet.stream = streams[packet.stream_index]
+            target.mux(packet)
+    begins, _ = loud_times(heard(drifting, [1.0, 2.0, 3.0, 4.0, 5 * pace + 0.5])[-1], 5 * pace + 0.5)
+    assert begins == pytest.approx(5 * pace, abs=0.11)
+
+
 def test_the_log_mel_is_that_of_the_whole_wave(tmp_path: Path) -> None:
     path = Clip(seconds=4, sound="pcm_s16le", sound_rate=16000, loudness=lambda t: 0.1 + 0.1 * np.floor(t)).write(
         tmp_path / "clip.mkv"

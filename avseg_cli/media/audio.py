@@ -18,6 +18,7 @@ from avseg_cli.media.video import Sound
 from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 
 GAP = 0.05  # seconds between sound frames that count as a hole rather than rounding
+OVERLAP = 0.1  # seconds by which samples outrun their timestamps before these are followed
 SET_BACK = 1.0  # seconds backwards that mean the file's clock was reset
 PCM = re.compile(r"pcm_[suf](8|16|24|32|64)(?:le|be)?")  # bits of a sample
 LOOKED_AT = 8  # frames of sound
@@ -68,10 +69,11 @@ class SoundReader:
             self._pieces.append(piece)
 
     def _resampled(self, sound: Sound, start: float) -> Iterator[tuple[int, np.ndarray]]:
-        """Pieces of 16 kHz sound and where each starts; a hole or a new rate starts a new resampler."""
+        """Pieces of 16 kHz sound and where each starts, over the end of the one before where its clock is slower than
+        its samples; a hole, an overlap or a new rate starts a new resampler."""
         resampler, rate, at, expected = None, 0, 0, 0.0
         for time, frame_rate, samples in self._mono(sound, start):
-            if resampler is None or frame_rate != rate or time > expected + GAP:
+            if resampler is None or frame_rate != rate or not -OVERLAP <= time - expected <= GAP:
                 if resampler is not None:
                     yield at, resampler.resample_chunk(np.zeros(0, np.float32), last=True)
                 resampler, rate = soxr.ResampleStream(frame_rate, SAMPLE_RATE, 1, dtype="float32"), frame_rate
