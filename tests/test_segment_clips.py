@@ -198,12 +198,12 @@ def test_overlapping_clips_are_averaged_like_the_model_itself(tmp_path: Path) ->
 @pytest.mark.parametrize("start", [0.0, 1.5])
 def test_a_step_lies_in_the_middle_of_its_second_of_sound(tmp_path: Path, fps: int, ahead: float, start: float) -> None:
     """So that what sounds is marked neither early nor late, at any number of masks a second; the first steps hear the
-    first second."""
+    first second, the last ones the last."""
     path = Clip(seconds=4, loudness=lambda t: 0.02 * (1 + 4 * t)).write(tmp_path / "clip.mp4")
     sound = SoundReader(probe(path).sound)
     for result in segment_video(path, LoudRed(), fps=fps, start=start):
-        assert result.sound_end == pytest.approx(max(start + 1, result.end + ahead))
-        if result.end > start + 0.7:
+        assert result.sound_end == pytest.approx(max(start + 1, min(result.end + ahead, 4)), abs=1e-3)
+        if start + 0.7 < result.end < 3.6:
             assert result.sound_end - 0.5 == pytest.approx(result.end - 1 / fps / 2)
         expected = spectrum(log_mel_examples(sound.second(result.sound_end))[0][0])
         np.testing.assert_allclose(result.spectrum, expected, atol=2e-2 if start else 0)  # sought: another beginning

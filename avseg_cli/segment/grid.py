@@ -43,12 +43,17 @@ class Grid:
         """Seconds by which the second of sound ends after a shorter step, so that a whole step lies in its middle."""
         return max(0.0, (1 - self.step) / 2)
 
-    def heard_until(self, end: float, start: float) -> float:
-        """When the second of sound of a step that ends at ``end`` is over; a video is heard from ``start`` seconds on.
+    def heard_until(self, end: float, start: float, over: float | None) -> float:
+        """When the second of sound of a step that ends at ``end`` is over; a video is heard from ``start`` seconds on
+        and is over at ``over``, where that is known.
 
-        The first steps of several a second hear its first second: of one that began earlier a part would be missing.
+        The first steps of several a second hear its first second, and the last ones its last: of others a part would
+        be missing.
         """
-        return max(end + self.ahead, start + 1) if self.step < 1 else end
+        if self.step >= 1:
+            return end
+        latest = end + self.ahead if over is None else max(end, min(end + self.ahead, over))
+        return max(latest, start + 1)
 
     @property
     def lead(self) -> float:

@@ -81,7 +81,7 @@ class Segmentation(Iterator[MaskResult]):
         self.pictures = SharedPictures(self._reader, _lead(self._runner, options.grid), free_bytes(torch.device("cpu")))
         pictures = (self.trail or self._cuts).record(self.pictures)
         self._frames = self._runner.loaded(sample(pictures, options.grid, self._reader.end, self._reader.damage))
-        self._results = _results(self._frames, self._sound, self._runner, options, video.size, keep_frames, self._cuts)
+        self._results = _results(self._frames, self._sound, self._runner, options, video, keep_frames, self._cuts)
         if self.trail is not None and steady:
             self._results = steadied(self._results, self.trail, forget=not follow)
         self._tracker = None if options.sources == "merge" else Tracker()
@@ -374,7 +374,7 @@ def _out_of_memory(device: torch.device) -> OutOfMemory:
 
 
 def _results(
-    frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, options: SegmentOptions, video_size: tuple[int, int],
+    frames: Prefetch[Loaded], sound: SoundReader, runner: Runner, options: SegmentOptions, video: Video | Recording,
     keep_frames: bool, cuts: Cuts,
 ) -> Generator[MaskResult]:  # fmt: skip
     """Frames and sound -> embeddings, once per frame -> clips -> logits, averaged -> results in order."""
@@ -383,7 +383,7 @@ def _results(
     waiting: deque[tuple[int, Callable[[np.ndarray], MaskResult]]] = deque()  # (index, what lacks its mean logits)
     coarse, level = BACKBONES[config.backbone].coarse, logit(options.threshold)
     means: list[deque[np.ndarray]] = [deque() for _ in sequences]  # known, by sequence
-    until = partial(grid.heard_until, start=options.start)
+    until = partial(grid.heard_until, start=options.start, over=video.duration)
 
     def finished() -> Iterator[MaskResult]:
         while waiting and means[waiting[0][0] % grid.phases]:
@@ -392,7 +392,7 @@ def _results(
 
     def without_logits(item: Encoded, pixels: Tensor) -> Callable[[np.ndarray], MaskResult]:
         rest = partial(
-            MaskResult, item.index, item.time, item.end, size=video_size, image_size=config.image_size,
+            MaskResult, item.index, item.time, item.end, size=video.size, image_size=config.image_size,
             threshold=options.threshold, heard=item.heard, loudness=item.loudness, ahead=until(item.end) - item.end,
             spectrum=item.spectrum, placed=item.placed, frame=pixels.numpy() if keep_frames else None,
             cleanup=options.cleanup, guide=guide_from(pixels.numpy(), options.cleanup),
