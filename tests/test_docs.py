@@ -21,6 +21,7 @@ from avseg_cli.checkpoints.checkpoint import read_info
 from avseg_cli.cli import app
 from avseg_cli.model.empty import empty_model
 from avseg_cli.model.fusion import FUSIONS
+from avseg_cli.model.kinds import HEARD, SEEN
 from avseg_cli.outputs.formats import FORMATS
 from avseg_cli.outputs.results import MaskResult
 
@@ -183,3 +184,11 @@ def test_the_page_of_json_says_how_sure_an_empty_mask_is() -> None:
     empty = MaskResult(0, 0.0, 1.0, np.full((2, 2), np.log(0.3 / 0.7), np.float32), (8, 8), 8)
     assert not empty.mask.any() and empty.confidence == pytest.approx(1 - 0.3)
     assert "where nothing is marked, 1 minus the highest probability" in text(ROOT / "docs/json.md")
+
+
+def test_the_card_names_every_kind() -> None:
+    table = text(ROOT / "weights/README.md").split("## The kinds it knows")[1].split("\n## ")[0]
+    heading, _, *rows = [line.split("|")[2:4] for line in table.splitlines() if line.startswith("|")]
+    for count, cells, kinds in zip(heading, zip(*rows, strict=True), (HEARD, SEEN), strict=True):
+        named = re.findall(r"\w+", re.sub(r"\([^)]*\)", "", " ".join(cells)))
+        assert sorted(named) == sorted(kinds) and count.split()[0] == str(len(kinds))
