@@ -176,6 +176,18 @@ def test_a_flash_changes_no_numbers(fps: int) -> None:
     assert {one.cuts for one in found} == {()}
 
 
+def test_time_passes_under_a_picture_that_is_held() -> None:
+    """A source that is silent for longer than is remembered has a new number, as in a film of many equal pictures."""
+    ground = np.random.default_rng(0).integers(0, 200, (120, 160, 1), np.uint8).repeat(3, 2)
+    ground[40:80, 40:80] = 255, 0, 0
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 10 * 16_000)
+    noise[2 * 16_000 : 8 * 16_000] = 0
+    for rate in (0.1, 10):
+        frames = np.stack([ground] * round(10 * rate))
+        found = segment_video(Recording(frames, rate, noise), LoudRed())
+        assert [[source.id for source in one.sources] for one in found] == [[1]] * 2 + [[]] * 6 + [[2]] * 2, rate
+
+
 def result(index: int, mask: np.ndarray, tracker: Tracker | None, size: tuple[int, int] = (90, 160)) -> MaskResult:
     logits = np.where(mask, 4.0, -4.0).astype(np.float32)
     tracked = None if tracker is None else tracker.step(index + 0.9, mask, {"dog": np.full((16, 16), 0.6, np.float32)})

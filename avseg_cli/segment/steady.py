@@ -48,11 +48,11 @@ def steadied(results: Generator[MaskResult], trail: Trail, forget: bool) -> Gene
                 if forget:
                     trail.forget(result.time)
             held.append(result)
-            while _moment(result) - _moment(held[done]) >= REACH:
+            while moment(result) - moment(held[done]) >= REACH:
                 yield _steadied(held, steps, done)
                 held[done] = replace(held[done], frame=None, guide=None)  # it only counts as a neighbour from now on
                 done += 1
-            while done and _moment(held[done]) - _moment(held[0]) >= REACH:
+            while done and moment(held[done]) - moment(held[0]) >= REACH:
                 del held[0], steps[0]
                 done -= 1
     for place in range(done, len(held)):
@@ -64,7 +64,7 @@ def _step(trail: Trail, start: float, end: float) -> Steps:
     return (None, None) if ways is None else (ways.to_last(start), ways.to_first(end))
 
 
-def _moment(result: MaskResult) -> float:
+def moment(result: MaskResult) -> float:
     """When the mask counts, in seconds: at its picture, and of one that is held at each step that shows it."""
     return max(result.time, result.end - USUAL)
 
@@ -80,7 +80,7 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     sides = _neighbours(held, steps, place)
     even, reasons = min(map(len, sides)), Counter([own.ruled_out])
     for number, (neighbour, way) in chain(*map(enumerate, sides)):
-        away = abs(_moment(neighbour) - _moment(own))
+        away = abs(moment(neighbour) - moment(own))
         there = carried(neighbour.logits, way)
         if number < even:
             poll.ask(there - level)
@@ -128,13 +128,13 @@ def _neighbours(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) 
     """Those that count for a result, after and before it, the nearest first."""
     later = zip(held[place + 1 :], (step[0] for step in steps[place:]), strict=True)
     earlier = zip(held[:place][::-1], (step[1] for step in steps[:place][::-1]), strict=True)
-    return tuple(list(_within_reach(_moment(held[place]), neighbours)) for neighbours in (later, earlier))
+    return tuple(list(_within_reach(moment(held[place]), neighbours)) for neighbours in (later, earlier))
 
 
-def _within_reach(moment: float, neighbours: Iterable[tuple[MaskResult, np.ndarray | None]]) -> Iterator[Neighbour]:
+def _within_reach(time: float, neighbours: Iterable[tuple[MaskResult, np.ndarray | None]]) -> Iterator[Neighbour]:
     way = None
     for neighbour, step in neighbours:
-        if step is None or abs(_moment(neighbour) - moment) >= REACH:
+        if step is None or abs(moment(neighbour) - time) >= REACH:
             return
         way = step if way is None else joined(way, step)
         yield neighbour, way
