@@ -95,6 +95,16 @@ def test_sources_that_meet_stay_two_if_they_had_stood_apart() -> None:
     assert len(set(seen(tracker, 1, (10, 4, 20, 22), (10, 26, 20, 24)))) == 1, "one source, found in two at first"
 
 
+@pytest.mark.parametrize(("missing", "numbers"), [(1, [1, 2]), (25, [1, 1])])
+def test_sources_that_meet_after_one_flickered_stay_two(missing: int, numbers: list[int]) -> None:
+    tracker = Tracker()
+    for mask in range(100):
+        seen(tracker, mask / 25, (10, 4, 20, 20), (10, 30, 20, 20))
+    for mask in range(missing):
+        seen(tracker, (100 + mask) / 25, (10, 4, 20, 20))
+    assert seen(tracker, (100 + missing) / 25, (10, 4, 20, 22), (10, 26, 20, 24)) == numbers
+
+
 def test_a_source_taken_for_a_part_of_another_leaves_no_piece_behind() -> None:
     tracker = Tracker()
     for second in range(4):

@@ -19,6 +19,7 @@ MEMORY = 4.0  # seconds for which a source that fell silent keeps its place and 
 SAME = 0.05  # affinity from which a piece is the source that was there before
 OF_SMALLER = 0.3  # weight of what a piece and a track share of the smaller one, beside that of their union
 WITHIN = 0.5  # share of a piece inside a source, or of a source inside a piece, that makes it part of it
+FLICKER = 0.3  # seconds for which a source may be missing, of many masks a second, and still be there
 SETTLED = 2.0  # seconds for which a source must have stood apart not to be swallowed by one that it touches
 DIFFERENT = 0.4  # likeness of names up to which two sources are never taken for one
 
@@ -127,8 +128,8 @@ class Tracker:
         return self._tracks[-1]
 
     def _touch(self, track: Track, parts: list[np.ndarray], holders: list[list[Track]]) -> None:
-        """A track of the mask before without a piece of its own: it may be inside another's, as part or in one."""
-        if track.time < self._before:
+        """A track of the mask just before without a piece of its own: it may be inside another's, as part or in one."""
+        if track.time < self._before - FLICKER:
             return
         inside = [float((part & track.where).sum()) / track.where.sum() for part in parts]
         place = int(np.argmax(inside)) if inside else -1
