@@ -40,7 +40,7 @@ class Borders:
         if result.cuts:
             seen = result.cuts[-1]
         elif before is not None and _numbers(before) != _numbers(result):
-            seen = turn(before, result, (before.time, result.time)) or seen
+            seen = turn(before, result, (before.moment, result.moment)) or seen
         gone, last = left(result.cuts) if result.cuts else seen, self._last
         self._last = Border(max(heard, last.heard), max(seen, last.seen), max(gone, last.seen))
         return self._last

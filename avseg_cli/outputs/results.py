@@ -25,6 +25,8 @@ from avseg_cli.tracks.naming import Placed
 from avseg_cli.tracks.pieces import territories
 from avseg_cli.tracks.tracker import Tracked
 
+USUAL = 0.11  # seconds, at most, from the time of a picture of 24 a second to the end of its step
+
 
 @dataclass(frozen=True)
 class MaskResult:
@@ -63,6 +65,11 @@ class MaskResult:
     ruled_out: str = ""
     faint: bool = False
     ahead: float = 0.0
+
+    @property
+    def moment(self) -> float:
+        """When it counts, in seconds: at the time of its picture, or of one that is held at each step that shows it."""
+        return max(self.time, self.end - USUAL)
 
     @property
     def sound_end(self) -> float:

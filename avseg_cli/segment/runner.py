@@ -45,7 +45,7 @@ from avseg_cli.segment.pauses import FAINT, pauses
 from avseg_cli.segment.sampling import ClipSequence, GridFrame, sample
 from avseg_cli.segment.segment_options import SegmentOptions
 from avseg_cli.segment.segmenter import Segmenter
-from avseg_cli.segment.steady import REACH, moment, steadied
+from avseg_cli.segment.steady import REACH, steadied
 from avseg_cli.tracks.naming import Placed, placed
 from avseg_cli.tracks.tracker import Tracker
 
@@ -111,7 +111,7 @@ class Segmentation(Iterator[MaskResult]):
         if self._tracker is None:
             return replace(result, cuts=cuts)
         mask = result.logits > logit(result.threshold)
-        tracked = self._tracker.step(moment(result), mask, result.placed, cut=bool(cuts))
+        tracked = self._tracker.step(result.moment, mask, result.placed, cut=bool(cuts))
         return replace(result, cuts=cuts, tracked=tracked)
 
     def close(self) -> None:

@@ -28,7 +28,6 @@ from avseg_cli.outputs.unmarked import PAUSE
 REACH = 0.6  # seconds on either side in which a neighbour has a vote
 OUTLINE = 0.3  # seconds at which it no longer counts for where an outline lies
 RESTING = 0.5  # the same where nothing moves
-USUAL = 0.2  # seconds before the end of its step at which a picture began, at most: longer ago, it is held
 DRIFT = 0.5  # cells of a way by which a place that rests may seem to have moved
 
 Steps = tuple[np.ndarray | None, np.ndarray | None]  # the ways from a result to the next, and back; none over a cut
@@ -48,11 +47,11 @@ def steadied(results: Generator[MaskResult], trail: Trail, forget: bool) -> Gene
                 if forget:
                     trail.forget(result.time)
             held.append(result)
-            while moment(result) - moment(held[done]) >= REACH:
+            while result.moment - held[done].moment >= REACH:
                 yield _steadied(held, steps, done)
                 held[done] = replace(held[done], frame=None, guide=None)  # it only counts as a neighbour from now on
                 done += 1
-            while done and moment(held[done]) - moment(held[0]) >= REACH:
+            while done and held[done].moment - held[0].moment >= REACH:
                 del held[0], steps[0]
                 done -= 1
     for place in range(done, len(held)):
@@ -62,11 +61,6 @@ def steadied(results: Generator[MaskResult], trail: Trail, forget: bool) -> Gene
 def _step(trail: Trail, start: float, end: float) -> Steps:
     ways = None if trail.cuts.between(start, end) else trail.ways(start, end)
     return (None, None) if ways is None else (ways.to_last(start), ways.to_first(end))
-
-
-def moment(result: MaskResult) -> float:
-    """When the mask counts, in seconds: at its picture, and of one that is held at each step that shows it."""
-    return max(result.time, result.end - USUAL)
 
 
 def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) -> MaskResult:
@@ -80,7 +74,7 @@ def _steadied(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) ->
     sides = _neighbours(held, steps, place)
     even, reasons = min(map(len, sides)), Counter([own.ruled_out])
     for number, (neighbour, way) in chain(*map(enumerate, sides)):
-        away = abs(moment(neighbour) - moment(own))
+        away = abs(neighbour.moment - own.moment)
         there = carried(neighbour.logits, way)
         if number < even:
             poll.ask(there - level)
@@ -128,13 +122,13 @@ def _neighbours(held: Sequence[MaskResult], steps: Sequence[Steps], place: int) 
     """Those that count for a result, after and before it, the nearest first."""
     later = zip(held[place + 1 :], (step[0] for step in steps[place:]), strict=True)
     earlier = zip(held[:place][::-1], (step[1] for step in steps[:place][::-1]), strict=True)
-    return tuple(list(_within_reach(moment(held[place]), neighbours)) for neighbours in (later, earlier))
+    return tuple(list(_within_reach(held[place].moment, neighbours)) for neighbours in (later, earlier))
 
 
 def _within_reach(time: float, neighbours: Iterable[tuple[MaskResult, np.ndarray | None]]) -> Iterator[Neighbour]:
     way = None
     for neighbour, step in neighbours:
-        if step is None or abs(moment(neighbour) - time) >= REACH:
+        if step is None or abs(neighbour.moment - time) >= REACH:
             return
         way = step if way is None else joined(way, step)
         yield neighbour, way
