@@ -19,6 +19,7 @@ import avseg_cli
 from avseg_cli.base import errors
 from avseg_cli.checkpoints.checkpoint import read_info
 from avseg_cli.cli import app
+from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.empty import empty_model
 from avseg_cli.model.fusion import FUSIONS
 from avseg_cli.model.kinds import HEARD, SEEN
@@ -192,3 +193,12 @@ def test_the_card_names_every_kind() -> None:
     for count, cells, kinds in zip(heading, zip(*rows, strict=True), (HEARD, SEEN), strict=True):
         named = re.findall(r"\w+", re.sub(r"\([^)]*\)", "", " ".join(cells)))
         assert sorted(named) == sorted(kinds) and count.split()[0] == str(len(kinds))
+
+
+def test_the_page_of_the_default_model_tells_the_epochs_of_its_recipe() -> None:
+    said = " ".join(text(ROOT / "docs/training-small.md").split())
+    image, last = re.search(
+        r"each of the (\d+) epochs of pretrain-image and 28 for each of the (\d+) of", said
+    ).groups()
+    recipes = BACKBONES["small"].recipes
+    assert (recipes["pretrain-image"]["epochs"], recipes["2"]["epochs"]) == (int(image), int(last))

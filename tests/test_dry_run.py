@@ -78,6 +78,19 @@ def test_evaluate(dry, data: Path, tiny_checkpoint: Path) -> None:
     dry("evaluate", "--data", data, "--checkpoint", "none.safetensors", code=3)
 
 
+@pytest.mark.parametrize("asked", ["baselines", "move-sound", "sources"])
+def test_evaluate_looks_for_what_only_made_data_has(
+    asked: str, dry, data: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """The run met it when all clips were scored."""
+    plain = shutil.copytree(data, tmp_path / "data")
+    shutil.rmtree(plain / "object_maps")
+    arguments = ("evaluate", "--data", plain, "--checkpoint", tiny_checkpoint, f"--{asked}")
+    assert f"no object maps; --{asked} needs data made by `avseg synth`" in dry(*arguments, code=7)
+    (plain / "categories.json").unlink()
+    assert "no categories.json" in dry(*arguments, code=7)
+
+
 def test_ablate(dry, data: Path, tmp_path: Path) -> None:
     (tmp_path / "all/full").mkdir(parents=True)
     base = TrainOptions(data=str(data), subset="ms3", out="all", backbone="tiny", pretrained="all/pretrained")

@@ -39,7 +39,7 @@ from avseg_cli.training.parameters import set_trainable, start_adapters, trained
 from avseg_cli.training.recipe import Recipe, default_recipe
 from avseg_cli.training.run_folder import StageFolder, unfinished
 from avseg_cli.training.stages import STAGES
-from avseg_cli.training.train import initial_model, resume, train, whole_recipe
+from avseg_cli.training.train import initial_model, plan, plan_resume, resume, train, whole_recipe
 from avseg_cli.training.train_options import TrainOptions
 
 TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices on this machine")
@@ -611,6 +611,23 @@ def test_a_run_goes_on_by_the_recipe_it_began_with(data: Path, tmp_path: Path, m
     config.write_text(json.dumps({**older, "recipe": {**older["recipe"], "epochs": "many"}}))
     with pytest.raises(DataError, match=r"config\.json: damaged or edited \(epochs is 'many'"):
         unfinished(tmp_path)
+
+
+def test_a_dry_run_finds_parts_that_do_not_fit_and_a_run_that_is_busy(data: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "wide.safetensors", AvsegModel(preset("tiny", image_size=64, adapter_dim=8)))
+    asked = options(data, tmp_path / "run", "1a", "2", limit_clips=1)
+    joined = replace(asked, init_adapters=str(tmp_path / "wide.safetensors"))
+    for begin_by in (plan, train):
+        with pytest.raises(InputError, match="image_encoder.adapters.* this model needs"):
+            begin_by(joined)
+    begin(asked)
+    (tmp_path / "run/1a/resume.safetensors").write_bytes(b"nothing")
+    for go_on in (plan_resume, resume):
+        with pytest.raises(DataError, match=r"resume\.safetensors: damaged"):
+            go_on(tmp_path / "run")
+    (tmp_path / "run/1a/resume.safetensors").unlink()
+    with StageFolder(tmp_path / "run/1a").alone(Sharing()), pytest.raises(OutputError, match="another process is"):
+        plan_resume(tmp_path / "run")
 
 
 @pytest.mark.parametrize("between", ["1b", "pretrain-image"])

@@ -65,8 +65,11 @@ def test_variants_run_once_and_fill_the_tables(tmp_path: Path, monkeypatch: pyte
     (validation,) = json.loads(other.stdout)
     assert validation["checkpoint"] == rows[0]["checkpoint"]
     assert json.loads((out / "full" / "evaluation.json").read_text())["of"]["split"] == "val"
-    more = CliRunner().invoke(app, [*arguments, "--epochs", "2"])
-    assert isinstance(more.exception, OutputError) and "trained with epochs 1, not 2" in str(more.exception)
+    for dry in ((), ("--dry-run",)):
+        more = CliRunner().invoke(app, [*arguments, "--epochs", "2", *dry])
+        assert isinstance(more.exception, OutputError) and "trained with epochs 1, not 2" in str(more.exception)
+    again = CliRunner().invoke(app, [*arguments, "--split", "val", "--dry-run"], catch_exceptions=False)
+    assert again.exit_code == 0, again.output
 
 
 def test_sama_is_left_out_where_it_would_be_deaf() -> None:

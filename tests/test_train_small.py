@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-from avseg_cli.base.errors import CheckpointError, DataError, InputError
+from avseg_cli.base.errors import AvsegError, CheckpointError, DataError, InputError
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.checkpoints.onnx_file import onnx_layers
@@ -47,7 +48,7 @@ from avseg_cli.training.parameters import UNTAUGHT, set_trainable, start_kinds
 from avseg_cli.training.run_page import write_run
 from avseg_cli.training.scenes import Scenes
 from avseg_cli.training.tasks import Task
-from avseg_cli.training.train import resume, train
+from avseg_cli.training.train import plan, resume, train
 from avseg_cli.training.train_options import TrainOptions
 
 KINDS = list(SEEN)
@@ -308,6 +309,40 @@ def test_dry_run_names_what_is_there_and_writes_nothing(
 
 
 # --- what is refused
+
+
+def test_a_dry_run_refuses_what_the_run_would(media: Path, tmp_path: Path, run: Path) -> None:
+    """Before anything is computed or written."""
+
+    def listing(name: str, folder: str, kept: Callable[[str], bool]) -> str:
+        copy = shutil.copytree(media / folder, tmp_path / name)
+        head, *lines = (copy / "manifest.tsv").read_text().splitlines()
+        (copy / "manifest.tsv").write_text("\n".join([head, *filter(kept, lines)]) + "\n")
+        return str(copy)
+
+    (tmp_path / "file").touch()
+    broken = shutil.copytree(run, tmp_path / "broken")
+    (broken / "pretrain-image/best.safetensors").write_bytes(b"nothing")
+    last = {"stages": ("2",), "pretrained": str(run)}
+    refused = [
+        ({"out": str(tmp_path / "file/run")}, "file: not a folder; give one with out"),
+        ({"stages": ("2",)}, "held_out.safetensors: missing; stage 2 learns from how pretrain-sound hears"),
+        ({"photos": listing("one", "photos", lambda line: line.startswith("p1.png"))}, "too few photographs to hold"),
+        ({"sounds": listing("quiet", "sounds", lambda line: "\tnone\t" not in line)}, "no sounds of 'none'"),
+        (
+            {"sounds": listing("birds", "sounds", lambda line: line[:4] in ("bird", "none"))},
+            "no kind of thing has both",
+        ),
+        ({**last, "pretrained": str(broken)}, "pretrain-image/best.safetensors: not a readable safetensors file"),
+        ({**last, "init_adapters": str(tmp_path / "file")}, "file: not a safetensors file"),
+        ({**last, "adapters": False, "stages": ()}, "no stage of small is left to train"),
+        ({"stages": ("pretrain-sound", "1a")}, "stage 1a learns from clips alone"),
+    ]
+    for changes, said in refused:
+        for begin in (plan, train):
+            with pytest.raises(AvsegError, match=re.escape(said)):
+                begin(replace(options(media, tmp_path / "new", cache=str(tmp_path / "none")), **changes))
+    assert not (tmp_path / "new").exists() and not (tmp_path / "none").exists()
 
 
 def test_photographs_and_sounds_come_together_and_for_models_of_kinds(media: Path, tmp_path: Path) -> None:

@@ -99,9 +99,9 @@ def ablate(base: TrainOptions, options: AblateOptions) -> list[VariantScore]:
     base = replace(base, cache=base.cache or str(out / "embeddings"))
     base = _pretrained(base, out)
     adapters = None
-    if not frozen and any(variant.changes.get("adapters", True) for variant in variants):
+    if _share_adapters(variants, frozen):
         console().print("[bold]shared by all variants: adapters and decoder without fusion[/bold]")
-        adapters = _trained(replace(base, stages=("1b",), out=str(out / "shared")))
+        adapters = _trained(_shared(base, out))
     rows = []
     for variant in variants:
         console().print(f"[bold]variant {variant.name}[/bold]")
@@ -117,6 +117,15 @@ def ablate(base: TrainOptions, options: AblateOptions) -> list[VariantScore]:
     if any(VARIANTS[row.variant].table == "depth" for row in rows):
         write_whole(out / "depth.png", lambda partial: draw_depth(rows, base.subset, partial))
     return rows
+
+
+def _share_adapters(variants: list[Variant], frozen: bool) -> bool:
+    return not frozen and any(variant.changes.get("adapters", True) for variant in variants)
+
+
+def _shared(base: TrainOptions, out: Path) -> TrainOptions:
+    """How the adapters of all variants are trained."""
+    return replace(base, stages=("1b",), out=str(out / "shared"))
 
 
 def _fusion(variant: Variant) -> Fusion:
@@ -147,10 +156,18 @@ def plan(base: TrainOptions, options: AblateOptions) -> list[str]:
     variants = _fitting(choose(options.variants), frozen)
     learnt, judged = _check_ready(base, split).counts
     lines = [f"use {learnt} to train on and {judged} to choose the best on"]
-    started = _with_pretraining(base, Path(base.out))
+    out, started = Path(base.out), _with_pretraining(base, Path(base.out))
+    if started != base:
+        _refuse_differing(_pretraining(base, started))
+    adapters = StageFolder(out / "shared" / "1b").best if _share_adapters(variants, frozen) else None
+    if adapters is not None:
+        _refuse_differing(_shared(started, out))
     for variant in variants:
-        folder = Path(base.out) / variant.name
+        folder = out / variant.name
         done = _is_kept(folder / "evaluation.json", _asked(started, split, frozen))
+        trained = None if done else _options_of(started, variant, out, adapters, frozen)
+        if trained is not None:
+            _refuse_differing(trained)
         how = "keep" if done else "train stage 1a of and evaluate" if frozen else "train and evaluate"
         lines.append(f"{how} {variant.name} in {folder}")
     return lines
@@ -160,8 +177,12 @@ def _pretrained(base: TrainOptions, out: Path) -> TrainOptions:
     """A backbone from nothing is pretrained once for all variants."""
     begun = _with_pretraining(base, out)
     if begun != base:
-        _trained(replace(base, stages=pretraining(), out=begun.pretrained, epochs=None, batch_size=None))
+        _trained(_pretraining(base, begun))
     return begun
+
+
+def _pretraining(base: TrainOptions, begun: TrainOptions) -> TrainOptions:
+    return replace(base, stages=pretraining(), out=str(begun.pretrained), epochs=None, batch_size=None)
 
 
 def _with_pretraining(base: TrainOptions, out: Path) -> TrainOptions:
@@ -172,31 +193,47 @@ def _with_pretraining(base: TrainOptions, out: Path) -> TrainOptions:
 
 
 def _train_variant(base: TrainOptions, variant: Variant, out: Path, adapters: Path | None, frozen: bool) -> Path:
-    """Its best checkpoint. Without fusion there is nothing to join: stage 1b is the whole model."""
-    fusion = _fusion(variant)
-    if not fusion.prompts:
-        return _trained(replace(base, **variant.changes, out=str(out / variant.name), stages=("1b",)))
-    if fusion.build is None and adapters is not None:
+    """Its best checkpoint."""
+    options = _options_of(base, variant, out, adapters, frozen)
+    if options is None:
+        assert adapters is not None
         return adapters
-    options = replace(base, **variant.changes, out=str(out / variant.name), stages=("1a",))
-    if frozen:
-        return _trained(replace(options, adapters=False))
-    if options.adapters:
-        options = replace(options, stages=("1a", "2"), init_adapters=str(adapters))
     return _trained(options)
+
+
+def _options_of(
+    base: TrainOptions, variant: Variant, out: Path, adapters: Path | None, frozen: bool
+) -> TrainOptions | None:
+    """How a variant is trained; None where what all share is it. Without fusion there is nothing to join: stage 1b is
+    the whole model."""
+    fusion = _fusion(variant)
+    options = replace(base, **variant.changes, out=str(out / variant.name), stages=("1a" if fusion.prompts else "1b",))
+    if not fusion.prompts:
+        return options
+    if fusion.build is None and adapters is not None:
+        return None
+    if frozen:
+        return replace(options, adapters=False)
+    return replace(options, stages=("1a", "2"), init_adapters=str(adapters)) if options.adapters else options
 
 
 def _trained(options: TrainOptions) -> Path:
     """Train, or finish what an interrupted call began, or take what is done."""
     run = Path(options.out)
-    started = [StageFolder(run / stage) for stage in options.stages if StageFolder(run / stage).started]
-    for folder in started:
-        _refuse_others(folder, options)
-    if started:
+    if _refuse_differing(options):
         for left in unfinished(run):
             train(replace(left, out=options.out), resume=True)
         return StageFolder(run / options.stages[-1]).best
     return train(options)
+
+
+def _refuse_differing(options: TrainOptions) -> bool:
+    """Whether the run was started; raises ``OutputError`` when that was with other options."""
+    folders = [StageFolder(Path(options.out) / stage) for stage in options.stages]
+    started = [folder for folder in folders if folder.started]
+    for folder in started:
+        _refuse_others(folder, options)
+    return bool(started)
 
 
 # What may differ between a run and the options it is taken up with: where and how fast it runs, not what comes out.

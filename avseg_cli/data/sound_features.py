@@ -44,8 +44,7 @@ class SoundFeatures:
         kinds = model.config.kinds
         recordings = read_recordings(folder, kinds)
         seconds = cut_recordings(recordings, limit)
-        if not any(second.kind == NO_SOUND for second in seconds):
-            raise DataError(f"{folder}: no sounds of {NO_SOUND!r}; noises that nothing visible makes are needed too")
+        refuse_no_noise(folder, seconds)
 
         @torch.inference_mode()
         def compute(items: range) -> dict[str, np.ndarray]:
@@ -60,6 +59,12 @@ class SoundFeatures:
         with in_eval(model):
             (made,) = DiskRows.prepared([place], setup, "features of sounds")
         return cls(made, seconds)
+
+
+def refuse_no_noise(folder: str, sounds: Sequence[SoundSecond | ListedRecording]) -> None:
+    """Raise ``DataError`` where no sound is nobody's."""
+    if not any(sound.kind == NO_SOUND for sound in sounds):
+        raise DataError(f"{folder}: no sounds of {NO_SOUND!r}; noises that nothing visible makes are needed too")
 
 
 def _version(seconds: list[SoundSecond], row: int) -> tuple[np.ndarray, set[str]]:

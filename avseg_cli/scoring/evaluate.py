@@ -94,6 +94,7 @@ def plan(options: EvaluateOptions) -> str:
     subset, clips = _complete(options)
     subject = options.checkpoint or options.predictions or f"{options.backbone} prompted with {options.prompts}"
     _predictor(options, clips)
+    _other_sounds(options, subset, clips, ClipDataset(clips, set(), cache=False))
     return f"score {subject} on {counted(len(clips), 'clip')} of {subset.name} {options.split} in {options.data}"
 
 
@@ -113,6 +114,13 @@ def _complete(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
     if clips[0].object_maps and (options.move_sound or options.baselines or options.sources):
         wanted |= {"object_maps"}
     refuse_gaps(clips, wanted)
+    if options.baselines or options.move_sound or options.sources:
+        categories = read_categories(options.data, subset)
+        if not clips[0].object_maps:
+            asked = next(name for name in ("baselines", "move_sound", "sources") if getattr(options, name))
+            raise DataError(f"{options.data}: no object maps; {named(asked)} needs data made by `avseg synth`")
+        if options.move_sound:
+            read_labels(options.data, subset, clips, categories)
     return subset, clips
 
 
@@ -269,8 +277,6 @@ def _moved(
 def _baselines(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip]) -> dict[str, SplitScore]:
     """What can be reached without listening: all objects that could sound, and the best single category."""
     categories = read_categories(options.data, subset)
-    if not clips[0].object_maps:
-        raise DataError(f"{options.data}: no object maps; {named('baselines')} needs data made by `avseg synth`")
     data = ClipDataset(clips, {"object_maps", "masks"}, cache=False)
     everything = ForegroundPredictor()
     single = [CategoryPredictor(k + 1) for k in range(len(categories))]

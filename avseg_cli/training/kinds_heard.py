@@ -172,14 +172,20 @@ def _digest(sounds: SoundFeatures) -> str:
     return hashed({"kinds": sounds.kinds, "sources": sounds.sources, "folds": sounds.folds}).hexdigest()
 
 
-def unmet_sounds(folder: Path, sounds: SoundFeatures) -> Tensor:
-    """What ``KindsHeard.keep`` wrote: (N, H). Raises ``DataError`` where it did not, or of other sounds."""
+def unmet_file(folder: Path) -> Path:
+    """Where ``KindsHeard.keep`` wrote. Raises ``DataError`` where it did not."""
     path = folder / HELD_OUT
     if not path.is_file():
         raise DataError(
             f"{path}: missing; stage 2 learns from how pretrain-sound hears what it did not meet: run that stage "
             f"first, or name its run with {named('pretrained')}"
         )
+    return path
+
+
+def unmet_sounds(folder: Path, sounds: SoundFeatures) -> Tensor:
+    """What ``KindsHeard.keep`` wrote: (N, H). Raises ``DataError`` where it did not, or of other sounds."""
+    path = unmet_file(folder)
     with safe_open(path, "pt") as file:
         unmet, of = file.get_tensor("heard").float(), (file.metadata() or {}).get("sounds")
     if unmet.shape != sounds.kinds.shape or of not in (None, _digest(sounds)):  # older runs do not say whose it is

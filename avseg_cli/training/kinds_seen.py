@@ -82,8 +82,7 @@ class KindsSeen(DrawnTask):
         self.setup, self.features, self.seen = setup, features, model.config.seen_kinds
         self.train = [view for view in features.views if not view.held_out]
         self.val = [view for view in features.views if view.held_out and view.row % VIEWS == 0]
-        if not self.train or not self.val:
-            raise DataError("too few photographs to hold some out for choosing the best epoch; list more")
+        refuse_few([view.held_out for view in features.views])
         counts = Counter(kind for view in self.train for kind in view.kinds)
         enough = torch.tensor([counts[kind] >= ENOUGH for kind in self.seen])
         named = model.image_encoder.members.any(0).cpu()  # a kind that nobody names is nowhere: that must be learnt too
@@ -125,6 +124,12 @@ class KindsSeen(DrawnTask):
         iou = (both / either.clamp_min(1))[taught]
         mean = float(iou.mean()) if len(iou) else 0.0
         return [({"score": mean, "val_kind_iou": mean}, 1.0)]
+
+
+def refuse_few(held_out: Sequence[bool]) -> None:
+    """Raise ``DataError`` where all photographs are held out, or none."""
+    if all(held_out) or not any(held_out):
+        raise DataError("too few photographs to hold some out for choosing the best epoch; list more")
 
 
 def targets(labels: Tensor, complete: bool, seen: Sequence[str]) -> tuple[Tensor, Tensor]:

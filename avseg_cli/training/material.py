@@ -157,6 +157,8 @@ class PhotosAndSounds:
         photos = chosen(read_photographs(options.photos, config.seen_kinds), options.limit_clips)
         sounds = read_recordings(options.sounds, config.kinds)
         refuse_missing([*photos, *sounds])
+        for stage in options.stages:
+            STAGES[stage].needs(options, photos, sounds)
         heard = {recording.kind for recording in sounds}
         return cls(options, len(photos), len(sounds), tuple(kind for kind in config.kinds if kind not in heard))
 

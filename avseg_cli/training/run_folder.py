@@ -70,6 +70,16 @@ class StageFolder:
         """Whether there is something to go on from."""
         return (self.path / RESUME).is_file()
 
+    @property
+    def _lock(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.lock")
+
+    def refuse_busy(self) -> None:
+        """Raise ``OutputError`` when another process is in this folder; nothing is written."""
+        if self._lock.is_file():
+            with self.alone(Sharing()):
+                pass
+
     @contextmanager
     def alone(self, sharing: Sharing) -> Iterator[None]:
         """Keep other runs out of this folder; raises ``OutputError`` when one is in it already."""
@@ -77,7 +87,7 @@ class StageFolder:
             yield
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=0)
+        lock = FileLock(self._lock, timeout=0)
         try:
             lock.acquire()
         except Timeout as error:

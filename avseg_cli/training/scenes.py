@@ -7,7 +7,7 @@ another one too, for all of the time or for a part of it; of something that is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -79,21 +79,13 @@ class Scenes:
         self.showing = {
             kind: [view for view in views if view.kinds.get(kind, 0) > VISIBLE] for kind in self.seen
         }  # fmt: skip
-        self.makers = {kind: self._makers(kind) for kind in self.seen}
-        self.things = [kind for kind in self.seen if self.showing[kind] and self.makers[kind]]
-        if not self.things:
-            raise DataError("no kind of thing has both photographs and sounds; list some of one kind in both folders")
+        self.makers = makers(self.sounds, config)
+        self.things = composable([kind for kind in self.seen if self.showing[kind]], self.makers)
         weight = np.array(
             [min(len(self.showing[k]), EVEN) ** 0.5 * (PEOPLE if k == "person" else 1) for k in self.things]
         )
         self.chances = weight / weight.sum()
         self.complete = [view for view in self.views if view.complete] or self.views
-
-    def _makers(self, thing: str) -> list[str]:
-        column = self.relation[:, self.seen.index(thing)]
-        return [
-            kind for kind, likely in zip(self.heard, column, strict=True) if likely >= MADE_BY and kind in self.sounds
-        ]
 
     # --- pictures
 
@@ -206,6 +198,23 @@ class Scenes:
         truth = torch.isin(labels, codes).to(torch.uint8)
         truth[labels == UNKNOWN] = UNKNOWN
         return truth
+
+
+def makers(heard: Container[str], config: ModelConfig) -> dict[str, list[str]]:
+    """For each kind of thing, the kinds of sounds of ``heard`` that it makes."""
+    columns = zip(config.seen_kinds, kinds.relation(config.kinds, config.seen_kinds).T, strict=True)
+    return {
+        thing: [kind for kind, likely in zip(config.kinds, column, strict=True) if likely >= MADE_BY and kind in heard]
+        for thing, column in columns
+    }
+
+
+def composable(shown: Container[str], made: dict[str, list[str]]) -> list[str]:
+    """The kinds of things that are shown and have sounds. Raises ``DataError`` where there is none."""
+    found = [thing for thing, sounds in made.items() if thing in shown and sounds]
+    if not found:
+        raise DataError("no kind of thing has both photographs and sounds; list some of one kind in both folders")
+    return found
 
 
 def halves(one: _Picture, other: _Picture, rng: np.random.Generator) -> _Picture:

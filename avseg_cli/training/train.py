@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -53,6 +54,7 @@ from avseg_cli.training.stages import STAGES, in_order, pretraining
 from avseg_cli.training.train_options import TrainOptions
 from avseg_cli.training.trial import reckon, step_seconds, zero_embeddings
 
+StartingPoint = tuple[dict[str, Tensor], ModelConfig, dict[str, Any]]
 FEW_STEPS = 16  # are done almost as soon as their time is known
 
 
@@ -63,11 +65,12 @@ def train(options: TrainOptions, resume: bool = False) -> Path:
     ``resume`` is false, ``DataError`` and ``CheckpointError`` for what the data or a checkpoint lacks.
     """
     take_own_gpu(options.device)
-    options = replace(options, stages=options.stages or whole_recipe(options)).beginning
+    options = replace(options, stages=options.stages or whole_recipe(options))
     run = Path(options.out)
     if not resume:
         _refuse_started(run, options.stages)
     check_ready(options)
+    options = options.beginning
     device = local_device(choose_device(options.device))
     with arithmetic(options.tf32, options.deterministic), process_group(device) as sharing:
         for stage in options.stages:
@@ -99,6 +102,7 @@ def plan(options: TrainOptions, resume: bool = False) -> list[str]:
     for stage in options.stages:
         recipe, folder = options.recipe(stage), StageFolder(run / stage)
         if not folder.done:
+            folder.refuse_busy()
             going_on = "continue" if folder.started else "train"
             lines.append(
                 f"{going_on} stage {stage}, {counted(recipe.epochs, 'epoch')} in batches of {recipe.batch_size}, into "
@@ -130,20 +134,28 @@ def check_ready(options: TrainOptions) -> Material:
 
 
 def _checked(options: TrainOptions) -> tuple[Material, ModelConfig]:
-    """What is learnt from, and the model that learns."""
+    """What is learnt from, and the model that learns; every stage's is put together, without memory for its weights."""
+    run = Path(options.out)
     with extra("train", "training writes event files and"):
         import tensorboard  # noqa: F401
     device = choose_device(options.device)
     training_precision(options.precision, device)
     if options.compiled:
         refuse_without_compiler(device.type)
+    for folder, option in ((Path(options.embeddings), "cache"), *((run / stage, "out") for stage in options.stages)):
+        _refuse_file(folder, option)
     material = material_of(options)
-    _, config, _ = _starting_point(options)
+    start = _starting_point(options)
     if options.init_adapters:
         read_info(find_checkpoint(options.init_adapters))
     if options.pretrained:
         _refuse_unpretrained(Path(options.pretrained))
-    config = options.ablated(config)
+    for stage, folder in ((stage, StageFolder(run / stage)) for stage in options.stages):
+        options.recipe(stage)
+        if not folder.done:
+            _assembled(stage, options, run, start, torch.device("meta"))
+            folder.load_state()
+    config = options.ablated(start[1])
     _check_space(options, material.kept(config))
     return material, config
 
@@ -157,15 +169,26 @@ def _refuse_unpretrained(run: Path) -> None:
         )
 
 
+def _there(folder: Path) -> Path:
+    """The part of a path that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _refuse_file(folder: Path, option: str) -> None:
+    """Where a folder is to be, or above it, there can be no file, nor a folder that may not be written to."""
+    there = _there(folder)
+    if not there.is_dir():
+        raise OutputError(f"{there}: not a folder; give one with {named(option)}")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"{there}: may not be written to; give another folder with {named(option)}")
+
+
 def _check_space(options: TrainOptions, needed: int) -> None:
     """Where nothing is kept yet, all of it must fit, in bytes; where there is something, it may be this."""
     folder = Path(options.embeddings)
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: not a folder; give one with {named('cache')}")
     if folder.is_dir() and any(folder.iterdir()):
         return
-    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(_there(folder)).free
     if needed > free:
         raise OutputError(
             f"{folder}: what frozen networks give takes {needed / 1e9:.1f} GB and there are {free / 1e9:.1f} GB "
@@ -196,7 +219,10 @@ def whole_recipe(options: TrainOptions) -> tuple[str, ...]:
     if options.fusion and not FUSIONS[options.fusion].prompts:  # nothing to join: its decoder hears nothing
         alone = (name for name in in_order() if not STAGES[name].fuses)
         stages = tuple(name for name in alone if backbone.from_nothing or not STAGES[name].pretrains)
-    return tuple(name for name in stages if name not in left_out)
+    found = tuple(name for name in stages if name not in left_out)
+    if not found:
+        raise InputError(f"no stage of {options.backbone} is left to train; name one with {named('stages')}")
+    return found
 
 
 def _refuse_started(run: Path, stages: Iterable[str]) -> None:
@@ -321,9 +347,17 @@ _MODEL_PREFIXES = ("model.", "encoder.", "upscaling.", "vggish.")  # of the task
 
 def initial_model(stage: str, options: TrainOptions, run: Path) -> tuple[AvsegModel, dict[str, Any]]:
     """The model a stage starts from, and a record of where each part of it came from."""
-    start, config, origin = _starting_point(options)
-    pretrained = Path(options.pretrained or run)
-    model = AvsegModel(STAGES[stage].model(options.ablated(config)))
+    return _assembled(stage, options, run, _starting_point(options), torch.device("cpu"))
+
+
+def _assembled(
+    stage: str, options: TrainOptions, run: Path, starting: StartingPoint, device: torch.device
+) -> tuple[AvsegModel, dict[str, Any]]:
+    """The same; on the device "meta", where it takes no memory, it shows that all parts are there and fit."""
+    start, config, begun = starting
+    origin, pretrained = dict(begun), Path(options.pretrained or run)
+    with device:
+        model = AvsegModel(STAGES[stage].model(options.ablated(config)))
     start_adapters(model, options.recipe(stage).adapter_start)
     if not start:
         start_sound_from_nothing(model)
@@ -335,7 +369,7 @@ def initial_model(stage: str, options: TrainOptions, run: Path) -> tuple[AvsegMo
     for earlier, parts in STAGES[stage].sources:
         best = StageFolder((pretrained if STAGES[earlier].pretrains else run) / earlier).best
         if best.is_file():
-            state = load_file(best)
+            state = _learnt(best)
             if options.init and STAGES[earlier].pretrains:
                 state = taught_to_encoders(model, earlier, state)
             transfer(model, state, parts)
@@ -347,7 +381,15 @@ def initial_model(stage: str, options: TrainOptions, run: Path) -> tuple[AvsegMo
     return model, origin
 
 
-def _starting_point(options: TrainOptions) -> tuple[dict[str, Tensor], ModelConfig, dict[str, Any]]:
+def _learnt(best: Path) -> dict[str, Tensor]:
+    """The tensors of a stage's best checkpoint."""
+    try:
+        return load_file(best)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{best}: not a readable safetensors file ({error}); train that stage anew") from error
+
+
+def _starting_point(options: TrainOptions) -> StartingPoint:
     """Tensors and configuration to begin with, and which: a checkpoint, public files, or nothing but a preset."""
     if options.init:
         model, info = load_checkpoint(find_checkpoint(options.init))

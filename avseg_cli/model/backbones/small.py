@@ -43,8 +43,8 @@ BACKBONE = Backbone(
             **_COMMON, "epochs": 20, "batch_size": 256, "learning_rate": 1.5e-3, "weight_decay": 0.02,
             "clip_gradient": None, "augment": True,
         },
-        "pretrain-image": {**_COMMON, "epochs": 4, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 1e-4},
-        "2": {**_COMMON, "epochs": 8, "batch_size": 4, "learning_rate": 4e-4, "loss": "bce+iou", "augment": True},
+        "pretrain-image": {**_COMMON, "epochs": 8, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 1e-4},
+        "2": {**_COMMON, "epochs": 4, "batch_size": 4, "learning_rate": 4e-4, "loss": "bce+iou", "augment": True},
     },
     unfreeze=(),
 )  # fmt: skip

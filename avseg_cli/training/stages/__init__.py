@@ -16,6 +16,7 @@ from avseg_cli.base.registry import Registry
 if TYPE_CHECKING:
     from avseg_cli.data.clips import Clip
     from avseg_cli.data.layouts import Subset
+    from avseg_cli.data.listed import ListedRecording, Photograph
     from avseg_cli.model.avseg import AvsegModel
     from avseg_cli.model.config import ModelConfig
     from avseg_cli.training.tasks import Task, TaskSetup
@@ -35,22 +36,27 @@ def _whole(config: ModelConfig) -> ModelConfig:
     return config
 
 
+def _nothing(options: TrainOptions, photos: list[Photograph], sounds: list[ListedRecording]) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Stage:
     """order: of the stages of a run. trains: the modules whose parameters train; still: those inside that do not.
 
     task: what is computed, on the data. composed: the same on photographs and sounds, for models that know kinds; None
-    where there is no such thing. model: the configuration a stage trains, of the run's. sources: where weights
-    come from, earlier stages of the same run, the later winning, each for the parts named. pretrains: for backbones
-    without public weights, before there are masks. adapts: trains the audio adapters, so there is nothing to do
-    without them. joins: everything together, adapters of another run and further parts (``unfreeze``) included.
-    caches: keeps image embeddings.
+    where there is no such thing; needs: raises for what that lacks, as far as the lists and earlier stages tell.
+    model: the configuration a stage trains, of the run's. sources: where weights come from, earlier stages of the same
+    run, the later winning, each for the parts named. pretrains: for backbones without public weights, before there are
+    masks. adapts: trains the audio adapters, so there is nothing to do without them. joins: everything together,
+    adapters of another run and further parts (``unfreeze``) included. caches: keeps image embeddings.
     """
 
     order: int
     trains: tuple[str, ...]
     task: Callable[[AvsegModel, TrainOptions, TaskSetup, StageData], Task]
     composed: Callable[[AvsegModel, TrainOptions, TaskSetup], Task] | None = None
+    needs: Callable[[TrainOptions, list[Photograph], list[ListedRecording]], None] = _nothing
     still: tuple[str, ...] = ()
     model: Callable[[ModelConfig], ModelConfig] = _whole
     sources: tuple[tuple[str, tuple[str, ...]], ...] = ()

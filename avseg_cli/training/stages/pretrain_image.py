@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from avseg_cli.data.clips import read_categories
-from avseg_cli.data.photo_features import PhotoFeatures
+from avseg_cli.data.listed import ListedRecording, Photograph
+from avseg_cli.data.photo_features import PhotoFeatures, held_out
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.training.kinds_seen import KindsSeen
+from avseg_cli.training.kinds_seen import KindsSeen, refuse_few
 from avseg_cli.training.pretraining import ImagePretraining
 from avseg_cli.training.stages import Stage, StageData
 from avseg_cli.training.tasks import Task, TaskSetup
@@ -24,7 +25,12 @@ def composed(model: AvsegModel, options: TrainOptions, setup: TaskSetup) -> Task
     return KindsSeen(model, setup, photos)
 
 
+def needs(options: TrainOptions, photos: list[Photograph], sounds: list[ListedRecording]) -> None:
+    """Some learn, some choose."""
+    refuse_few([held_out(photo) for photo in photos])
+
+
 STAGE = Stage(
-    order=2, trains=("image_encoder", "mask_decoder.output_upscaling"), task=task, composed=composed, pretrains=True,
-    still=("image_encoder.adapters",),  # no sound yet
+    order=2, trains=("image_encoder", "mask_decoder.output_upscaling"), task=task, composed=composed, needs=needs,
+    pretrains=True, still=("image_encoder.adapters",),  # no sound yet
 )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from avseg_cli.data.clips import read_categories
 from avseg_cli.data.composed_lines import read_labels
-from avseg_cli.data.sound_features import SoundFeatures
+from avseg_cli.data.listed import ListedRecording, Photograph
+from avseg_cli.data.sound_features import SoundFeatures, refuse_no_noise
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.kinds_heard import KindsHeard
 from avseg_cli.training.pretraining import SoundPretraining
@@ -26,4 +27,9 @@ def composed(model: AvsegModel, options: TrainOptions, setup: TaskSetup) -> Task
     return KindsHeard(model, setup, sounds)
 
 
-STAGE = Stage(order=1, trains=("vggish",), task=task, composed=composed, pretrains=True)
+def needs(options: TrainOptions, photos: list[Photograph], sounds: list[ListedRecording]) -> None:
+    """Noise is learnt too."""
+    refuse_no_noise(str(options.sounds), sounds)
+
+
+STAGE = Stage(order=1, trains=("vggish",), task=task, composed=composed, needs=needs, pretrains=True)
