@@ -42,7 +42,7 @@ def ablate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON on stdout.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train and evaluate the variants of the paper's Tables 6.2 and 6.3 and Fig. 6.3, published figures beside ours."""
+    """Train and score variants of the model, parts left out or exchanged: the thesis' Tables 6.2 and 6.3, Fig. 6.3."""
     import json
     from dataclasses import asdict
 

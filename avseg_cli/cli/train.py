@@ -56,7 +56,11 @@ def train(
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train by the paper's recipe: ST-BAVA and decoder (1a), adapters and decoder (1b), then both (2)."""
+    """Train by the paper's recipe: ST-BAVA and decoder (1a), adapters and decoder (1b), then both (2).
+
+    With --backbone small, --photos and --sounds: a model like the one that comes with avseg, from photographs and
+    recordings; see docs/training-small.md.
+    """
     from avseg_cli.base.errors import InputError
     from avseg_cli.base.progress import console
     from avseg_cli.training.train import plan, plan_resume
