@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from command_line import run_avseg
+from media_files import Clip
 from miniature import make
 
 from avseg_cli.base.errors import AvsegError, InputError, OutputError
@@ -91,6 +92,14 @@ def test_a_refused_command_leaves_no_folder(arguments, said, tmp_path: Path, cap
     assert code in (2, 3, 7) and said in err, err
     assert err.count("\n") == 1 or err.startswith("Usage: "), "one sentence, or the option parser's own"
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_clips_too_far_apart_are_refused_by_a_dry_run_too(tmp_path: Path, capfd, monkeypatch) -> None:
+    Clip(seconds=1).write(tmp_path / "clip.mp4")
+    for dry in ((), ("--dry-run",)):
+        code, _, err = run_avseg(capfd, monkeypatch, "segment", tmp_path / "clip.mp4", "--stride", "7", *dry)
+        assert code == InputError.exit_code and "--stride 7 is out of range; clips have 5 frames: give 1 to 5" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 def test_clips_that_no_disk_holds_are_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

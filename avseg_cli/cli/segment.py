@@ -125,6 +125,7 @@ def segment(
     from avseg_cli.segment.cluster import everywhere, run_ray
     from avseg_cli.segment.inputs import find_sources, format_of, names_one, plan_outputs
     from avseg_cli.segment.processes import run_jobs
+    from avseg_cli.segment.runner import check_stride
 
     how = ManyOptions(**many)
     options = SegmentOptions(**given, cleanup=Cleanup(**clean), style=Style(**look))
@@ -154,7 +155,8 @@ def segment(
     index = _index([page for _, page in pages], output, how.overwrite or how.skip_existing)
     batch.skip_silent &= how.no_sound == "skip" or not names_one(inputs, sources)
     if how.dry_run and how.ray is None:
-        batch.load()  # raises for a checkpoint, a device or a precision that is not there
+        # raises for a checkpoint, a device or a precision that is not there
+        check_stride(options.stride, batch.load().model.config)
     with Announcer(len(sources), quiet, as_json) as report:
         outcomes = (
             run_jobs(batch, work, report, how.jobs)

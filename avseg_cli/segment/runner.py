@@ -28,6 +28,7 @@ from avseg_cli.media.shared_pictures import SharedPictures
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import BACKBONES
+from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.kinds import VOICES
 from avseg_cli.motion.cuts import Cuts
 from avseg_cli.motion.onset import spectrum
@@ -143,14 +144,18 @@ def segment_video(
     """
     options = replace(options or SegmentOptions(), **changes)
     model = model.model if isinstance(model, Segmenter) else model
-    length = model.config.clip_frames
-    if options.stride > length:
-        frames = counted(length, "frame")
-        raise InputError(f"{named('stride')} {options.stride} is out of range; clips have {frames}: give 1 to {length}")
+    check_stride(options.stride, model.config)
     video = path if isinstance(path, Video | Recording) else probe(path, audio, audio_track)
     check_span(video, options.start)
     options = options.chosen(model.device.type, model.config.image_size, float(video.rate))
     return Segmentation(video, model, options, options.batch_size or _batch_size(model), keep_frames, follow)
+
+
+def check_stride(stride: int, config: ModelConfig) -> None:
+    """Raise ``InputError`` when clips so far apart would leave frames out."""
+    if stride > (length := config.clip_frames):
+        frames = counted(length, "frame")
+        raise InputError(f"{named('stride')} {stride} is out of range; clips have {frames}: give 1 to {length}")
 
 
 def check_span(video: Video | Recording, start: float) -> None:
