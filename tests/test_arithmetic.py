@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -79,8 +80,10 @@ def see(*_: object, **__: object) -> None:
 
 JOBS: dict[str, tuple[str, Callable[[bool], object]]] = {
     "evaluate": (
-        "avseg_cli.scoring.evaluate._scored",
-        lambda tf32: score_part(EvaluateOptions(data="", checkpoint="default", tf32=tf32), Sharing()),
+        "avseg_cli.scoring.evaluate._predictor",
+        lambda tf32: score_part(
+            EvaluateOptions(data="", checkpoint="default", tf32=tf32), Sharing(), SimpleNamespace(clips=[])
+        ),
     ),
     "clips": (
         "avseg_cli.scoring.footage.read_footage", lambda tf32: evaluate_footage(FootageOptions(data="", tf32=tf32))

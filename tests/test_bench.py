@@ -19,7 +19,7 @@ from avseg_cli.bench import measure
 from avseg_cli.bench.parts import build_model
 from avseg_cli.bench.printing import HEADINGS
 from avseg_cli.bench.reference import Reference
-from avseg_cli.bench.run import BenchOptions, mask_iou, run_bench
+from avseg_cli.bench.run import BenchOptions, check_ready, mask_iou, run_bench
 from avseg_cli.checkpoints.checkpoint import save_checkpoint
 from avseg_cli.cli import app
 from avseg_cli.model.avseg import AvsegModel
@@ -27,6 +27,7 @@ from avseg_cli.model.backbones import preset
 
 FEW = ("--backbone", "tiny", "--repeats", "1", "--threads", "1", "--device", "cpu", "--precision", "fp32")
 CPU = torch.device("cpu")
+EMBEDDED = str(Path(__file__).parents[1] / "weights/avseg-small.safetensors")  # the default model itself
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +88,14 @@ def test_the_table_goes_to_stdout_whole_and_says_what_was_cut(monkeypatch: pytes
         ({"repeats": 0}, "repeats 0 is out of range; give 1 to 65536"),
         ({"backbone": "tiny", "blocks": 5}, "tiny has 4 blocks; blocks must be 1 to 4"),
         ({"checkpoint": "default", "blocks": 1}, "leave it out with checkpoint"),
+        ({"backbone": "small"}, "small: the reference is of SAM's encoder and VGGish.*compare .*vit_h"),
+        ({"checkpoint": EMBEDDED}, "avseg-small.* this model has other networks.* time it whole with scaling"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict, said: str) -> None:
-    with pytest.raises(AvsegError, match=said):
-        run_bench(BenchOptions(**options))
+    for job in (run_bench, check_ready):
+        with pytest.raises(AvsegError, match=said):
+            job(BenchOptions(**options))
 
 
 def test_a_checkpoint_without_blocks_is_refused(tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -38,7 +40,7 @@ from avseg_cli.scoring.confidence import intervals
 from avseg_cli.scoring.evaluate import EvaluateOptions, evaluate, plan
 from avseg_cli.scoring.other_sounds import NegativeSounds
 from avseg_cli.scoring.predictors import PromptPredictor, largest_regions, region_box, region_point
-from avseg_cli.scoring.published import METHODS
+from avseg_cli.scoring.published import METHODS, PROMPTS
 from avseg_cli.scoring.scores import by_size, score_clip, summarise
 
 
@@ -253,14 +255,18 @@ def test_prompts_without_sams_weights_tell_how_to_get_them(data: Path, tmp_path:
         evaluate(EvaluateOptions(data=str(data), subset="ms3", prompts="box:1"))
 
 
-def test_published_rows_stand_beside_the_real_test_split_only(data: Path, tmp_path: Path) -> None:
-    write_truth(data, tmp_path, 0)
-    result = evaluate(EvaluateOptions(data=str(data), subset="ms3", predictions=str(tmp_path)))
-    before = report.table(result).row_count
+@pytest.mark.parametrize("composed", [False, True])
+def test_published_rows_stand_beside_the_real_test_split_only(composed: bool, data: Path, tmp_path: Path) -> None:
+    """Composed clips are as many only by chance, or because someone wanted a split of that size."""
+    shutil.copytree(data, tmp_path / "data")
+    write_truth(data, tmp_path / "masks", 0)
+    if not composed:
+        (tmp_path / "data/manifest.jsonl").unlink()
+    result = evaluate(EvaluateOptions(data=str(tmp_path / "data"), predictions=str(tmp_path / "masks")))
     result.clips *= 64  # as many as MS3's test split, give or take the miniature's three
     result.clips = result.clips[:64]
-    del result.intervals  # of other clips
-    assert report.table(result).row_count >= before + len(METHODS)
+    published = [row for row in report.rows(result) if row.kind == "published"]
+    assert len(published) == (0 if composed else len(METHODS) + len(PROMPTS))
 
 
 @pytest.fixture
@@ -307,10 +313,104 @@ def test_what_goes_wrong_in_another_process_is_told_here(data: Path, checkpoint:
         EvaluateOptions(data="", predictions=".", jobs=2)
 
 
+SPOILT = {
+    "no object maps": lambda data: shutil.rmtree(data / "object_maps"),
+    "no categories": lambda data: (data / "categories.json").unlink(),
+    "no manifest": lambda data: (data / "manifest.jsonl").unlink(),
+    "all sound": lambda data: None,  # so that none of them can take another's sound
+}
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["dry run", "run"])
+@pytest.mark.parametrize(
+    ("lack", "option", "message"),
+    [
+        ("no object maps", "sources", "no object maps; sources needs data made by `avseg synth`"),
+        ("no object maps", "baselines", "no object maps; baselines needs"),
+        ("no object maps", "move_sound", "no object maps; move_sound needs"),
+        ("no categories", "sources", "no categories.json"),
+        ("no manifest", "move_sound", "it has no manifest.jsonl"),
+        ("all sound", "move_sound", "move_sound: no clip of this split shows a silent object"),
+        ("all sound", "negatives", "no clip of this split sounds of something that clip"),
+    ],
+)
+def test_what_made_data_lack_is_told_before_anything_is_scored(
+    lack: str, option: str, message: str, dry: bool, data: Path, checkpoint: Path, tmp_path: Path, monkeypatch
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    SPOILT[lack](tmp_path / "data")
+    monkeypatch.setattr(job, "score_clip", lambda *_: pytest.fail("a clip was scored"))
+    given = {option: ("swap",) if option == "negatives" else True}
+    options = EvaluateOptions(data=str(tmp_path / "data"), checkpoint=str(checkpoint), **given, device="cpu")
+    with pytest.raises((DataError, InputError), match=message):
+        plan(options) if dry else evaluate(options)
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["dry run", "run"])
+@pytest.mark.parametrize(
+    ("option", "place", "message"),
+    [
+        ("--csv", "scores.html", "--csv takes a name that ends with .csv"),
+        ("--csv", "file/scores.csv", "file: not a folder; give --csv another place"),
+        ("--csv", "folder.csv", "folder.csv: is a folder; give --csv a file"),
+        ("--report", "scores.csv", "--report takes a name that ends with .html"),
+        ("--report", "file/deep/scores.html", "file: not a folder; give --report another place"),
+        ("--report", "locked/scores.html", "locked: cannot be written to; give --report another place"),
+        ("--masks", "file", "file: not a folder; give --masks another place"),
+    ],
+)
+@pytest.mark.parametrize("subset", ["ms3", "clips"])
+def test_a_place_that_takes_no_output_is_told_before_anything_is_scored(
+    subset: str, option: str, place: str, message: str, dry: bool, tmp_path: Path, capfd, monkeypatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    access = os.access  # root may write everywhere
+    monkeypatch.setattr("os.access", lambda path, mode: "locked" not in str(path) and access(path, mode))
+    (tmp_path / "locked").mkdir()
+    arguments = ("--subset", subset, "--data", tmp_path, "--checkpoint", "default", option, tmp_path / place)
+    ran = run_avseg(capfd, monkeypatch, "evaluate", *arguments, *(["--dry-run"] if dry else []))
+    assert ran.code == 5 and message in ran.err and len(ran.err.splitlines()) == 1
+
+
+def test_figures_are_told_when_no_file_can_be_written(data: Path, tmp_path: Path, capfd, monkeypatch) -> None:
+    """The disk is full, or the folder is gone, once all is scored."""
+    write_truth(data, tmp_path / "masks", 0)
+    monkeypatch.setattr("avseg_cli.base.whole_files.commit", _full)
+    places = ("--csv", tmp_path / "new/a.csv", "--report", tmp_path / "new/a.html")
+    ran = run_avseg(
+        capfd, monkeypatch, "evaluate", "--data", data, "--predictions", tmp_path / "masks", *places, "--json"
+    )
+    assert ran.code == 5 and json.loads(ran.out)["miou"] == pytest.approx(1) and "100.00" in ran.err
+    assert "a.csv: the disk is full" in ran.err and "or use --csv" in ran.err and "a.html: the disk is full" in ran.err
+
+
+def _full(partial: Path, path: Path) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def test_masks_never_replace_what_they_are_scored_by(data: Path, checkpoint: Path, tmp_path: Path) -> None:
+    truth = read_clips(data, find_subset("ms3"), "test")[0].masks[0]
+    options = EvaluateOptions(data=str(data), checkpoint=str(checkpoint), masks=str(truth.parent.parent), device="cpu")
+    before = truth.read_bytes()
+    with pytest.raises(InputError, match="holds the masks to score against"):
+        evaluate(options)
+    assert truth.read_bytes() == before
+    with pytest.raises(InputError, match="would replace predictions"):
+        EvaluateOptions(data="", predictions=str(tmp_path), masks=f"{tmp_path}/../{tmp_path.name}")
+
+
 @pytest.mark.parametrize("dry", [True, False], ids=["dry run", "run"])
 @pytest.mark.parametrize(
     ("part", "given"),
-    [("frames", {}), ("masks", {}), ("sound", {}), ("object_maps", {"move_sound": True}), ("predicted", {})],
+    [
+        ("frames", {}),
+        ("masks", {}),
+        ("sound", {}),
+        ("predicted", {}),
+        ("object_maps", {"move_sound": True}),
+        ("object_maps", {"negatives": ("swap",)}),
+    ],
 )
 def test_a_missing_file_is_told_before_anything_is_scored(
     part: str, given: dict, dry: bool, data: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

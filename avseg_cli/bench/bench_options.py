@@ -27,7 +27,7 @@ class BenchOptions:
 
     backbone: str = option("vit_b", either(BACKBONES, ", with random weights."), offers=tuple(BACKBONES))
     checkpoint: str | None = option(
-        None, "Use these weights instead of random ones, e.g. default.", metavar="NAME|FILE"
+        None, "Use these weights instead of random ones; the default model's are for --scaling.", metavar="NAME|FILE"
     )
     blocks: int | None = option(
         None, "Only this many of the encoder's blocks, where the whole takes too long.", least=1, most=64

@@ -30,7 +30,7 @@ from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, loa
 from avseg_cli.checkpoints.packing import packing_pays
 from avseg_cli.checkpoints.precision import PRECISIONS, choose_precision, has_bf16
 from avseg_cli.model.avseg import AvsegModel
-from avseg_cli.model.backbones import preset
+from avseg_cli.model.backbones import BACKBONES, preset
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.fusion.stbava import STBAVA
 from avseg_cli.model.inference import prepare_for_inference
@@ -42,13 +42,15 @@ NO_BF16 = "rows in bf16 are left out: this device has no bf16 arithmetic, it wou
 
 
 def check_ready(options: BenchOptions) -> None:
-    """Raises for the device, the precision or the checkpoint that ``run_bench`` would miss."""
+    """Raises for a device, a precision or a model with which ``run_bench`` could do nothing."""
     device = choose_device(options.device)
     _pairs(options, device)
     if options.compiled:
         refuse_without_compiler(device.type)
     if options.checkpoint:
         _plain_model(options)
+    else:
+        _config(options)
 
 
 def run_bench(options: BenchOptions, on_part: Callable[[str], None] = lambda _: None) -> Report:
@@ -62,11 +64,10 @@ def run_bench(options: BenchOptions, on_part: Callable[[str], None] = lambda _: 
 
 
 def _measured(options: BenchOptions, on_part: Callable[[str], None]) -> Report:
+    check_ready(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device)
-    if options.compiled:
-        refuse_without_compiler(device.type)
     pairs, notes = _pairs(options, device)
     rooflines = {dtype: measure.measure_roofline(device, dtype) for dtype in dict.fromkeys(sum(pairs, ()))}
     rows: list[Report] = []
@@ -154,6 +155,7 @@ def _plain_model(options: BenchOptions) -> AvsegModel:
     if options.blocks:
         raise AvsegError(f"{named('blocks')} is for random weights; leave it out with {named('checkpoint')}")
     model, _ = load_checkpoint(find_checkpoint(options.checkpoint))
+    _refuse_other_networks(model.config, options.checkpoint)
     if not (isinstance(model.fusion, STBAVA) and model.config.temporal and model.config.bidirectional):
         raise AvsegError(f"{options.checkpoint}: the reference is the full ST-BAVA; this checkpoint has another fusion")
     if not model.fusion.blocks:
@@ -163,12 +165,22 @@ def _plain_model(options: BenchOptions) -> AvsegModel:
 
 def _config(options: BenchOptions) -> ModelConfig:
     config = preset(options.backbone)
+    _refuse_other_networks(config, options.backbone)
     if options.blocks is None:
         return config
     if not 0 < options.blocks <= config.depth:
         raise AvsegError(f"{options.backbone} has {config.depth} blocks; {named('blocks')} must be 1 to {config.depth}")
     kept = tuple(j for j in config.global_blocks if j < options.blocks)
     return replace(config, depth=options.blocks, global_blocks=kept)
+
+
+def _refuse_other_networks(config: ModelConfig, subject: str) -> None:
+    if config.kinds:
+        compared = [name for name in BACKBONES if not preset(name).kinds]
+        raise AvsegError(
+            f"{subject}: the reference is of SAM's encoder and VGGish, this model has other networks; compare "
+            f"{', '.join(compared)}, or time it whole with {named('scaling')}"
+        )
 
 
 def _truncated(config: ModelConfig) -> str | None:

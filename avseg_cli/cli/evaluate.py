@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from avseg_cli.base.errors import InputError
+from avseg_cli.base.errors import InputError, OutputError
 from avseg_cli.base.version import __version__
 from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot
 from avseg_cli.cli.dry_run import DryRun, say_plan
@@ -28,14 +28,26 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class _Told:
-    """Where the figures go besides the table: files, and JSON on stdout."""
+    """Where the figures go besides the table: files, and JSON on stdout. masks: where predictions go."""
 
     csv: Path | None
     report: Path | None
     as_json: bool
+    masks: Path | None
 
-    def plan(self, what: str, masks: str | None) -> None:
-        say_plan([what, *(f"write {path}" for path in (self.csv, self.report, masks) if path)])
+    def check(self) -> None:
+        """Raise ``OutputError`` for a place that cannot take its output, before anything is scored."""
+        from avseg_cli.base.writing import check_file, check_folder
+
+        if self.csv:
+            check_file(self.csv, "csv", (".csv",))
+        if self.report:
+            check_file(self.report, "report", (".html", ".htm"))
+        if self.masks:
+            check_folder(self.masks, "masks")
+
+    def plan(self, what: str) -> None:
+        say_plan([what, *(f"write {path}" for path in (self.csv, self.report, self.masks) if path)])
 
 
 @made_of(given=EvaluateOptions, of_clips=(FootageOptions, ("swap_sound",)))
@@ -56,7 +68,8 @@ def evaluate(
 ) -> None:
     """Score a model on AVSBench or data laid out like it: mIoU and F exactly as AVSBench defines them."""
     given |= {"device": device, "precision": precision}
-    told = _Told(csv, report, as_json)
+    told = _Told(csv, report, as_json, Path(given["masks"]) if given["masks"] else None)
+    told.check()
     if given["subset"] == CLIPS:
         _refuse_of_avsbench(given)
         if data is None:
@@ -88,10 +101,10 @@ def _split(options: EvaluateOptions, told: _Told, dry_run: bool) -> None:
     from avseg_cli.scoring.tables import MEANINGS, table, to_dict, write_csv
 
     if dry_run:
-        told.plan(plan(options), options.masks)
+        told.plan(plan(options))
         return
-    result = evaluate(options)
     made_by = _made_by(options, options.checkpoint)
+    result = evaluate(options)
     _tell(result, told, write_csv, write_evaluation, table, MEANINGS, result.notes, to_dict, made_by)
 
 
@@ -105,24 +118,26 @@ def _clips(options: FootageOptions, told: _Told, dry_run: bool) -> None:
         from avseg_cli.scoring.footage_tables import MEANINGS, notes, table, to_dict, write_csv
 
     if dry_run:
-        told.plan(plan(options), options.masks)
+        told.plan(plan(options))
         return
+    made_by = _made_by(options, None if options.predictions else options.subject)
     result = evaluate_footage(options)
-    model = None if options.predictions else options.subject
-    _tell(result, told, write_csv, write_footage, table, MEANINGS, notes(result), to_dict, _made_by(options, model))
+    _tell(result, told, write_csv, write_footage, table, MEANINGS, notes(result), to_dict, made_by)
 
 
 def _made_by(options: EvaluateOptions | FootageOptions, checkpoint: str | None) -> dict[str, Any]:
     """What made the figures, for the record: avseg's version and, of a model, its file and what it ran on."""
-    from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint
+    from avseg_cli.checkpoints.checkpoint import choose_device, find_checkpoint, read_info
     from avseg_cli.checkpoints.manifest import hash_file
     from avseg_cli.checkpoints.precision import choose_precision, precision_name
 
     if checkpoint is None:
         return {"avseg": __version__}
+    path = find_checkpoint(checkpoint)
+    read_info(path)  # raises for what is no checkpoint
     device = choose_device(options.device)
     precision = precision_name(choose_precision(options.precision, device))
-    file = {"checkpoint": checkpoint, "sha256": hash_file(find_checkpoint(checkpoint))}
+    file = {"checkpoint": checkpoint, "sha256": hash_file(path)}
     return {"avseg": __version__, **file, "device": str(device), "precision": precision}
 
 
@@ -137,13 +152,9 @@ def _tell(
     to_dict: Callable[[Any], Any],
     made_by: dict[str, Any],
 ) -> None:
-    """Files, then the table with what its columns mean, then JSON."""
+    """The table with what its columns mean, then JSON, then files: one that cannot be written loses no figure."""
     from avseg_cli.base.progress import console
 
-    if told.csv:
-        write_csv(told.csv, result)
-    if told.report:
-        write_page(told.report, result)
     console().print(table(result))
     for name, meaning in meanings.items():
         console().print(f"{name}: {meaning}", style="dim", highlight=False)
@@ -151,3 +162,12 @@ def _tell(
         console().print(note, highlight=False)
     if told.as_json:
         print(json.dumps({"made_by": made_by, **to_dict(result)}, indent=1))
+    refused: list[str] = []
+    for path, write in ((told.csv, write_csv), (told.report, write_page)):
+        try:
+            if path:
+                write(path, result)
+        except OutputError as error:
+            refused.append(error.args[0])
+    if refused:
+        raise OutputError("; ".join(refused))

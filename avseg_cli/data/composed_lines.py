@@ -20,6 +20,11 @@ AGAIN = "make the clips again"
 SOUNDING = ("sounding", "off_screen")  # of a line: who sounds when
 
 
+def is_composed(data_root: str | Path, subset: Subset) -> bool:
+    """Whether ``avseg synth`` made a data root."""
+    return (folder_with(NAME, subset_folder(data_root, subset)) / NAME).is_file()
+
+
 def composed_lines(folder: Path, needed: Collection[str]) -> list[dict[str, Any]]:
     """A dictionary for each clip, with ``needed`` in it, its name and its split.
 

@@ -43,9 +43,12 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="replace")
 
 
-def write_page(path: Path, text: str) -> None:
-    """Put a page in its place, whole or not at all; raises ``OutputError`` when the system refuses."""
-    with writing(path):
+def write_page(path: Path, text: str, option: str = "output") -> None:
+    """Put a page in its place, whole or not at all; raises ``OutputError`` when the system refuses.
+
+    option: what names the place.
+    """
+    with writing(path, option):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda partial: write(partial, text))
 

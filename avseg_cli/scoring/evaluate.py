@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,11 +18,12 @@ from avseg_cli.base.prefetch import Prefetch
 from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.text import counted
+from avseg_cli.base.writing import writing
 from avseg_cli.checkpoints.checkpoint import choose_device
 from avseg_cli.data.augment import nearest
 from avseg_cli.data.check import refuse_gaps
 from avseg_cli.data.clips import Clip, read_categories, read_clips
-from avseg_cli.data.composed_lines import read_labels
+from avseg_cli.data.composed_lines import is_composed, read_labels
 from avseg_cli.data.dataset import ClipDataset, Sample, load_batches
 from avseg_cli.data.layouts import Subset
 from avseg_cli.data.subsets import MASK_SIZE, find_subset
@@ -46,6 +47,7 @@ from avseg_cli.segment.segmenter import Segmenter
 
 AHEAD = 4  # clips read while the model works on one
 ALONE = Sharing()
+OF_OBJECTS = ("move_sound", "baselines", "sources")  # options that need object maps
 
 Value = TypeVar("Value")
 
@@ -77,6 +79,7 @@ class Evaluation:
     sources: dict[str, SourceScore] = field(default_factory=dict)  # told apart in its own masks, and in the true ones
     best: list[Example] = field(default_factory=list)  # the best first
     worst: list[Example] = field(default_factory=list)  # the worst first
+    composed: bool = False  # clips that `avseg synth` made
     notes: list[str] = field(default_factory=list)  # sentences without which a figure would mislead
 
     @property
@@ -89,13 +92,28 @@ class Evaluation:
         return intervals(self.clips)
 
 
+@dataclass(frozen=True)
+class Split:
+    """The clips to score and what else was asked for needs: read, and found to be enough, before the first is scored.
+
+    composed: whether `avseg synth` made them; categories: of their object maps, where those are looked at.
+    """
+
+    subset: Subset
+    clips: list[Clip]
+    composed: bool
+    categories: list[str]
+    negatives: dict[str, NegativeSounds]
+    moved: MovedSounds | None
+
+
 def plan(options: EvaluateOptions) -> str:
     """What ``evaluate`` would do; raises as it would, and has loaded what it names."""
-    subset, clips = _complete(options)
+    split = _ready(options)
     subject = options.checkpoint or options.predictions or f"{options.backbone} prompted with {options.prompts}"
-    _predictor(options, clips)
-    _other_sounds(options, subset, clips, ClipDataset(clips, set(), cache=False))
-    return f"score {subject} on {counted(len(clips), 'clip')} of {subset.name} {options.split} in {options.data}"
+    _predictor(options, split.clips)
+    clips = counted(len(split.clips), "clip")
+    return f"score {subject} on {clips} of {split.subset.name} {options.split} in {options.data}"
 
 
 def _scored(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
@@ -106,22 +124,36 @@ def _scored(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
     return subset, clips
 
 
-def _complete(options: EvaluateOptions) -> tuple[Subset, list[Clip]]:
-    """The same, once every file that will be read is there: one that lacks is told before the first clip is scored."""
+def _ready(options: EvaluateOptions) -> Split:
+    """Every file that will be read is there: one that lacks is told before the first clip is scored."""
     subset, clips = _scored(options)
+    composed = is_composed(options.data, subset)
+    by_manifest = composed and "swap" in options.negatives and categories_by_name(clips) is None
+    of_objects = [name for name in OF_OBJECTS if getattr(options, name)]
+    categories = read_categories(options.data, subset) if of_objects or by_manifest else []
+    if of_objects and not any(clip.object_maps for clip in clips):
+        raise DataError(f"{options.data}: no object maps; {named(of_objects[0])} needs data made by `avseg synth`")
+    seen = {"object_maps"} if of_objects or by_manifest else set()
     predictor = FolderPredictor if options.predictions else PromptPredictor if options.prompts else ModelPredictor
     wanted = {"masks"} | predictor.needs | ({"frames"} if options.examples else set())
-    if clips[0].object_maps and (options.move_sound or options.baselines or options.sources):
-        wanted |= {"object_maps"}
-    refuse_gaps(clips, wanted)
-    if options.baselines or options.move_sound or options.sources:
-        categories = read_categories(options.data, subset)
-        if not clips[0].object_maps:
-            asked = next(name for name in ("baselines", "move_sound", "sources") if getattr(options, name))
-            raise DataError(f"{options.data}: no object maps; {named(asked)} needs data made by `avseg synth`")
-        if options.move_sound:
-            read_labels(options.data, subset, clips, categories)
-    return subset, clips
+    refuse_gaps(clips, wanted | seen)
+    if options.masks and _mask_folder(options.masks, clips[0]).resolve() == clips[0].masks[0].parent.resolve():
+        raise InputError(f"{options.masks}: holds the masks to score against; give {named('masks')} another folder")
+    data = ClipDataset(clips, seen, cache=False)
+    labels = None
+    if by_manifest or options.move_sound:
+        labels = read_labels(options.data, subset, clips, categories)
+    negatives = _negatives(options, data, labels if by_manifest else None)
+    moved = MovedSounds(data, labels, options.seed) if options.move_sound and labels is not None else None
+    return Split(subset, clips, composed, categories, negatives, moved)
+
+
+def _negatives(options: EvaluateOptions, data: ClipDataset, labels: Tensor | None) -> dict[str, NegativeSounds]:
+    """The wrong sounds; labels: (clips, T, K) where only the manifest tells what sounds."""
+    heard = seen = categories_by_name(data.clips)
+    if labels is not None:
+        heard, seen = categories_by_manifest(labels, data)
+    return {kind: NegativeSounds(data, kind, heard, seen, options.seed) for kind in options.negatives}
 
 
 @dataclass
@@ -138,26 +170,25 @@ class ScoresPart:
 
 def evaluate(options: EvaluateOptions) -> Evaluation:
     """Score a split. Raises ``DataError``, ``CheckpointError`` or ``InputError`` with what is wrong."""
-    subset, clips = _complete(options)
-    whole = _joined(in_processes(score_part, options, options.jobs), len(clips))
+    split = _ready(options)
+    count = len(split.clips)
+    whole = _joined(in_processes(partial(score_part, split=split), options, options.jobs), count)
     subject = options.checkpoint or options.predictions or options.prompts or ""
-    result = Evaluation(subject, subset, options.split, list(whole.clips.values()), notes=whole.notes)
+    result = Evaluation(
+        subject, split.subset, options.split, list(whole.clips.values()), composed=split.composed, notes=whole.notes
+    )
     extremes = Extremes(options.examples)
     for example in whole.examples:
         extremes.show(example)
     result.best, result.worst = extremes.best, extremes.worst
     matching = result.total.foreground
     result.negatives = {
-        name: NegativeScore(sum(shares.values()) / len(clips), matching) for name, shares in whole.foreground.items()
+        name: NegativeScore(sum(shares.values()) / count, matching) for name, shares in whole.foreground.items()
     }
     if options.move_sound:
-        if not whole.moved:
-            raise DataError(
-                f"{named('move_sound')}: no clip of this split shows a silent object whose sound the split has"
-            )
         result.moved = summarise(list(whole.moved.values()))
     if options.baselines:
-        result.baselines = _baselines(options, subset, clips)
+        result.baselines = _baselines(split)
     if options.sources:
         for name in ("predicted", "true"):
             result.sources[name] = SourceScore()
@@ -167,20 +198,19 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     return result
 
 
-def score_part(options: EvaluateOptions, sharing: Sharing) -> ScoresPart:
+def score_part(options: EvaluateOptions, sharing: Sharing, split: Split) -> ScoresPart:
     """Score this process's share of the clips: every ``sharing.world``-th, from ``sharing.rank`` on."""
     with arithmetic(options.tf32):
-        return _scored_part(options, sharing)
+        return _scored_part(options, sharing, split)
 
 
-def _scored_part(options: EvaluateOptions, sharing: Sharing) -> ScoresPart:
-    subset, clips = _scored(options)
+def _scored_part(options: EvaluateOptions, sharing: Sharing, split: Split) -> ScoresPart:
+    clips = split.clips
     predictor = _predictor(options, clips)
     looked_at = {"frames"} if options.examples else set()
     data = ClipDataset(clips, {"masks"} | looked_at | predictor.needs, cache=False)
     extremes = Extremes(options.examples)
-    other = _other_sounds(options, subset, clips, data)
-    part = ScoresPart(foreground={name: {} for name in other})
+    part = ScoresPart(foreground={name: {} for name in split.negatives})
     for sample in _samples(data, options.workers, sharing):
         truth = sample.masks
         probability = predictor.predict([sample])[0][: len(truth)]
@@ -190,16 +220,16 @@ def _scored_part(options: EvaluateOptions, sharing: Sharing) -> ScoresPart:
             extremes.show(_example(score, sample, probability))
         if options.masks:
             _write_masks(Path(options.masks), clips[sample.index], probability)
-        for name, sounds in other.items():
+        for name, sounds in split.negatives.items():
             heard = predictor.predict_clip(sample, sounds.log_mel(sample.index))
             part.foreground[name][sample.index] = float((heard > 0.5).double().mean())
     part.examples = [*extremes.best, *extremes.worst]
     if isinstance(predictor, FolderPredictor):
         part.notes.append(predictor.note)
-    if options.move_sound:
-        part.moved = _moved(options, subset, clips, predictor, sharing)
+    if split.moved:
+        part.moved = _moved(options, split, split.moved, predictor, sharing)
     if options.sources:
-        part.sources = _sources(options, subset, clips, predictor, sharing)
+        part.sources = _sources(options, split, predictor, sharing)
     return part
 
 
@@ -245,24 +275,11 @@ def _samples(data: ClipDataset, workers: int = 0, sharing: Sharing = ALONE) -> I
         ahead.close()
 
 
-def _other_sounds(
-    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], data: ClipDataset
-) -> dict[str, NegativeSounds]:
-    heard = seen = categories_by_name(clips)
-    if "swap" in options.negatives and heard is None and clips[0].object_maps:
-        categories = read_categories(options.data, subset)
-        maps = ClipDataset(clips, {"object_maps"}, cache=False)
-        heard, seen = categories_by_manifest(read_labels(options.data, subset, clips, categories), maps)
-    return {kind: NegativeSounds(data, kind, heard, seen, options.seed) for kind in options.negatives}
-
-
 def _moved(
-    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: ModelPredictor, sharing: Sharing
+    options: EvaluateOptions, split: Split, sounds: MovedSounds, predictor: ModelPredictor, sharing: Sharing
 ) -> dict[int, ClipScore]:
     """Whether the mask follows the sound: each clip heard with another visible object's, scored against that object."""
-    categories = read_categories(options.data, subset)
-    data = ClipDataset(clips, {"frames", "object_maps", "log_mel"}, cache=False)
-    sounds = MovedSounds(data, read_labels(options.data, subset, clips, categories), options.seed)
+    data = ClipDataset(split.clips, {"frames", "object_maps"}, cache=False)
     scores = {}
     for sample in _samples(data, options.workers, sharing):
         target = sounds.target(sample.index)
@@ -270,13 +287,13 @@ def _moved(
             continue
         probability = predictor.predict_clip(sample, sounds.log_mel(sample.index, target)).cpu()
         truth = CategoryPredictor(target + 1).predict([sample])[0] > 0.5
-        scores[sample.index] = score_clip(sample.name, categories[target], probability, truth)
+        scores[sample.index] = score_clip(sample.name, split.categories[target], probability, truth)
     return scores
 
 
-def _baselines(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip]) -> dict[str, SplitScore]:
+def _baselines(split: Split) -> dict[str, SplitScore]:
     """What can be reached without listening: all objects that could sound, and the best single category."""
-    categories = read_categories(options.data, subset)
+    clips, categories = split.clips, split.categories
     data = ClipDataset(clips, {"object_maps", "masks"}, cache=False)
     everything = ForegroundPredictor()
     single = [CategoryPredictor(k + 1) for k in range(len(categories))]
@@ -291,11 +308,10 @@ def _baselines(options: EvaluateOptions, subset: Subset, clips: Sequence[Clip]) 
 
 
 def _sources(
-    options: EvaluateOptions, subset: Subset, clips: Sequence[Clip], predictor: Predictor, sharing: Sharing
+    options: EvaluateOptions, split: Split, predictor: Predictor, sharing: Sharing
 ) -> dict[int, dict[str, SourceScore]]:
     """Sources told apart in what is predicted and, where a model names them, in the truth itself."""
-    categories = read_categories(options.data, subset)
-    data = ClipDataset(clips, {"object_maps", "masks"} | predictor.needs, cache=False)
+    data = ClipDataset(split.clips, {"object_maps", "masks"} | predictor.needs, cache=False)
     model = isinstance(predictor, ModelPredictor)
     kinds = predictor.model.config.seen_kinds if model else ()
     scores = {}
@@ -303,7 +319,7 @@ def _sources(
         assert sample.masks is not None
         truth = sample.masks.numpy()
         maps = nearest(sample.object_maps, MASK_SIZE).numpy()[: len(truth)]
-        objects = [objects_of(own, mask, categories) for own, mask in zip(maps, truth, strict=True)]
+        objects = [objects_of(own, mask, split.categories) for own, mask in zip(maps, truth, strict=True)]
         predicted = (predictor.predict([sample])[0][: len(truth)] > 0.5).cpu().numpy()
         places = predictor.placed(sample) if model else [{}] * len(truth)
         scores[sample.index] = {
@@ -323,8 +339,13 @@ def _example(score: ClipScore, sample: Sample, probability: Tensor) -> Example:
 
 def _write_masks(root: Path, clip: Clip, probability: Tensor) -> None:
     """Masks as the authors save theirs: ``[{category}/]{name}/{name}_{0..}.png``, 224x224, 0 or 255."""
-    folder = root / clip.category / clip.name if clip.category else root / clip.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for k, mask in enumerate((probability > 0.5).cpu().numpy()):
-        assert mask.shape == (MASK_SIZE, MASK_SIZE)
-        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{clip.name}_{k}.png")
+    folder = _mask_folder(root, clip)
+    with writing(folder, "masks"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for k, mask in enumerate((probability > 0.5).cpu().numpy()):
+            assert mask.shape == (MASK_SIZE, MASK_SIZE)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{clip.name}_{k}.png")
+
+
+def _mask_folder(root: str | Path, clip: Clip) -> Path:
+    return Path(root) / clip.category / clip.name

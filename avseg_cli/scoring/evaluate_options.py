@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.option_fields import COMPILE, MAX_SEED, MOST_CLIPS, MOST_WORKERS, TF32, check, option
@@ -14,6 +15,12 @@ from avseg_cli.scoring.published import PROMPTS
 CLIPS = "clips"  # the subset that is a folder of the user's own
 NEGATIVES = ("silence", "noise", "swap")
 SUBJECT = "to say what is evaluated"
+
+
+def _refuse_same(masks: str | None, predictions: str | None) -> None:
+    """Masks are written cut at half: over the predictions, these would be lost."""
+    if masks and predictions and Path(masks).resolve() == Path(predictions).resolve():
+        raise InputError(f"{masks}: {named('masks')} would replace {named('predictions')}; give another folder")
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class EvaluateOptions:
         if sum(bool(getattr(self, name)) for name in subjects) != 1:
             first, second, third = map(named, subjects)
             raise InputError(f"give one of {first}, {second} and {third} {SUBJECT}")
+        _refuse_same(self.masks, self.predictions)
         if not self.checkpoint and (self.negatives or self.move_sound):
             raise InputError(
                 f"{named('negatives')} and {named('move_sound')} need {named('checkpoint')}: only a model can hear "
@@ -94,6 +102,7 @@ class FootageOptions:
         check(self)
         if self.checkpoint and self.predictions:
             raise InputError(f"give one of {named('checkpoint')} and {named('predictions')} {SUBJECT}")
+        _refuse_same(self.masks, self.predictions)
         if self.predictions and self.compiled:
             raise InputError(f"{named('compiled')} needs a model: masks on disk are not computed")
         if self.predictions and self.swap_sound:

@@ -17,7 +17,6 @@ from avseg_cli.base.progress import progress_bar
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.text import counted
 from avseg_cli.base.writing import writing
-from avseg_cli.checkpoints.checkpoint import find_checkpoint, read_info
 from avseg_cli.media.video import Video, VideoReader, probe
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.scoring.evaluate_options import FootageOptions
@@ -90,11 +89,11 @@ class Found:
 
 
 def plan(options: FootageOptions) -> str:
-    """What ``evaluate_footage`` would do; raises for a folder it cannot score, and loads no model."""
-    clips = read_footage(Path(options.data), options.limit_clips)
+    """What ``evaluate_footage`` would do; raises as it would, and has loaded the model."""
+    truths = _truths(options)
     if not options.predictions:
-        read_info(find_checkpoint(options.subject))
-    return f"score {options.subject} on {counted(len(clips), 'clip')} with drawn masks in {options.data}"
+        _load(options)
+    return f"score {options.subject} on {counted(len(truths), 'clip')} with drawn masks in {options.data}"
 
 
 def evaluate_footage(options: FootageOptions) -> FootageEvaluation:
@@ -104,13 +103,7 @@ def evaluate_footage(options: FootageOptions) -> FootageEvaluation:
 
 
 def _evaluated(options: FootageOptions) -> FootageEvaluation:
-    clips = read_footage(Path(options.data), options.limit_clips)
-    if options.swap_sound and len(clips) < 2:
-        raise InputError(f"{named('swap_sound')} needs two clips or more: each is heard with the next one's sound")
-    videos = [probe(clip.path) for clip in clips]
-    truths = [_Truth(clip, video) for clip, video in zip(clips, videos, strict=True)]
-    for truth in truths:
-        truth.check()
+    truths = _truths(options)
     model = None if options.predictions else _load(options)
     used = "" if model is None else told(model, options.subject)
     result = FootageEvaluation(options.subject, options.data, used)
@@ -129,7 +122,7 @@ def _evaluated(options: FootageOptions) -> FootageEvaluation:
             if options.masks:
                 _write(Path(options.masks) / truth.clip.name, found)
             if options.swap_sound:
-                other = probe(truth.clip.path, clips[(place + 1) % len(clips)].path)
+                other = probe(truth.clip.path, truths[(place + 1) % len(truths)].clip.path)
                 swapped += [score_frame(o.mask, m) for o, m in zip(_heard(model, truth, other), drawn, strict=True)]
     result.baselines = {name: mean_score(scores) for name, scores in baselines.items()}
     result.swapped = mean_score(swapped) if swapped else None
@@ -159,6 +152,22 @@ class _Truth:
             f"{self.clip.masks[second]}: {self.clip.path.name} has no frame within {NEAR} s of the end of that second, "
             f"{second + 1} s; delete masks after the end of the clip"
         )
+
+
+def _truths(options: FootageOptions) -> list[_Truth]:
+    """The clips with their masks, all looked at before a model works for long."""
+    root = Path(options.data)
+    clips = read_footage(root, options.limit_clips)
+    if options.swap_sound and len(clips) < 2:
+        raise InputError(f"{named('swap_sound')} needs two clips or more: each is heard with the next one's sound")
+    if options.masks and Path(options.masks).resolve() == clips[0].masks[0].parent.parent.resolve():
+        raise InputError(f"{options.masks}: holds the masks to score against; give {named('masks')} another folder")
+    truths = [_Truth(clip, probe(clip.path)) for clip in clips]
+    for truth in truths:
+        truth.check()
+        if options.predictions:
+            _saved(Path(options.predictions), truth)
+    return truths
 
 
 def _load(options: FootageOptions) -> AvsegModel:
@@ -194,7 +203,7 @@ def _saved(folder: Path, truth: _Truth) -> list[Found]:
 
 
 def _write(folder: Path, found: list[Found]) -> None:
-    with writing(folder):
+    with writing(folder, "masks"):
         folder.mkdir(parents=True, exist_ok=True)
         for second, own in enumerate(found):
             Image.fromarray(own.mask.astype(np.uint8) * 255).save(folder / f"{second}.png")

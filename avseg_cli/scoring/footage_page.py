@@ -21,6 +21,7 @@ def write_footage(path: Path, evaluation: FootageEvaluation) -> None:
             clips=len(evaluation.clips), columns=COLUMNS, rows=list(rows(evaluation)), plots=[],
             definitions=MEANINGS, notes=notes(evaluation), examples=[("Clips, the worst first", shown)],
         ),
+        "report",
     )  # fmt: skip
 
 

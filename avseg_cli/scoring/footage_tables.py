@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,11 +11,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from avseg_cli.base.text import counted
-from avseg_cli.base.whole_files import write_whole
-from avseg_cli.base.writing import writing
 from avseg_cli.scoring.footage import FootageEvaluation
 from avseg_cli.scoring.footage_scores import DEFINITIONS, FrameScore
-from avseg_cli.scoring.tables import TableRow
+from avseg_cli.scoring.tables import TableRow, write_lines
 
 COLUMNS = ("in %", "mIoU", "F", "point", "empty", "mIoU+", "AVSB", "marked", "truth")
 MEANINGS = dict(zip(COLUMNS[1:], DEFINITIONS.values(), strict=True))  # for people, who see the columns' names
@@ -91,14 +88,8 @@ def to_dict(evaluation: FootageEvaluation) -> dict[str, Any]:
 
 def write_csv(path: Path, evaluation: FootageEvaluation) -> None:
     """One line per clip: its name, its figures (empty where it has none), its number of frames."""
-
-    def write(partial: Path) -> None:
-        with open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["name", *NAMES, "frames"])
-            for clip in evaluation.clips:
-                figures = ("" if value is None else f"{value:.6f}" for value in asdict(clip.score).values())
-                writer.writerow([clip.name, *figures, len(clip.seconds)])
-
-    with writing(path):
-        write_whole(path, write)
+    lines: list[list[Any]] = [["name", *NAMES, "frames"]]
+    for clip in evaluation.clips:
+        figures = ("" if value is None else f"{value:.6f}" for value in asdict(clip.score).values())
+        lines.append([clip.name, *figures, len(clip.seconds)])
+    write_lines(path, lines)

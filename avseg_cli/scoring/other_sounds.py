@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avseg_cli.base.errors import InputError, named
+from avseg_cli.base.errors import DataError, InputError, named
 from avseg_cli.data.clips import Clip
 from avseg_cli.data.dataset import ClipDataset
 from avseg_cli.model.log_mel import SAMPLE_RATE, clip_log_mel
@@ -90,7 +90,10 @@ def categories_by_manifest(labels: Tensor, data: ClipDataset) -> tuple[list[set[
 
 
 class MovedSounds:
-    """The sound of another visible object, put together from seconds of the split in which it alone sounds."""
+    """The sound of another visible object, put together from seconds of the split in which it alone sounds.
+
+    data: its object maps are read. Raises ``DataError`` when no clip has such an object.
+    """
 
     def __init__(self, data: ClipDataset, labels: Tensor, seed: int = 0) -> None:
         self.data, self.seed = data, seed
@@ -98,6 +101,10 @@ class MovedSounds:
         for clip, second in (labels.sum(-1) == 1).nonzero().tolist():
             self.pools.setdefault(int(labels[clip, second].argmax()), []).append((clip, second))
         self.silent = ~labels.any(1)  # (clips, K): never sounds in the clip
+        if all(self.target(index) is None for index in range(len(data))):
+            raise DataError(
+                f"{named('move_sound')}: no clip of this split shows a silent object whose sound the split has"
+            )
 
     def target(self, index: int) -> int | None:
         """The largest category visible in every frame of the clip that never sounds in it; None if there is none."""

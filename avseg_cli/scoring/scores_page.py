@@ -18,6 +18,7 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     write_page(
         path,
         page("evaluate.html", title=f"{evaluation.subset.name} {evaluation.split}", **stamp(), **scores(evaluation)),
+        "report",
     )
 
 

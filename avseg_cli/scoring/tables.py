@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from avseg_cli.base.text import counted
 from avseg_cli.base.whole_files import write_whole
+from avseg_cli.base.writing import writing
 from avseg_cli.scoring.confidence import TOLD
 from avseg_cli.scoring.published import AVSS, METHODS, PROMPTS
 from avseg_cli.scoring.scores import SIZES, SplitScore, by_category, by_size
@@ -58,15 +59,23 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
 def write_csv(path: Path, evaluation: Evaluation) -> None:
     """One line per video: name, category, mIoU, F (batch 1), foreground, frames scored by each."""
 
+    lines: list[list[Any]] = [["name", "category", "miou", "f", "foreground", "frames", "frames_with_truth"]]
+    for s in evaluation.clips:
+        figures = (f"{s.iou:.6f}", f"{s.f:.6f}", f"{s.foreground:.6f}")
+        lines.append([s.name, s.category, *figures, s.frames, s.scored_frames])
+    write_lines(path, lines)
+
+
+def write_lines(path: Path, lines: Iterable[Sequence[Any]]) -> None:
+    """A csv, whole or not at all, in a folder that is made for it; raises ``OutputError`` when the system refuses."""
+
     def write(partial: Path) -> None:
         with open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["name", "category", "miou", "f", "foreground", "frames", "frames_with_truth"])
-            for s in evaluation.clips:
-                figures = (f"{s.iou:.6f}", f"{s.f:.6f}", f"{s.foreground:.6f}")
-                writer.writerow([s.name, s.category, *figures, s.frames, s.scored_frames])
+            csv.writer(file).writerows(lines)
 
-    write_whole(path, write)
+    with writing(path, "csv"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, write)
 
 
 COLUMNS = ("", "mIoU %", "F (per video)", "F (per data set)", "foreground %")
@@ -100,8 +109,9 @@ def rows(evaluation: Evaluation) -> Iterator[TableRow]:
         yield _row(f"baseline: {name}", score)
     for name, negative in evaluation.negatives.items():
         yield TableRow((f"{name}: should be empty", "", "", "", f"{100 * negative.foreground:.2f}"))
-    # on AVSBench's own clips only: the number of videos tells data laid out like it from the real one
-    if evaluation.split == "test" and evaluation.total.clips == evaluation.subset.published[2]:
+    # on AVSBench's own clips only: of data laid out like it, also by others, the number of videos is another
+    whole = evaluation.total.clips == evaluation.subset.published[2]
+    if evaluation.split == "test" and whole and not evaluation.composed:
         yield from _published(evaluation)
 
 
