@@ -20,6 +20,7 @@ from avseg_cli.data.listed import read_photographs, read_recordings
 from avseg_cli.data.photo_views import read_photograph
 from avseg_cli.model.kinds import HEARD, SEEN
 from avseg_cli.synth import clip_material, sound_folder
+from avseg_cli.synth.media_table import ARCHIVES_ROOT, GCOMPRIS, STAMPS, STAMPS_ROOT
 from avseg_cli.synth.media_table import CATEGORIES as CATEGORIES_FETCHED
 from avseg_cli.synth.photo_folder import gather_photographs
 from avseg_cli.synth.sound_archives import files_of, read_catalogue, read_wad
@@ -195,6 +196,39 @@ def test_seconds_of_composed_clips_become_recordings(composed: Path, debs: Path,
         category, spectrum = recording.source.split("/")[1], np.abs(np.fft.rfft(wave))
         loudest = np.argmax(spectrum[200:]) + 200
         assert abs(loudest * SAMPLE_RATE / len(wave) / PITCHES[category] - 1) < 0.35, "it is what its line says"
+
+
+def test_seconds_of_a_recording_share_its_source(composed: Path, debs: Path, tmp_path: Path) -> None:
+    """Of the package in the folder, and out of clips that it sounds in: else they would be held out apart."""
+    table = sound_folder.TABLE.read_text()
+    sound_folder.TABLE.write_text(table + "pets\tGPL-2+\towl\tstem\tfile\t400\t1\t\tsounds/rain1.wav\n")
+    made = shutil.copytree(composed, tmp_path / "clips")
+    lines = [parse_json(line) for line in (made / "manifest.jsonl").read_text().splitlines()]
+    for line in lines:
+        owls = [s["file"].split(" 0%")[0] for s in line["sources"] if s["category"] == "owl"]
+        line["licences"] |= {
+            owl: {"licence": "GPL-2+", "package": "pets", "source": "usr/share/pets/sounds/rain1.wav"} for owl in owls
+        }
+    (made / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sound_folder.gather_sounds(tmp_path / "sounds", debs, made)
+    found = read_recordings(tmp_path / "sounds", list(HEARD))
+    composed_too = {recording.path.parent.name == "composed" for recording in found if recording.kind == "owl"}
+    assert composed_too == {True, False}
+    assert {recording.source for recording in found if recording.kind == "owl"} == {"pets/rain"}
+    assert all(recording.source.startswith("sounds/big_cat/") for recording in found if recording.kind == "lion")
+
+
+def test_what_is_fetched_is_called_as_among_the_recordings() -> None:
+    """Each recording of `avseg synth fetch` that the table has."""
+    table, found = sound_folder.rules(), []
+    for category in CATEGORIES_FETCHED:
+        kind = clip_material.KINDS.get(category.name, "none")
+        for package, root, sounds in (
+            (STAMPS, STAMPS_ROOT, category.stamp_sounds), (GCOMPRIS, ARCHIVES_ROOT, category.gcompris_sounds),
+        ):  # fmt: skip
+            found += [sound_folder.group_of(package, f"{root}/{sound}", kind, table) for sound in sounds]
+    named = [name for name in found if name is not None]
+    assert len(named) > 0.9 * len(found) and {name.split("/")[0] for name in named} == {STAMPS, GCOMPRIS}
 
 
 def test_violins_and_cellos_are_told_apart_by_their_files() -> None:

@@ -28,12 +28,12 @@ from avseg_cli.base.sharing import Sharing
 from avseg_cli.checkpoints.checkpoint import load_checkpoint
 from avseg_cli.checkpoints.onnx_file import onnx_layers
 from avseg_cli.checkpoints.packaged_weights import PACKAGED, folded, starting_state
-from avseg_cli.data import photo_features, sound_features
-from avseg_cli.data.listed import read_photographs, read_recordings
-from avseg_cli.data.photo_features import chosen
+from avseg_cli.data import photo_features, sound_features, sound_seconds
+from avseg_cli.data.listed import ListedRecording, Photograph, read_photographs, read_recordings
+from avseg_cli.data.photo_features import PhotoFeatures, View, chosen, held_out
 from avseg_cli.data.photo_views import THING, UNKNOWN, on_plain_ground, read_photograph, view_of
 from avseg_cli.data.sound_features import SoundFeatures
-from avseg_cli.data.sound_seconds import FOLDS, changed, cut_recordings, in_a_place, in_pieces
+from avseg_cli.data.sound_seconds import FOLDS, SoundSecond, changed, cut_recordings, in_a_place, in_pieces
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
 from avseg_cli.model.kinds import HEARD, SEEN
@@ -41,10 +41,11 @@ from avseg_cli.model.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE
 from avseg_cli.model.sound_events import SoundEventsNet
 from avseg_cli.training.kinds_heard import HeardModule, known_labels
 from avseg_cli.training.kinds_seen import targets
-from avseg_cli.training.loop import Trainer
+from avseg_cli.training.loop import Setup, Trainer
 from avseg_cli.training.losses import known_bce, known_bce_iou
 from avseg_cli.training.mixed_task import MixedTask
 from avseg_cli.training.parameters import UNTAUGHT, set_trainable, start_kinds
+from avseg_cli.training.recipe import Recipe
 from avseg_cli.training.run_page import write_run
 from avseg_cli.training.scenes import Scenes
 from avseg_cli.training.tasks import Task
@@ -52,6 +53,7 @@ from avseg_cli.training.train import plan, resume, train
 from avseg_cli.training.train_options import TrainOptions
 
 KINDS = list(SEEN)
+HEARD_NAMES = list(HEARD)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -503,6 +505,21 @@ def test_what_is_certainly_heard_has_a_finite_loss_in_16_bits_too() -> None:
     assert torch.isfinite(losses[0]).all() and torch.equal(*losses)
 
 
+def test_a_head_learns_nothing_of_a_kind_whose_recordings_it_leaves_out() -> None:
+    model = AvsegModel(preset("small", image_size=64))
+    start_kinds(model)
+    dog, cat = HEARD_NAMES.index("dog"), HEARD_NAMES.index("cat")
+    rows = torch.arange(12)
+    sounds = SimpleNamespace(
+        features=torch.randn(12, SoundEventsNet.FEATURES), folds=rows % FOLDS,
+        kinds=F.one_hot(torch.where(rows % FOLDS == 1, dog, cat), len(HEARD)).float(),  # all dogs are of one fold
+    )  # fmt: skip
+    module = HeardModule(model, cast(SoundFeatures, sounds), torch.device("cpu"))
+    module(rows).sum().backward()
+    for head, learns in zip((model.vggish, *module.held_out), (True, True, False, True), strict=True):
+        assert bool(head.usual.grad[dog]) is learns and head.usual.grad[cat]
+
+
 def test_views_are_the_same_again_and_things_on_plain_ground_are_pasted(media: Path) -> None:
     photos = read_photographs(media / "photos", KINDS)
     backgrounds = [photo for photo in photos if photo.complete]
@@ -515,6 +532,25 @@ def test_views_are_the_same_again_and_things_on_plain_ground_are_pasted(media: P
     own = 1 + KINDS.index(photos[4].kinds[0])
     assert (labels == own).any() and len(set(labels[labels < THING].tolist())) > 2  # it, ground, the other picture's
     assert (labels == UNKNOWN).any() and (picture.mean(-1) > 250).mean() < 0.1  # a soft edge, and no white
+
+
+def test_things_are_pasted_on_photographs_that_are_held_out_as_they_are(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, offered = AvsegModel(preset("small", image_size=64)).eval(), []
+
+    def noted(photo: Photograph, number: int, backgrounds: list, *rest: object) -> tuple:
+        offered.append((held_out(photo), {held_out(background) for background in backgrounds}))
+        return view_of(photo, number, backgrounds, *rest)
+
+    monkeypatch.setattr(photo_features, "view_of", noted)
+    setup = Setup(Recipe(1))
+    PhotoFeatures.prepared(tmp_path, str(media / "photos"), model, setup, None)
+    assert {held for held, _ in offered} == {True, False}
+    assert all(grounds == {held} for held, grounds in offered)
+    plain = [photo for photo in read_photographs(media / "photos", KINDS) if photo.picture.stem == "p4"]
+    picture, _ = view_of(plain[0], 0, [], KINDS, (64, 64))
+    assert (picture.mean(-1) > 250).mean() > 0.5, "there is nothing to paste it on"
 
 
 def test_many_photographs_of_a_kind_do_not_crowd_out_the_rare(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -532,6 +568,36 @@ def test_seconds_are_cut_and_changed_alike_each_time(media: Path) -> None:
         (a, kinds), (b, _) = (changed(second, seconds, np.random.default_rng(number)) for _ in range(2))
         assert np.array_equal(a, b) and np.abs(a).max() <= 1 and kinds
         assert second.kind in kinds or kinds == {"none"}
+
+
+def test_what_is_mixed_in_is_of_the_same_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the head that leaves its source out would meet it."""
+    seconds = [
+        SoundSecond(kind, f"{kind}-{n}", np.full(EXAMPLE_SAMPLES, 300 * n + place, np.int16))
+        for place, kind in enumerate(("dog", "car", "none"), start=1) for n in range(24)
+    ]  # fmt: skip
+    folds = {float(second.wave[0]): second.fold for second in seconds}
+    heard: list[float] = []
+    monkeypatch.setattr(sound_seconds, "in_a_place", lambda wave, rng: heard.append(float(wave[0])) or wave)
+    monkeypatch.setattr(sound_seconds, "IN_PIECES", 0)
+    mixed = 0
+    for number, second in enumerate(seconds * 4):
+        heard.clear()
+        changed(second, seconds, np.random.default_rng(number))
+        mixed += len(heard) - 1
+        assert {folds[value] for value in heard} == {second.fold}
+    assert mixed > 200
+
+
+def test_a_kind_has_as_many_seconds_as_it_is_said_to_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(recording: ListedRecording) -> list[SoundSecond]:
+        return [SoundSecond(recording.kind, recording.source, np.zeros(1, np.int16))] * 2000
+
+    monkeypatch.setattr(sound_seconds, "_cut", cut)
+    recordings = [ListedRecording(Path(kind), kind, kind) for kind in ("none", "speech", "drums", "dog")]
+    for limit, counts in ((None, [900, 900, 500, 700]), (600, [600, 600, 500, 600])):
+        kinds = [second.kind for second in cut_recordings(recordings, limit)]
+        assert [kinds.count(recording.kind) for recording in recordings] == counts
 
 
 def test_no_change_of_a_second_is_unstable() -> None:
@@ -597,18 +663,30 @@ class FakePhotos:
         return labels
 
 
-@pytest.fixture(scope="module")
-def scenes() -> Scenes:
-    from types import SimpleNamespace
-
-    from avseg_cli.data.photo_features import View
-
+def scenes_of(complete: bool) -> Scenes:
     config, heard = preset("small"), list(HEARD)
     rows = [heard.index(kind) for kind in ("dog", "car", "bird", "none") for _ in range(6)]
     kinds = F.one_hot(torch.tensor(rows), len(heard)).float()
     sounds = SimpleNamespace(kinds=kinds, sources=torch.arange(len(rows)) // 3)
-    views = [View(row, True, False, {"dog": 0.2, "car": 0.2}) for row in range(2)]
+    views = [View(row, complete, False, {"dog": 0.2, "car": 0.2}) for row in range(2)]
     return Scenes(FakePhotos(), views, sounds, kinds, config)
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Scenes:
+    return scenes_of(True)
+
+
+def test_ground_that_may_show_more_is_unknown_while_something_sounds() -> None:
+    scenes, seen = scenes_of(False), {True: 0, False: 0}
+    for number in range(60):
+        for truth in scenes.draw(np.random.default_rng(number), number).truth:
+            sounds = bool((truth == 1).any())
+            seen[sounds] += 1
+            ground = truth[torch.tensor([0, 1, -1])]  # above and below the things
+            assert (ground == (UNKNOWN if sounds else 0)).all()
+            assert not sounds or (truth[4:12] != UNKNOWN).sum() >= 6 * 8, "the things are known"
+    assert min(seen.values()) > 20
 
 
 def test_scenes_mark_what_sounds_and_is_seen(scenes: Scenes) -> None:

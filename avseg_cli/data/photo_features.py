@@ -25,7 +25,7 @@ from avseg_cli.model.modes import in_eval
 VIEWS = 2  # of a photograph; the first is as it is
 MOST_OF_A_KIND = 400  # photographs: dogs and people are many, and teach no more
 HELD_OUT = 12  # one photograph in so many chooses the best epoch
-VERSION = "1"  # of the views: one more when they are made otherwise
+VERSION = "2"  # of the views: one more when they are made otherwise
 
 
 class HasKinds(Protocol):
@@ -62,14 +62,16 @@ class PhotoFeatures:
         """
         encoder, seen, side = model.image_encoder, model.config.seen_kinds, model.config.image_size
         photos = chosen(read_photographs(folder, seen), limit)
-        backgrounds = [photo for photo in photos if photo.complete]
-        if not backgrounds:
+        complete = [photo for photo in photos if photo.complete]
+        backgrounds = {held: [photo for photo in complete if held_out(photo) is held] for held in (False, True)}
+        if not complete:
             raise DataError(f"{folder}: no photograph has a complete mask; at least one must (complete 1)")
         shapes, rows = layout(encoder.trunk, side)
 
         @torch.inference_mode()
         def compute(items: range) -> dict[str, np.ndarray]:
-            made = [view_of(photos[i // VIEWS], i % VIEWS, backgrounds, seen, (side, side // 4)) for i in items]
+            pairs = [(photos[i // VIEWS], i % VIEWS) for i in items]
+            made = [view_of(photo, n, backgrounds[held_out(photo)], seen, (side, side // 4)) for photo, n in pairs]
             frames = model.preprocess(torch.from_numpy(np.stack([picture for picture, _ in made])))
             features = [f.flatten(1).half() for f in encoder.features(frames.to(encoder.dtype))]
             return {"features": torch.cat(features, 1).cpu().numpy(), "labels": np.stack([label for _, label in made])}

@@ -48,10 +48,14 @@ def read_photograph(photo: Photograph, seen: Sequence[str]) -> Labelled:
 def view_of(
     photo: Photograph, number: int, backgrounds: Sequence[Photograph], seen: Sequence[str], sides: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """View ``number`` of a photograph: picture (S, S, 3) and labels (s, s), for sides (S, s). Number 0 is as it is."""
+    """View ``number`` of a photograph: picture (S, S, 3) and labels (s, s), for sides (S, s). Number 0 is as it is.
+
+    backgrounds: what a thing on a plain ground is pasted on, of those that are held out as it is, or that learn as it
+    does; without any it stays where it is.
+    """
     rng = random.Random(f"{photo.source}/{photo.picture.name}/{number}")
     labelled = read_photograph(photo, seen)
-    if on_plain_ground(labelled):
+    if backgrounds and on_plain_ground(labelled):
         labelled = _pasted(labelled, _background(backgrounds, seen, rng), rng)
     if number:
         labelled = _framed(labelled, rng)

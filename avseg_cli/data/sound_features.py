@@ -20,7 +20,7 @@ from avseg_cli.model.modes import in_eval
 
 VERSIONS = 3  # of a second: as it is, and twice changed
 CHUNK = 32
-RECIPE = "3"  # one more when seconds are changed otherwise, or something else is read of what is heard
+RECIPE = "4"  # one more when seconds are changed otherwise, or something else is read of what is heard
 
 
 class SoundFeatures:

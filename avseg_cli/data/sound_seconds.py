@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ MOST = 700  # seconds of any other kind
 QUIETEST = 30  # dB below a recording's loudest second: below that it is a pause
 IN_PIECES = 0.3  # how often a changed second is put together from pieces of it
 FOLDS = 3  # of the sources, for hearing each with a network that never met it
+TRIES = 256  # at finding a second to put beside another
 INAUDIBLE = (-80.0, -52.0)  # dB
 
 
@@ -51,7 +52,8 @@ def cut_recordings(recordings: Sequence[ListedRecording], limit: int | None = No
     chosen: list[SoundSecond] = []
     for kind, seconds in by_kind.items():
         random.Random(kind).shuffle(seconds)
-        chosen += seconds[: min(limit or MOST, MOST_OF_A_KIND.get(kind, MOST))]
+        most = MOST_OF_A_KIND.get(kind, MOST)
+        chosen += seconds[: min(limit or most, most)]
     return chosen
 
 
@@ -81,19 +83,20 @@ def changed(
 ) -> tuple[np.ndarray, set[str]]:
     """A second as another microphone in another place may hear it, with noise and perhaps another source beside it.
 
-    others: where those come from. Returns the samples and the kinds that are to be heard in them.
+    others: where those come from; of its own fold alone, so that no head meets a source that it is to be judged on.
+    Returns the samples and the kinds that are to be heard in them.
     """
     kinds, quiet = {second.kind}, second.kind == NO_SOUND
     wave = np.roll(second.wave, rng.integers(EXAMPLE_SAMPLES)) if rng.random() < 0.5 else second.wave
     wave = in_pieces(wave, rng) if rng.random() < IN_PIECES else wave
     wave = at_level(in_a_place(wave, rng), 0.0)
     if rng.random() < 0.3 and not quiet:
-        beside = others[rng.integers(len(others))]
-        if beside.kind != NO_SOUND:
+        beside = _another(others, rng, lambda other: other.fold == second.fold)
+        if beside and beside.kind != NO_SOUND:
             wave = wave + at_level(in_a_place(beside.wave, rng), rng.uniform(-9, 6))
             kinds.add(beside.kind)
     if rng.random() < 0.6:
-        noise = _some_noise(others, rng)
+        noise = _another(others, rng, lambda other: other.kind == NO_SOUND and other.fold == second.fold)
         wave = wave + at_level(in_a_place(noise.wave, rng), rng.uniform(-30, -6)) if noise else wave
     if rng.random() < 0.4:
         wave = wave + rng.standard_normal(EXAMPLE_SAMPLES) * 10 ** (rng.uniform(-50, -15) / 20)
@@ -105,11 +108,11 @@ def changed(
     return np.clip(at_level(wave, level), -1, 1).astype(np.float32), kinds
 
 
-def _some_noise(others: Sequence[SoundSecond], rng: np.random.Generator) -> SoundSecond | None:
-    for index in rng.integers(len(others), size=64):
-        if others[index].kind == NO_SOUND:
-            return others[index]
-    return None
+def _another(
+    others: Sequence[SoundSecond], rng: np.random.Generator, fits: Callable[[SoundSecond], bool]
+) -> SoundSecond | None:
+    """One of those that fit, if one is found soon."""
+    return next((others[index] for index in rng.integers(len(others), size=TRIES) if fits(others[index])), None)
 
 
 def in_pieces(wave: np.ndarray, rng: np.random.Generator) -> np.ndarray:

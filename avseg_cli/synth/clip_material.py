@@ -6,7 +6,7 @@ lacks is left out of the recordings, and unknown in the masks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -34,6 +34,7 @@ KINDS = {  # category of `avseg synth fetch` -> kind, of the thing and of its so
 }  # fmt: skip
 DISTRACTOR, UNKNOWN = 255, 255  # of an object map; of a mask
 SECONDS_A_KIND = 350  # of recordings: half of what the head learns from, so that those of the packages count as much
+GroupOf = Callable[[str, str, str], str | None]
 NEEDED = ("index", "layout", "objects", "sources", "licences")  # of a line of the manifest
 
 
@@ -55,6 +56,11 @@ class ComposedClip:
     def licence(self) -> str:
         """Of all that is in it."""
         return ", ".join(sorted({str(found.get("licence", "")) for found in self.line["licences"].values()} - {""}))
+
+    def origin(self, file: str) -> tuple[str, str]:
+        """The package that a file of the media is of, and its name in there; empty where nothing says it."""
+        found = self.line["licences"].get(file, {})
+        return str(found.get("package", "")), str(found.get("source", ""))
 
 
 def read_composed(folder: Path) -> list[ComposedClip]:
@@ -107,8 +113,12 @@ def _kind(category: str, file: str) -> str | None:
     return "cello" if "cello" in file else None
 
 
-def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str, ...]]:
-    """Write the seconds in which one thing is heard alone into ``folder``/composed; their lines of manifest.tsv."""
+def recordings_of(clips: list[ComposedClip], folder: Path, group_of: GroupOf) -> Iterator[tuple[str, ...]]:
+    """Write the seconds in which one thing is heard alone into ``folder``/composed; their lines of manifest.tsv.
+
+    group_of: the source of a file of a package, whose recordings may be in the folder too, by package, file and kind;
+    None for one that has none.
+    """
     (folder / "composed").mkdir()
     seconds: dict[str, int] = {}
     for clip in clips:
@@ -122,7 +132,8 @@ def recordings_of(clips: list[ComposedClip], folder: Path) -> Iterator[tuple[str
             (folder / path).write_bytes(wav_bytes(wave[first * SAMPLE_RATE : last * SAMPLE_RATE]))
             seconds[kind] = seconds.get(kind, 0) + last - first
             recording = file_of(source["file"])
-            yield path, kind, recording, clip.licence, f"avseg synth, {clip.line['name']}: {recording}"
+            group = group_of(*clip.origin(recording), kind) or recording
+            yield path, kind, group, clip.licence, f"avseg synth, {clip.line['name']}: {recording}"
 
 
 def _alone(clip: ComposedClip) -> Iterator[tuple[dict, int, int]]:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,9 +53,13 @@ class Rule:
     but: tuple[str, ...]
     patterns: tuple[str, ...]
 
+    def covers(self, name: str) -> bool:
+        """Whether the rule is about a file of its package."""
+        return _any(name, self.patterns) and not _any(name, self.but)
+
     def names(self, files: dict[str, Path | bytes]) -> list[str]:
         """The files that the rule is about."""
-        found = [name for name in files if _any(name, self.patterns) and not _any(name, self.but)]
+        found = [name for name in files if self.covers(name)]
         return [name for name in found if not UNFREE.search(name)][:: self.every][: self.limit]
 
     def source(self, name: str) -> str:
@@ -95,6 +100,16 @@ def rules() -> list[Rule]:
     return [Rule(*line) for line in split]
 
 
+def group_of(package: str, name: str, kind: str, table: list[Rule]) -> str | None:
+    """The source under which a file of a package stands in the folder, as one of a kind if it can; None if it does not.
+
+    What was made of that very recording elsewhere shares it.
+    """
+    fitting = [rule for rule in table if rule.package == package and rule.covers(name)]
+    chosen = next((rule for rule in fitting if rule.kind == kind), next(iter(fitting), None))
+    return chosen and chosen.source(name)
+
+
 def wanted_packages() -> list[str]:
     """The packages of the table, each once."""
     return list(dict.fromkeys(rule.package for rule in rules()))
@@ -119,7 +134,7 @@ def gather_sounds(
             takes += takes_of(packages, package)
         rows = write_kinds(root, takes, say)
         if composed:
-            rows += recordings_of(composed, root)
+            rows += recordings_of(composed, root, partial(group_of, table=rules()))
         lines = ["\t".join(row) for row in (COLUMNS, *sorted(rows))]
         (root / "manifest.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     kinds = [row[1] for row in rows]

@@ -47,10 +47,11 @@ IN_MUSIC = (
 
 
 class HeardModule(nn.Module):
-    """The head that ships, and those that each leave a fold out."""
+    """The head that ships, and those that each leave a fold out. None learns of a kind that it has no recording of."""
 
     spread: Tensor
-    recorded: Tensor
+    recorded: Tensor  # (H,), of the head that ships
+    met: Tensor  # (FOLDS, H), of the others
 
     def __init__(self, model: AvsegModel, features: SoundFeatures, device: torch.device) -> None:
         super().__init__()
@@ -59,19 +60,22 @@ class HeardModule(nn.Module):
         self.kinds = model.config.kinds
         values = features.features.float()
         self.register_buffer("spread", values.std(0, correction=0) + 0.03, persistent=False)
-        self.register_buffer("recorded", features.kinds.any(0).float(), persistent=False)
+        kinds, folds = features.kinds.bool(), features.folds
+        self.register_buffer("recorded", kinds.any(0).float(), persistent=False)
+        met = torch.stack([kinds[folds != fold].any(0) for fold in range(FOLDS)])
+        self.register_buffer("met", met.float(), persistent=False)
         _start(self.vggish, values.mean(0), self.spread)
         self.held_out = nn.ModuleList(_head(self.vggish) for _ in range(FOLDS))
 
     def forward(self, rows: Tensor) -> Tensor:
         """A loss for each of some rows of the features: that of all heads, (rows,)."""
         values, labels, known, folds = self._batch(rows)
-        known = known * self.recorded
         values = values + NOISE * self.spread * torch.randn_like(values)
-        loss = _loss(self.vggish, values, labels, known)
+        loss = _loss(self.vggish, values, labels, known * self.recorded)
         for fold, head in enumerate(self.held_out):
-            met = (folds != fold).float()
-            loss = loss + _loss(head, values, labels, known) * met / met.mean().clamp_min(1e-6)
+            learnt = (folds != fold).float()
+            own = _loss(head, values, labels, known * self.met[fold])
+            loss = loss + own * learnt / learnt.mean().clamp_min(1e-6)
         return loss
 
     def _batch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

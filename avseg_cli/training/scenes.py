@@ -23,6 +23,7 @@ from avseg_cli.model import kinds
 from avseg_cli.model.config import ModelConfig
 from avseg_cli.model.kinds import NO_SOUND
 
+DOUBTED = 253  # label of ground where a mask may not be complete: what sounds may be there as well
 MADE_BY = 0.7  # likelihood from which a sound of a kind is one that a thing of a kind makes
 VISIBLE = 0.003  # share of the picture
 FEWEST_SECONDS, EVEN = 3, 60  # of a kind of sound that is used; views up to which all kinds come alike
@@ -100,7 +101,10 @@ class Scenes:
         return self.complete[rng.integers(len(self.complete))]
 
     def _read(self, view: View) -> _Picture:
-        return _Picture(self.photos.features(view.row), self.photos.labels(view.row), view.complete)
+        labels = self.photos.labels(view.row)
+        if not view.complete:
+            labels[labels == 0] = DOUBTED
+        return _Picture(self.photos.features(view.row), labels, view.complete)
 
     def _visible(self, labels: Tensor) -> list[str]:
         shares = torch.bincount(labels.flatten().long(), minlength=UNKNOWN + 1) / labels.numel()
@@ -197,6 +201,8 @@ class Scenes:
         codes = torch.tensor([1 + self.seen.index(kind) for kind in sorted(marked)], dtype=labels.dtype)
         truth = torch.isin(labels, codes).to(torch.uint8)
         truth[labels == UNKNOWN] = UNKNOWN
+        if marked:
+            truth[labels == DOUBTED] = UNKNOWN
         return truth
 
 
