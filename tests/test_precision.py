@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,24 @@ def test_the_trial_is_made_once_for_all_processes(cache: Path, monkeypatch: pyte
     assert found_by_trial(2.0, monkeypatch) == [] and automatic(CPU).dtype == torch.bfloat16
     made = found_by_trial(0.5, monkeypatch)  # as a busy machine may have it; a new process begins without memory
     assert automatic(CPU).dtype == torch.bfloat16 and made == []
-    assert [path.name for path in cache.iterdir()] == [RECORD]
+    assert [path.name for path in cache.iterdir() if path.suffix != ".lock"] == [RECORD]
+
+
+def test_processes_that_begin_together_make_one_trial(cache: Path) -> None:
+    together, made = threading.Barrier(4), []
+
+    def trial() -> float:
+        time.sleep(0.2)
+        made.append(2.0)
+        return 2.0
+
+    def process() -> float:
+        together.wait()
+        return trials.outcome(RECORD, trial)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(process) for _ in range(4)]
+    assert [one.result() for one in found] == [2.0] * 4 and made == [2.0]
 
 
 def test_another_machine_tries_for_itself(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

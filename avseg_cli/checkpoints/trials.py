@@ -9,17 +9,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.processor import processor_field
 from avseg_cli.base.whole_files import write_json
 from avseg_cli.checkpoints.manifest import cache_dir
 
+PATIENCE = 60.0  # seconds for which another process's trial is waited for
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # instructions that whoever set them keeps from torch
 
 CLOCK = time.perf_counter if sys.platform == "win32" else time.process_time  # Windows counts the latter in 16 ms
@@ -30,9 +32,23 @@ def outcome(record: str, trial: Callable[[], float], *about: str) -> float:
     path, name = cache_dir() / record, " | ".join([machine(), *about])
     kept = read(path)
     if name not in kept:
-        kept[name] = round(trial(), 3)
-        _keep(path, kept)
+        with _lock(path):
+            kept = read(path)
+            if name not in kept:
+                kept[name] = round(trial(), 3)
+                _keep(path, kept)
     return kept[name]
+
+
+def _lock(path: Path) -> AbstractContextManager:
+    """Processes that begin together, as those of a run do, try in turns; where nothing can be kept, each for itself."""
+    if not path.is_absolute():
+        return nullcontext()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path.with_name(f".{path.name}.lock")).acquire(PATIENCE)
+    except (OSError, NotImplementedError):  # as of disks that know no locks
+        return nullcontext()
 
 
 def machine() -> str:
@@ -73,5 +89,4 @@ def _keep(path: Path, kept: dict[str, float]) -> None:
     if not path.is_absolute():  # a user without a home folder
         return
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, kept)
