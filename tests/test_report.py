@@ -197,6 +197,19 @@ def test_an_index_leads_to_every_report(batch, tmp_path: Path) -> None:
     assert index.read_text().count("data:image/webp") == 2, "the report made earlier is listed with the new one"
 
 
+def test_an_index_spares_the_report_of_a_video_called_index(batch, tmp_path: Path) -> None:
+    (tmp_path / "in").joinpath("a b.mp4").rename(tmp_path / "in/Index.mp4")
+    assert batch()[0] == 2
+    index = tmp_path / "out/reports.avseg.index.html"
+    assert [row[1] for row in rows_of(index)] == ["Index.avseg.html", "", "sub/c.avseg.html"]
+    assert '<video id="video"' in (tmp_path / "out/Index.avseg.html").read_text()
+    (tmp_path / "out/Index.avseg.html").rename(tmp_path / "out/index.avseg.html")  # and its video is not in this run
+    for name in ("in/Index.mp4", "in/broken.mp4"):
+        (tmp_path / name).rename(tmp_path / "in/sub" / Path(name).name)
+    batch("--overwrite")
+    assert '<video id="video"' in (tmp_path / "out/index.avseg.html").read_text()
+
+
 def rows_of(index: Path) -> list[list]:
     return json.loads(re.search(r'id="rows">(.*?)</script>', index.read_text()).group(1))
 

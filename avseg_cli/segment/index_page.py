@@ -20,6 +20,7 @@ from avseg_cli.base.writing import writing
 from avseg_cli.pages.html import address, page, stamp, write_page
 
 NAME = "index.avseg.html"
+OTHER_NAME = "reports.avseg.index.html"  # where the report of a video called index has the first; no report ends so
 BESIDE = "index.avseg.thumbnails"  # the folder of the thumbnails that are not part of the page
 TOGETHER = 24  # videos whose thumbnails lie in one file
 INSIDE = 48  # videos whose thumbnails the page itself can hold
@@ -37,7 +38,14 @@ FACTS = {
 
 def index_path(pages: list[Path], folder: str | None) -> Path:
     """Where the index of several reports goes: into the output folder, or where all their folders meet."""
-    return (Path(folder) if folder else Path(os.path.commonpath([page.absolute().parent for page in pages]))) / NAME
+    path = (Path(folder) if folder else Path(os.path.commonpath([page.absolute().parent for page in pages]))) / NAME
+    of_a_video = any(_spelt_alike(page, path) for page in pages) or (path.is_file() and _own_words(path))
+    return path.with_name(OTHER_NAME) if of_a_video else path
+
+
+def _spelt_alike(one: Path, other: Path) -> bool:
+    """Whether two paths are one on some disk: of many, capitals do not count."""
+    return one.name.casefold() == other.name.casefold() and os.path.abspath(one.parent) == os.path.abspath(other.parent)
 
 
 def write_index(path: Path, reports: list[tuple[Path, Path]], unmade: dict[Path, str]) -> None:
