@@ -16,7 +16,7 @@ from command_line import run_avseg
 from media_files import Clip
 
 from avseg_cli.base.errors import DeviceError, InputError, NoSoundError, OutputError
-from avseg_cli.segment import processes
+from avseg_cli.segment import processes, watch
 from avseg_cli.segment.batch import Batch
 from avseg_cli.segment.outcome import Outcome
 from avseg_cli.segment.segment_options import SegmentOptions
@@ -32,8 +32,14 @@ class Folder:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.now, self.path, self.out = 0.0, folder / "in", folder / "out"
         self.path.mkdir(exist_ok=True)
-        decided = deciding(Batch(lambda: None, **settings))
-        self.watch = Watch([str(self.path)], True, str(self.out), ["json"], 5, decided, lambda: self.now)
+        self.decided, self.told = deciding(Batch(lambda: None, **settings)), list[str]()
+        self.watches(self.path)
+
+    def watches(self, *folders: Path) -> None:
+        names = [str(folder) for folder in folders]
+        self.watch = Watch(
+            names, True, str(self.out), ["json"], 5, self.decided, lambda: self.now, tell=self.told.append
+        )
 
     def put(self, name: str, size: int = 10) -> None:
         (self.path / name).parent.mkdir(exist_ok=True)
@@ -88,6 +94,51 @@ def test_what_is_made_is_left_alone_until_it_changes(folder: Folder, tmp_path: P
     assert Folder(tmp_path).takes() == []
     folder.put("a.mp4", 30)
     assert folder.takes() + folder.takes() == ["a.mp4"], "a new version, whose output is replaced"
+
+
+def test_the_outputs_of_an_earlier_version_are_made_anew(folder: Folder, tmp_path: Path) -> None:
+    """Also where they were there before the watch."""
+    for name in ("a", "b", "c", "d"):
+        folder.put(f"{name}.mp4")
+        folder.made(name)
+    hour = 3600
+    for name, later in (("b.mp4", 1), ("c.mp4", -1), ("d.mp4", 100 * hour)):
+        made = (folder.out / name.replace(".mp4", ".avseg.json")).stat().st_mtime
+        os.utime(folder.out / name.replace(".mp4", ".avseg.json"), (made - hour, made - hour))
+        os.utime(folder.path / name, (made - hour + later, made - hour + later))
+    assert folder.takes() + folder.takes() == ["b.mp4"], "newer than its output; a time to come says nothing"
+    folder.put("c.mp4", 20)
+    os.utime(folder.path / "c.mp4", (0, 0))
+    assert folder.takes() + folder.takes() == ["c.mp4"], "replaced by an older one, during the watch"
+
+
+def test_a_folder_that_is_away_is_waited_for(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of another machine; what it took with it while it was at work is tried again."""
+    folder.put("a.mp4")
+    folder.put("b.mp4")
+    assert folder.takes() == []
+    folder.now += 5
+    assert folder.watch.take()[0].path.name == "a.mp4"
+    folder.path.rename(tmp_path / "away")
+    folder.failed("a.mp4", InputError("a.mp4: the file is cut off"))
+    assert folder.takes() + folder.takes() == [] and len(folder.told) == 1
+    (tmp_path / "away").rename(folder.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "videos_in", lambda *_: os.listdir(f"{tmp_path}/{'x' * 300}"))  # as a drive says it
+        assert folder.takes() == []
+    assert folder.takes() + folder.takes() == ["a.mp4", "b.mp4"]
+    assert folder.told == [
+        f"{folder.path}: cannot be looked into (No such file or directory); the watch waits for it",
+        f"{folder.path}: is there again",
+    ]
+
+
+def test_a_video_is_taken_once_whatever_its_names(folder: Folder, tmp_path: Path) -> None:
+    folder.put("sub/a.mp4")
+    (folder.path / "b.mp4").symlink_to("sub/a.mp4")
+    (tmp_path / "link").symlink_to(folder.path)
+    folder.watches(folder.path, tmp_path / "link", folder.path / "sub")
+    assert folder.takes() + folder.takes() == ["b.mp4"]
 
 
 def test_failures_are_remembered_over_restarts_until_the_file_changes(folder: Folder, tmp_path: Path) -> None:

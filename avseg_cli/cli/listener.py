@@ -159,6 +159,11 @@ class Announcer:
             noted = f"; what fails is noted in {watch.notes.path}" if watch.notes.path else ""
             self._line(f"watching {folders} each {watch.every:g} s, until Ctrl-C{noted}")
 
+    def remark(self, sentence: str) -> None:
+        """Say what concerns no single input."""
+        if not self.quiet:
+            self._line(sentence, "yellow")
+
     def index(self, path: Path, reports: list[tuple[Path, Path]], dry_run: bool) -> None:
         """Write the page that leads to all reports (input, page), and say so."""
         from avseg_cli.segment.index_page import write_index

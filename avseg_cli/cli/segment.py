@@ -182,7 +182,7 @@ def _watch(
     from avseg_cli.segment.processes import run_feed
     from avseg_cli.segment.watch import Watch, deciding
 
-    watch = Watch(folders, how.recursive, output, formats, how.watch_every, deciding(batch))
+    watch = Watch(folders, how.recursive, output, formats, how.watch_every, deciding(batch), tell=report.remark)
     model = batch.load()  # raises for a checkpoint, a device or a precision that is not there
     batch.overwrite = True  # the watch asks for what is missing, and again for a video that changed
     if how.jobs == 1:

@@ -6,9 +6,10 @@ import glob
 import os
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from avseg_cli.base.errors import InputError, OutputError, named
@@ -46,10 +47,14 @@ def find_sources(inputs: list[str], recursive: bool) -> list[InputVideo]:
 
     Raises ``InputError`` for a name that stands for nothing.
     """
-    found: dict[str, InputVideo] = {}
-    for name in inputs:
-        for source in _sources_of(name, recursive):
-            found.setdefault(_identity(source), source)
+    return each_once(source for name in inputs for source in _sources_of(name, recursive))
+
+
+def each_once(sources: Iterable[InputVideo]) -> list[InputVideo]:
+    """The sources without those that are a file named before, by whatever name."""
+    real, found = cache(os.path.realpath), dict[str, InputVideo]()
+    for source in sources:
+        found.setdefault(_identity(source, real), source)
     return list(found.values())
 
 
@@ -73,10 +78,12 @@ def refuse_addresses(inputs: list[str]) -> None:
         raise InputError(f"{name}: this command reads files of this machine; copy it here first")
 
 
-def _identity(source: InputVideo) -> str:
-    """Equal for two names of one file."""
-    named = source.is_stdin or is_url(source.path)
-    return str(source.path) if named else os.path.realpath(source.path)
+def _identity(source: InputVideo, real: Callable[[Path], str]) -> str:
+    """Equal for two names of one file. real: of a folder, kept from one file in it to the next."""
+    path = source.path
+    if source.is_stdin or is_url(path):
+        return str(path)
+    return os.path.realpath(path) if os.path.islink(path) else os.path.join(real(path.parent), path.name)
 
 
 def _sources_of(name: str, recursive: bool) -> list[InputVideo]:

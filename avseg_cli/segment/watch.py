@@ -19,7 +19,7 @@ from avseg_cli.base.json_text import parse_json
 from avseg_cli.base.whole_files import write_json
 from avseg_cli.media.video import LARGEST_VARIABLE
 from avseg_cli.segment.addresses import is_url
-from avseg_cli.segment.inputs import InputVideo, is_there, plan_outputs, videos_in
+from avseg_cli.segment.inputs import InputVideo, each_once, is_there, plan_outputs, videos_in
 from avseg_cli.segment.tally import NO_SOUND
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Watch:
 
     output, formats: as for ``plan_outputs``. every: seconds from one look to the next; a file whose size and time are
     the same in both is whole. settings: the ``deciding`` ones; what failed with others is tried again. A video whose
-    outputs are all there is left alone, unless it was made by this watch and changed since. Raises
-    ``InputError`` for what is no folder of this machine.
+    outputs are all there is left alone, unless it changed during this watch or is newer than they are. tell: is told
+    of a folder that is away, and that it is back. Raises ``InputError`` for what is no folder of this machine.
     """
 
     over = False
@@ -45,18 +45,21 @@ class Watch:
     def __init__(
         self, folders: list[str], recursive: bool, output: str | None, formats: list[str], every: float,
         settings: dict[str, Any], now: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:  # fmt: skip
         for name in folders:
             if is_url(name) or not os.path.isdir(name):
                 raise InputError(f"{name}: not a folder of this machine; {named('watch')} looks at folders")
         plan_outputs([], output, formats)
         self.folders, self.recursive, self.every, self.pause = [Path(f) for f in folders], recursive, every, every
-        self.output, self.formats, self._now = output, formats, now
+        self.output, self.formats, self._now, self._tell = output, formats, now, tell
         self.notes = _Notes(self.folders[0] if output is None else None if is_url(output) else Path(output), settings)
         self._next_look = now()
         self._seen: dict[Path, Stamp] = {}  # as they were at the last look
         self._settled: dict[Path, Stamp] = {}  # nothing is to be done about these, as long as they stay so
-        self._given: set[Path] = set()  # by this watch
+        self._first: dict[Path, Stamp] = {}  # as this watch found them
+        self._changed: set[Path] = set()  # since then
+        self._away: set[Path] = set()  # folders
         self._at_work: dict[Path, Stamp] = {}  # given and not yet noted, as they were taken
         self._ready: deque[tuple[Work, Stamp]] = deque()
 
@@ -69,7 +72,6 @@ class Watch:
         while self._ready:
             work, stamp = self._ready.popleft()
             if _stamp(work[0].path) == stamp:
-                self._given.add(work[0].path)
                 self._at_work[work[0].path] = stamp
                 return work
             self._settled.pop(work[0].path, None)  # it went on growing, or is gone
@@ -81,28 +83,49 @@ class Watch:
         What was replaced while it was at work may be taken again from here on.
         """
         stamp = self._at_work.pop(outcome.source, None)
+        if _stamp(outcome.source) is None:  # when it is back it is tried again
+            self._settled.pop(outcome.source, None)
         own = outcome.reason == NO_SOUND or isinstance(outcome.error, InputError)
         if own and os.access(outcome.source, os.R_OK):  # one that cannot be opened now may be later
             self.notes.add(outcome.source, stamp, str(outcome.error or NO_SOUND))
 
     def _look(self) -> None:
         """Queue the videos that have not changed since the last look and whose outputs are not all there."""
-        found = {source.path: source for folder in self.folders for source in videos_in(folder, self.recursive)}
-        stamps = {path: stamp for path in found.keys() - self._at_work.keys() if (stamp := _stamp(path))}
+        sources = each_once(source for folder in self.folders for source in self._videos_in(folder))
+        looked_at = {source.path for source in sources} - self._at_work.keys()
+        stamps = {path: stamp for path in looked_at if (stamp := _stamp(path))}
+        self._changed |= {path for path, stamp in stamps.items() if self._first.setdefault(path, stamp) != stamp}
         waiting = {path for path, stamp in stamps.items() if self._settled.get(path) != stamp}
         whole = {path for path in waiting if self._seen.get(path) == stamps[path]}
         self._seen = {path: stamps[path] for path in waiting}
         if not whole:
             return
-        sources = list(found.values())  # all of them: a name depends on whether another video has it too
+        # of all of them: a name depends on whether another video has it too
         for source, outputs in zip(sources, plan_outputs(sources, self.output, self.formats), strict=True):
             if source.path in whole:
                 self._consider(source, outputs, stamps[source.path])
 
+    def _videos_in(self, folder: Path) -> list[InputVideo]:
+        """None of a folder that cannot be looked into, as one of another machine now and then; told once."""
+        try:
+            os.scandir(folder).close()  # one that is not there would only look empty
+            videos = videos_in(folder, self.recursive)
+        except OSError as error:
+            if folder not in self._away:
+                self._tell(f"{folder}: cannot be looked into ({error.strerror or error}); the watch waits for it")
+            self._away.add(folder)
+            return []
+        if folder in self._away:
+            self._tell(f"{folder}: is there again")
+            self._away.remove(folder)
+        return videos
+
     def _consider(self, source: InputVideo, outputs: dict[str, Path], stamp: Stamp) -> None:
         self._settled[source.path] = stamp
-        changed = source.path in self._given
-        missing = {name: path for name, path in outputs.items() if changed or not is_there(name, path)}
+        anew = source.path in self._changed
+        missing = {
+            name: path for name, path in outputs.items() if anew or not is_there(name, path) or _is_older(path, stamp)
+        }
         if missing and not self.notes.has(source.path, stamp):
             self._ready.append(((source, missing), stamp))
 
@@ -113,6 +136,12 @@ def _stamp(path: Path) -> Stamp | None:
     except OSError:  # gone meanwhile
         return None
     return found.st_size, found.st_mtime_ns
+
+
+def _is_older(output: Path, stamp: Stamp) -> bool:
+    """Whether an output was made before the video changed last; a time to come says nothing."""
+    made = None if is_url(output) else _stamp(output)
+    return made is not None and made[1] < stamp[1] <= time.time_ns()
 
 
 def deciding(batch: Batch) -> dict[str, Any]:
