@@ -80,6 +80,17 @@ def test_names_are_those_of_the_options(avseg, seen: dict, tmp_path: Path, monke
     assert seen["download"]["offline"] is True and seen["download"]["folder"] == Path("shelf")
 
 
+def test_an_option_may_be_called_as_a_command_below_it_is(avseg, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    (tmp_path / "home.toml").write_text('[synth]\nsounds = "recordings"\n')
+    (tmp_path / "avseg.toml").write_text('[synth.sounds]\nout = "gathered"\n')
+    (tmp_path / "gathered").mkdir()
+    assert avseg("synth", "sounds", "--dry-run") == 5
+    assert "gathered already exists" in capfd.readouterr().err
+    (tmp_path / "recordings").write_text("no folder")
+    assert avseg("synth", "--objects", tmp_path, "--backgrounds", tmp_path, "--out", "new", "--dry-run") != 0
+    assert "recordings" in capfd.readouterr().err
+
+
 def test_a_file_by_name_stands_alone(avseg, seen: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "avseg.toml").write_text("[segment]\nfps = 3\nstride = 3\n")
     (tmp_path / "other.toml").write_text("[segment]\nfps = 7\n")

@@ -108,7 +108,8 @@ def _configure(context: typer.Context, file: Path | None) -> Path | None:
         return file
     check_environment(context.command, os.environ)
     config = read_config(context.command, file)
-    context.default_map = config.defaults
+    config.give_to(context.command)
+    context.default_map = config.defaults.get(())
     context.meta[CONFIG] = config
     return file
 

@@ -10,7 +10,7 @@ A table for each command, a key for each of its options, by its long name::
     offline = true
 
 What is said on the command line wins over the environment, that over ./avseg.toml, and that over the user's own
-file. Click does the choosing: its ``default_map`` is filled here, and the ``envvar`` of every option.
+file. Click does the choosing: the ``default_map`` of every command is filled here, and the ``envvar`` of every option.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ KEPT_OUT = ("config", "help", "version", "install-completion", "show-completion"
 
 @dataclass
 class Config:
-    """What the files say: ``defaults`` as Click's ``default_map`` has it, and the file each value came from."""
+    """What the files say: ``defaults`` of each command, by its path, and the file each value came from."""
 
-    defaults: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     origins: dict[tuple[str, ...], Path] = field(default_factory=dict)  # (command, …, parameter) -> file
 
     def origin(self, context: Any, parameter: str) -> Path | None:
@@ -44,6 +44,15 @@ class Config:
             return None
         return self.origins.get((*_path(context), parameter))
 
+    def give_to(self, command: Any, path: tuple[str, ...] = ()) -> None:
+        """Fill the ``default_map`` of a command and of all below it.
+
+        Click would look for that of ``synth sounds`` in its parent's, where the option ``--sounds`` has this name.
+        """
+        command.context_settings = {**command.context_settings, "default_map": self.defaults.get(path, {})}
+        for name, below in getattr(command, "commands", {}).items():
+            self.give_to(below, (*path, name))
+
 
 def read_config(command: Any, explicit: Path | None) -> Config:
     """The defaults for ``command`` (the whole application): from ``explicit`` alone if given, else the usual files.
@@ -52,7 +61,7 @@ def read_config(command: Any, explicit: Path | None) -> Config:
     """
     config = Config()
     for file in reversed([explicit] if explicit else usual_files()):
-        _merge(config, config.defaults, _parse(file), command, file, ())
+        _merge(config, _parse(file), command, file, ())
     return config
 
 
@@ -79,18 +88,16 @@ def _parse(file: Path) -> dict[str, Any]:
         raise InputError(f"{file}: not valid TOML: {error}") from error
 
 
-def _merge(
-    config: Config, defaults: dict[str, Any], values: dict[str, Any], command: Any, file: Path, path: tuple[str, ...]
-) -> None:
+def _merge(config: Config, values: dict[str, Any], command: Any, file: Path, path: tuple[str, ...]) -> None:
     """Put what a table says over the defaults of its command and those below it."""
     commands, options = getattr(command, "commands", {}), options_of(command)
     for written, value in values.items():
         name = written.replace("_", "-")
         if name in commands and isinstance(value, dict):
-            _merge(config, defaults.setdefault(name, {}), value, commands[name], file, (*path, name))
+            _merge(config, value, commands[name], file, (*path, name))
         elif name in options and not isinstance(value, dict):
             parameter = options[name].name
-            defaults[parameter] = _as_option(options[name], value)
+            config.defaults.setdefault(path, {})[parameter] = _as_option(options[name], value)
             config.origins[(*path, parameter)] = file
         else:
             raise InputError(_unknown(file, path, written, value, [*commands, *options]))
