@@ -18,7 +18,7 @@ from PIL import Image
 
 from avseg_cli.checkpoints.checkpoint import load_model
 from avseg_cli.media.timecode import Timecode
-from avseg_cli.media.video import probe, probe_pictures
+from avseg_cli.media.video import VideoReader, probe, probe_pictures
 from avseg_cli.outputs.cleanup import Cleanup
 from avseg_cli.outputs.drawing import plane_array
 from avseg_cli.outputs.heard import Heard
@@ -234,10 +234,10 @@ def test_a_timeline_is_no_longer_than_its_media(
 
 
 def test_timecodes_count_frames() -> None:
-    assert [Timecode(Fraction(25)).at(t) for t in (0, 0.96, 61.04, 3600)] == [
+    assert [Timecode(Fraction(25)).at(frame) for frame in (0, 24, 1526, 90000)] == [
         "00:00:00:00", "00:00:00:24", "00:01:01:01", "01:00:00:00",
     ]  # fmt: skip
-    assert Timecode(Fraction(30000, 1001)).at(1001 / 30) == "00:00:33:10"
+    assert Timecode(Fraction(30000, 1001)).at(1000) == "00:00:33:10"
 
 
 def test_dropped_numbers_keep_timecode_in_step_with_the_clock() -> None:
@@ -249,26 +249,44 @@ def test_dropped_numbers_keep_timecode_in_step_with_the_clock() -> None:
         assert code.at(0) == text
         for frames in (1, 1799, 17982, 54321):
             wanted = opentimelineio.opentime.RationalTime(code.first + frames, rate).to_timecode(rate, True)
-            assert code.at(frames / rate) == wanted
+            assert code.at(frames) == wanted
     for none in ("", "1:00", "00:00:00:25", "00:00:00;10", "00:60:00:00", None):
         assert Timecode.read(none, Fraction(25)) is None
 
 
-@pytest.mark.parametrize("name", ["clip.mov", "clip.mkv"])
-def test_the_sources_timecode_goes_on_in_what_editors_get(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24000, 1001)], ids=str)
+def test_the_number_of_a_frame_is_that_of_the_picture_a_part_begins_with(
+    tmp_path: Path, name: str, rate: Fraction
+) -> None:
+    """Also where the sound begins before the pictures."""
+    ticks = {"clip.mp4": Fraction(1, 90000), "clip.mkv": Fraction(1, 1000), "clip.avi": 1 / rate}
+    for delay in (0.0, -0.4):
+        clip = Clip(seconds=4, rate=rate, size=(64, 48), sound_delay=delay, time_base=ticks[name])
+        video = probe(clip.write(tmp_path / name))
+        times = [picture.time for picture in VideoReader(video)]
+        for start in (0.0, 0.01, 0.5, 1.0, 1.001, 4 / 3, 2.002, 2.5, 3.01, times[1], times[31], times[47]):
+            assert video.frame_at(start) == sum(time < start - 1e-6 for time in times), (start, delay)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "frame"), [("clip.mov", 1.0, 0), ("clip.mkv", 1.0, 0), ("clip.mov", 1.01, 1)]
+)
+def test_the_sources_timecode_goes_on_in_what_editors_get(tmp_path: Path, name: str, start: float, frame: int) -> None:
+    """From the first picture of the part on, which may come after its start."""
     path = Clip(seconds=3, rate=25, timecode="01:00:00:05").write(tmp_path / name)
     outputs = {"markers": "o.csv", "otio": "o.otio", "matte": "o.mp4", "cutout": "o.mov", "json": "o.json"}
     places = {format: tmp_path / file for format, file in outputs.items()}
-    render(probe(path), LoudRed(), places, SegmentOptions(start=1.0), "test")
+    render(probe(path), LoudRed(), places, SegmentOptions(start=start), "test")
     with open(places["markers"], newline="") as file:
         row = next(csv.DictReader(file))
-    assert (row["timecode"], row["source_timecode"]) == ("00:00:01:00", "01:00:01:05")
+    assert (row["timecode"], row["source_timecode"]) == (f"00:00:01:0{frame}", f"01:00:01:0{5 + frame}")
     clip = opentimelineio.adapters.read_from_file(str(places["otio"])).tracks[0][0]
     assert clip.media_reference.available_range.start_time.value == 90005
-    assert clip.source_range.start_time.value == 90030 == clip.markers[0].marked_range.start_time.value
+    assert clip.source_range.start_time.value == 90030 + frame == clip.markers[0].marked_range.start_time.value
     assert json.loads(places["json"].read_text())["video"]["timecode"] == "01:00:00:05"
     for format in ("matte", "cutout"):
-        assert probe_pictures(places[format]).timecode == "01:00:01:05", format
+        assert probe_pictures(places[format]).timecode == f"01:00:01:0{5 + frame}", format
 
 
 def test_what_made_the_masks_is_in_every_file(tmp_path: Path, tiny_checkpoint: Path) -> None:

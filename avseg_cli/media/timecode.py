@@ -32,13 +32,9 @@ class Timecode:
         dropped = code._dropped * (minutes - minutes // 10)
         return Timecode(rate, (60 * minutes + seconds) * whole + frame - dropped, code.drop)
 
-    def number(self, seconds: float) -> int:
-        """The number of the frame ``seconds`` after the first."""
-        return self.first + round(seconds * self.rate)
-
-    def at(self, seconds: float) -> str:
-        """The timecode ``seconds`` after the first picture."""
-        number, whole = self.number(seconds), max(1, round(self.rate))
+    def at(self, frame: int) -> str:
+        """The timecode of a picture, by how many come before it."""
+        number, whole = self.first + frame, max(1, round(self.rate))
         if self.drop:
             tens, rest = divmod(number, 600 * whole - 9 * self._dropped)
             minutes = max(0, rest - self._dropped) // (60 * whole - self._dropped)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ LIMITED_RANGE, FULL_RANGE = 1, 2
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 LARGEST = 100.0  # megapixels of a picture, unless the environment says otherwise: more is damage in nearly all cases
 LARGEST_VARIABLE = "AVSEG_MAX_MEGAPIXELS"
+EARLY = 1e-6  # seconds by which a picture may come before a time and still be at it
 ENDS_EARLY = 1.0  # seconds missing at the end before a file is called truncated
 TRACK_END = re.compile(r"([0-9]{1,6}):([0-9]{2}):([0-9]{2}(?:\.[0-9]+)?)")  # a tag of Matroska's tracks
 
@@ -73,6 +75,7 @@ class Pictures:
     warnings: tuple[str, ...] = ()
     timecode: str | None = None  # of the first picture, where the file says it and it fits the rate
     source: str = ""  # what documents name, where ``path`` is a temporary copy of it
+    begins: Fraction = Fraction(0)  # seconds from 0 to the first picture
 
     @property
     def size(self) -> tuple[int, int]:
@@ -84,6 +87,14 @@ class Pictures:
         """About how many frames there are; None where the file does not say."""
         return None if self.duration is None else max(1, round(self.duration * self.rate))
 
+    def frame_at(self, seconds: float) -> int:
+        """How many pictures come before the first at ``seconds`` or later, where the rate is constant.
+
+        Their times are whole ticks, the nearest to what the rate says.
+        """
+        ticks = ceil((Fraction(seconds) - Fraction(EARLY)) / self.time_base)
+        return max(0, ceil(((ticks - Fraction(1, 2)) * self.time_base - self.begins) * self.rate))
+
     @property
     def guessed_matrix(self) -> int:
         """The matrix players assume: the tagged one, or BT.709 for HD and BT.601 for the rest."""
@@ -94,7 +105,7 @@ class Pictures:
     def to_dict(self) -> dict[str, Any]:
         """The facts as JSON can hold them."""
         facts = asdict(self)
-        for name in ("zero", "warnings", "source"):
+        for name in ("zero", "warnings", "source", "begins"):
             del facts[name]
         facts["path"] = self.source or str(self.path)
         facts["rate"], facts["aspect"] = float(self.rate), str(self.aspect)
@@ -240,6 +251,7 @@ def _facts(path: Path, container: InputContainer, stream: Stream) -> dict[str, A
         **_colours(first),
         "warnings": tuple(warnings),
         "timecode": _timecode(container, stream, rate),
+        "begins": round((first.pts or 0) - zero / stream.time_base) * stream.time_base,
     }
 
 
@@ -319,7 +331,7 @@ class VideoReader:
             with open_input(self.video.path) as container:
                 pictures = self._pictures(container, back)
                 first = next(pictures, None)
-                early = first is not None and first.time <= self.start + 1e-6
+                early = first is not None and first.time <= self.start + EARLY
                 if early or back is None or self.start <= 0:
                     yield from self._within(chain([] if first is None else [first], pictures))
                     return
@@ -341,10 +353,10 @@ class VideoReader:
     def _within(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
         last, over, usual = None, 0.0, 1 / float(self.video.rate)
         for picture in pictures:
-            if self.end is not None and picture.time >= self.end - 1e-6:
+            if self.end is not None and picture.time >= self.end - EARLY:
                 return
             last, over = picture.time, max(over, picture.time + max(usual, picture.held))
-            if picture.time >= self.start - 1e-6:
+            if picture.time >= self.start - EARLY:
                 yield picture
         if last is not None and self._promised and over < self._promised - ENDS_EARLY:
             where = f"pictures end at {last:.1f} s of {self._promised:.1f} s"

@@ -92,7 +92,7 @@ class MovieWriter(Writer):
         try:
             codecs = self.codecs or job.encoder
             code = Timecode.read(job.video.timecode, job.video.rate) if self.timecoded else None
-            told = job.provenance, code.at(job.span[0]) if code else ""
+            told = job.provenance, code.at(job.video.frame_at(job.span[0])) if code else ""
             self.movie = Movie(self.partial, path, job.video, codecs, job.span, self.copied_sound, *told)
         except BaseException:
             discard(self.partial)

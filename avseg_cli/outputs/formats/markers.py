@@ -14,7 +14,7 @@ COLUMNS = ("start", "end", "duration", "timecode", "kind", "name", "source", "pr
 
 
 class CsvWriter(MarkersWriter):
-    """A row for each stretch. Times are seconds of the video; timecode is that of the start in its frames,
+    """A row for each stretch. Times are seconds of the video; timecode is that of the first frame from the start on,
     source_timecode the same counted from the video's own, where it has one."""
 
     def finish(self, summary: dict[str, Any]) -> None:
@@ -27,8 +27,9 @@ class CsvWriter(MarkersWriter):
         start, end = round(marker.start, 3), round(marker.end, 3)
         rounded = [None if value is None else round(value, 4) for value in (marker.probability, marker.area)]
         video = self.job.video
-        timecode, own = Timecode(video.rate).at(marker.start), Timecode.read(video.timecode, video.rate)
-        said = [marker.kind, marker.name, marker.source, *rounded, own.at(marker.start) if own else None]
+        frame, own = video.frame_at(marker.start), Timecode.read(video.timecode, video.rate)
+        timecode = Timecode(video.rate).at(frame)
+        said = [marker.kind, marker.name, marker.source, *rounded, own.at(frame) if own else None]
         return [start, end, round(end - start, 3), timecode, *said]
 
 

@@ -61,7 +61,7 @@ class OtioWriter(MarkersWriter):
         """The frames from ``start`` to ``end`` seconds, at the video's rate and from its timecode on."""
         video, rate = self.job.video, float(self.job.video.rate)
         code = Timecode.read(video.timecode, video.rate) or Timecode(video.rate)
-        first, last = code.number(start), code.number(end)
+        first, last = (code.first + video.frame_at(seconds) for seconds in (start, end))
         times = (self._otio.opentime.RationalTime(frames, rate) for frames in (first, max(1, last - first)))
         return self._otio.opentime.TimeRange(*times)
 
