@@ -174,11 +174,23 @@ def test_a_file_cut_off_says_where(tmp_path: Path) -> None:
     assert any("cut off" in warning for warning in reader.damage.warnings())
 
 
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.flv"])
+def test_a_file_cut_off_says_so_where_its_tracks_have_no_length(tmp_path: Path, name: str) -> None:
+    path = Clip(seconds=6).write(tmp_path / name)
+    data = path.read_bytes().replace(b"DURATION", b"NOTATION")
+    path.write_bytes(data[: len(data) // 2])
+    reader = VideoReader(probe(path))
+    last = list(reader)[-1].time
+    warning = f"pictures end at {last:.1f} s of 6.0 s: the file is cut off or damaged"
+    assert 2 < last < 4 and reader.damage.warnings() == [warning]
+
+
 def test_pictures_that_end_before_the_sound_are_not_cut_off(tmp_path: Path) -> None:
     clip = Clip(seconds=2, sound_seconds=6).write(tmp_path / "clip.mkv")
     untold = tmp_path / "untold.mkv"  # its tracks do not say when they end
     untold.write_bytes(clip.read_bytes().replace(b"DURATION", b"NOTATION"))
-    for path, duration in ((clip, 2), (untold, 6)):
+    other = Clip(seconds=2, sound_seconds=6).write(tmp_path / "clip.flv")
+    for path, duration in ((clip, 2), (untold, 6), (other, 6)):
         reader = VideoReader(probe(path))
         assert len(list(reader)) == 20 and reader.damage.warnings() == []
         assert reader.video.duration == pytest.approx(duration, abs=0.1)

@@ -23,7 +23,17 @@ from av.video.reformatter import Interpolation
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.threads import codec_threads
-from avseg_cli.media.container import Damage, audio_stream, clock_zero, decode, open_input, seek, tick_of, video_stream
+from avseg_cli.media.container import (
+    Damage,
+    audio_stream,
+    clock_zero,
+    decode,
+    demux,
+    open_input,
+    seek,
+    tick_of,
+    video_stream,
+)
 from avseg_cli.media.frame_times import FrameTimes
 from avseg_cli.media.scale import scaled
 from avseg_cli.media.timecode import Timecode
@@ -251,7 +261,7 @@ def _facts(path: Path, container: InputContainer, stream: Stream) -> dict[str, A
         **_colours(first),
         "warnings": tuple(warnings),
         "timecode": _timecode(container, stream, rate),
-        "begins": round((first.pts or 0) - zero / stream.time_base) * stream.time_base,
+        "begins": Fraction(0) if first.pts is None else round(first.pts - zero / tick_of(stream)) * tick_of(stream),
     }
 
 
@@ -323,7 +333,7 @@ class VideoReader:
     def __init__(self, video: Pictures, start: float = 0.0, end: float | None = None) -> None:
         self.video, self.start, self.end = video, start, end
         self.damage = Damage()
-        self._promised: float | None = None  # when the pictures end, in seconds, by their own track
+        self._promised: float | None = None  # when the pictures end, in seconds, or the longest track
 
     def __iter__(self) -> Iterator[Picture]:
         # some formats land after the time they were asked for: then from further back, then from the beginning
@@ -339,7 +349,7 @@ class VideoReader:
     def _pictures(self, container: InputContainer, back: float | None) -> Iterator[Picture]:
         stream = video_stream(container, self.video.path)
         _limit_size(stream, self.video.path)
-        self._promised = _own_end(container, stream)
+        self._promised = _duration(container, stream)
         stream.thread_type, stream.codec_context.thread_count = "AUTO", codec_threads()
         if back is not None and self.start > back and stream.start_time is not None:
             seek(container, Fraction(self.start - back) + self.video.zero)
@@ -358,9 +368,28 @@ class VideoReader:
             last, over = picture.time, max(over, picture.time + max(usual, picture.held))
             if picture.time >= self.start - EARLY:
                 yield picture
-        if last is not None and self._promised and over < self._promised - ENDS_EARLY:
+        if last is not None and self._promised and not self._is_whole(over, self._promised - ENDS_EARLY):
             where = f"pictures end at {last:.1f} s of {self._promised:.1f} s"
             self.damage.notes.append(f"{where}: the file is cut off or damaged")
+
+    def _is_whole(self, over: float, least: float) -> bool:
+        """Whether the pictures last until ``least`` seconds; where their track does not say its end, any track."""
+        if over >= least:
+            return True
+        with open_input(self.video.path) as container:
+            stream = video_stream(container, self.video.path)
+            if _own_end(container, stream):
+                return False
+            others = [track.index for track in container.streams if track != stream and track.time_base]
+        return any(_lasts(self.video.path, index, least) for index in others)
+
+
+def _lasts(path: Path, index: int, until: float) -> bool:
+    """Whether a track goes on until some second."""
+    with open_input(path) as container:  # anew, and read from its beginning: not all formats can be moved in
+        zero, track = clock_zero(container), container.streams[index]
+        packets = (packet for packet in demux(container, track, Damage()) if packet.pts is not None)
+        return any((packet.pts + (packet.duration or 0)) * tick_of(packet) - zero >= until for packet in packets)
 
 
 def _timed(frames: Iterator[VideoFrame], video: Pictures, damage: Damage) -> Iterator[Picture]:
