@@ -9,7 +9,9 @@ import av
 import pytest
 from media_files import Clip, LoudRed, frames_of, sound_payload
 
+from avseg_cli.attention.show import show_attention
 from avseg_cli.base.errors import InputError
+from avseg_cli.checkpoints.checkpoint import load_model
 from avseg_cli.media.audio import SoundReader
 from avseg_cli.media.movie import Movie
 from avseg_cli.media.video import probe
@@ -202,6 +204,20 @@ def test_sound_of_which_nothing_can_be_read_leaves_the_pictures(tmp_path: Path) 
     assert len(frames_of(tmp_path / "out.mp4")) == 20
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert not container.streams.audio
+
+
+def test_attention_tells_of_lost_sound_too(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    clip = Clip(format="mpegts", seconds=2).write(tmp_path / "clip.ts")
+    clip.write_bytes(without_sound_in_it(clip.read_bytes()))
+    shown = show_attention(probe(clip), load_model(tiny_checkpoint, "cpu", "fp32"), {"video": tmp_path / "out.mp4"})
+    assert "sound: nothing of it could be read, so what is written is silent" in shown.warnings
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.html"])
+def test_sound_that_begins_after_the_pictures_is_not_lost(tmp_path: Path, name: str) -> None:
+    clip = Clip(seconds=2, sound_seconds=2, sound_delay=3).write(tmp_path / "clip.mp4")
+    form = "report" if name == "out.html" else "overlay"
+    assert render(probe(clip), LoudRed(), {form: tmp_path / name}).warnings == []
 
 
 def test_pictures_of_an_unknown_codec_are_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def show_attention(
         if "video" in outputs:
             paths = partials["video"], outputs["video"]
             _write_video(_chained(first, clips), video, options.span, paths, shown, progress)
-        shown.warnings = looks.warnings
+        shown.warnings = [*looks.warnings, *shown.warnings]
         for name, path in outputs.items():
             with writing(path):
                 commit(partials[name], path)
@@ -146,6 +146,7 @@ def _write_video(
                 shown.frames += 1
                 progress(picture.time)
             movie.movie.finish()
+            shown.warnings += movie.movie.losses
             movie = None
     finally:
         pictures.close()

@@ -20,6 +20,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from avseg_cli.base.errors import OutputError, named
+from avseg_cli.base.text import counted
 from avseg_cli.base.threads import codec_threads
 from avseg_cli.media.audio import GAP, SoundPackets, changes_form
 from avseg_cli.media.codecs import Codec, available
@@ -59,7 +60,7 @@ class Movie:
         self._copied_sound = copied_sound
         self.codec = available(codecs)
         self.frames = 0
-        self.left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
+        self._left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
         self._heard: Stream | None = None
         self._sounded = False  # whether any packet of sound was written
         self._offset = round(Fraction(span[0]) / video.time_base)
@@ -192,15 +193,23 @@ class Movie:
         else:
             self._file.mux(self._pictures.encode(None))
         self._mux_sound(until=None)
-        if self.silent:
+        if self._silent:
             self.sound_action = "none"
         self.close()
         self._check()
 
     @property
-    def silent(self) -> bool:
+    def _silent(self) -> bool:
         """Whether there was sound to write, and nothing of it could be read or written."""
         return self._heard is not None and not self._sounded
+
+    @property
+    def losses(self) -> list[str]:
+        """What became of sound that is not in the finished file, a sentence each."""
+        packets, seconds = self._left_out
+        lost = f"sound: {counted(packets, 'packet')} ({seconds:.1f} s) could not be written, so left out"
+        silent = "sound: nothing of it could be read, so what is written is silent"
+        return [lost] * bool(packets) + [silent] * self._silent
 
     def close(self) -> None:
         """Close the files, finished or not."""
@@ -255,8 +264,8 @@ class Movie:
             yield packet
 
     def _leave_out(self, packet: Packet) -> None:
-        packets, seconds = self.left_out
-        self.left_out = packets + 1, seconds + float((packet.duration or 0) * packet.time_base)
+        packets, seconds = self._left_out
+        self._left_out = packets + 1, seconds + float((packet.duration or 0) * packet.time_base)
 
     def _encoded_sound(self) -> Iterator[Packet]:
         """The decoded sound of the span, encoded anew, without a break where its times meet but for rounding."""

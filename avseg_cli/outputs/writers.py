@@ -50,8 +50,6 @@ class Writer:
     """
 
     draws = False
-    left_out = 0, 0.0  # packets of sound, and seconds, that could not be written
-    silent = False  # whether all of its sound was lost
     sound_action = "none"  # what became of the sound: none, copied, re-encoded to AAC or Opus
 
     def __init__(self, path: Path, job: Job) -> None:
@@ -66,6 +64,14 @@ class Writer:
 
     def write(self, frame: VideoFrame | None) -> None:
         """A picture that ``draw`` made."""
+
+    def end(self) -> None:
+        """After the last picture, of a writer that draws."""
+
+    @property
+    def losses(self) -> list[str]:
+        """What of the sound is not in the output, a sentence each; known at the end of the pictures."""
+        return []
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write the rest, close and check."""
@@ -104,17 +110,13 @@ class MovieWriter(Writer):
         return self.movie.sound_action
 
     @property
-    def left_out(self) -> tuple[int, float]:
-        return self.movie.left_out
-
-    @property
-    def silent(self) -> bool:
-        return self.movie.silent
+    def losses(self) -> list[str]:
+        return self.movie.losses
 
     def write(self, frame: VideoFrame) -> None:
         self.movie.write(frame)
 
-    def finish(self, summary: dict[str, Any]) -> None:
+    def end(self) -> None:
         self.movie.finish()
 
     def abort(self) -> None:

@@ -16,7 +16,6 @@ from av.video.frame import VideoFrame
 
 from avseg_cli.base.errors import InputError, named
 from avseg_cli.base.prefetch import Prefetch
-from avseg_cli.base.text import counted
 from avseg_cli.base.version import __version__
 from avseg_cli.base.writing import writing
 from avseg_cli.checkpoints.precision import precision_name
@@ -170,13 +169,11 @@ def _run(
     finally:
         results.close()
     done.pace = {**masks.pace, **done.pace}
-    done.warnings = [*masks.warnings]
-    left_out, seconds = max((writer.left_out for writer in writers), default=(0, 0.0))
-    if left_out:
-        lost = f"{counted(left_out, 'packet')} ({seconds:.1f} s)"
-        done.warnings.append(f"sound: {lost} could not be written, so left out")
-    if any(writer.silent for writer in writers):
-        done.warnings.append("sound: nothing of it could be read, so what is written is silent")
+    for writer in drawing:
+        with writing(writer.path):
+            writer.end()
+    losses = dict.fromkeys(sentence for writer in drawing for sentence in writer.losses)
+    done.warnings = [*masks.warnings, *losses]
 
 
 def _asked_for(results: Iterator[MaskResult], pictures: SharedPictures) -> Iterator[MaskResult]:

@@ -133,8 +133,14 @@ class ReportWriter(Writer):
     def write(self, frame: VideoFrame) -> None:
         self._movie.write(frame)
 
+    def end(self) -> None:
+        self._movie.end()
+
+    @property
+    def losses(self) -> list[str]:
+        return self._movie.losses
+
     def finish(self, summary: dict[str, Any]) -> None:
-        self._movie.finish(summary)
         self._linked = self._movie.partial.stat().st_size > EMBEDDED
         start, end = self.job.span[0], max(mask.end for mask in self._masks)
         sound = sound_picture(self.job.video.sound, start, end)
