@@ -387,9 +387,11 @@ class VideoReader:
 def _lasts(path: Path, index: int, until: float) -> bool:
     """Whether a track goes on until some second."""
     with open_input(path) as container:  # anew, and read from its beginning: not all formats can be moved in
-        zero, track = clock_zero(container), container.streams[index]
-        packets = (packet for packet in demux(container, track, Damage()) if packet.pts is not None)
-        return any((packet.pts + (packet.duration or 0)) * tick_of(packet) - zero >= until for packet in packets)
+        end = clock_zero(container) + Fraction(until)
+        return any(
+            packet.pts is not None and (packet.pts + (packet.duration or 0)) * tick_of(packet) >= end
+            for packet in demux(container, container.streams[index], Damage())
+        )
 
 
 def _timed(frames: Iterator[VideoFrame], video: Pictures, damage: Damage) -> Iterator[Picture]:
