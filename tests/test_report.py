@@ -22,6 +22,7 @@ from avseg_cli.segment.index_page import BESIDE, write_index
 from avseg_cli.segment.inputs import InputVideo, check_outputs
 from avseg_cli.segment.render import render
 from avseg_cli.segment.segment_options import SegmentOptions
+from avseg_cli.segment.segmenter import Segmenter
 
 browser = pytest.importorskip("browser", reason="websockets is not installed, so no browser can be driven")
 with_chromium = pytest.mark.skipif(browser.installed() is None, reason="Chromium is not installed")
@@ -166,7 +167,9 @@ def batch(report: Path, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes(report.with_name("clip.mp4").read_bytes())
     (tmp_path / "in/broken.mp4").write_text("no video")
-    monkeypatch.setattr("avseg_cli.cli.segment._load", lambda *_: LoudRed())
+    ready = Segmenter.__new__(Segmenter)  # there is nothing in it to make fast
+    ready.model = LoudRed()
+    monkeypatch.setattr("avseg_cli.cli.segment._load", lambda *_: ready)
 
     def run(*options: str) -> tuple[int, str]:
         folders = [str(tmp_path / "in"), "-r", "-o", str(tmp_path / "out")]
