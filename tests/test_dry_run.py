@@ -199,6 +199,9 @@ def test_synth(dry, tmp_path: Path) -> None:
     assert "already exists" in dry("synth", "--media", "media", "--out", "media", code=5)
     assert "would get tuxpaint-stamps-default from Debian" in dry("synth", "fetch", "--out", "new")
     assert "already exists" in dry("synth", "fetch", "--out", "media", code=5)
+    (tmp_path / "file").touch()
+    for command in (("synth", "--media", "media"), ("synth", "fetch")):
+        assert "file: not a folder; give --out another place" in dry(*command, "--out", "file/new", code=5)
 
 
 def test_weights_download(dry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

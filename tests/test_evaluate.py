@@ -331,7 +331,7 @@ SPOILT = {
         ("no categories", "sources", "no categories.json"),
         ("no manifest", "move_sound", "it has no manifest.jsonl"),
         ("all sound", "move_sound", "move_sound: no clip of this split shows a silent object"),
-        ("all sound", "negatives", "no clip of this split sounds of something that clip"),
+        ("all sound", "negatives", "no clip of this split sounds of something that test0 does not show"),
     ],
 )
 def test_what_made_data_lack_is_told_before_anything_is_scored(

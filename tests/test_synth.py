@@ -19,8 +19,16 @@ from synth_media import CATEGORIES, load_root, make_media
 from typer.testing import CliRunner
 
 from avseg_cli.base.errors import AvsegError, DataError, DeviceError, InputError, OutputError
-from avseg_cli.synth.compose import DISTRACTOR, compose_clip
-from avseg_cli.synth.library import SPLITS, Library, split_cutouts, split_files, split_sounds, without_silence
+from avseg_cli.synth.compose import compose_clip
+from avseg_cli.synth.library import (
+    DISTRACTOR,
+    SPLITS,
+    Library,
+    split_cutouts,
+    split_files,
+    split_sounds,
+    without_silence,
+)
 from avseg_cli.synth.sound_files import SAMPLE_RATE
 from avseg_cli.synth.sounds import make_schedule, make_waveform
 from avseg_cli.synth.synth_options import SynthOptions
@@ -372,6 +380,11 @@ def test_media_that_do_not_suffice(tmp_path: Path) -> None:
         synthesise(options(few, tmp_path / "set"))
     with pytest.raises(DataError, match="not a folder"):
         load_root(tmp_path / "nowhere", splits=SPLITS)
+    for number in range(255):  # 255 is what has no category
+        for folder in ("objects", "sounds"):
+            (tmp_path / "many" / folder / f"{number}").mkdir(parents=True)
+    with pytest.raises(DataError, match="share 255 categories, and object maps hold 254"):
+        load_root(tmp_path / "many")
 
 
 # -- the command

@@ -20,6 +20,7 @@ from avseg_cli.base.progress import console
 from avseg_cli.base.whole_files import write_json, write_whole
 from avseg_cli.data.check import refuse_gaps
 from avseg_cli.data.clips import read_clips
+from avseg_cli.data.composed_lines import is_composed
 from avseg_cli.data.subsets import find_subset
 from avseg_cli.model.backbones import BACKBONES
 from avseg_cli.model.config import ModelConfig
@@ -112,7 +113,7 @@ def ablate(base: TrainOptions, options: AblateOptions) -> list[VariantScore]:
             _evaluate_variant(base, variant, best, asked, done)
         rows.append(read_row(done))
     write_json(out / "ablation.json", [asdict(row) for row in rows])
-    markdown = to_markdown(rows, base.subset)
+    markdown = to_markdown(rows, base.subset, is_composed(base.data, find_subset(base.subset)))
     write_whole(out / "ablation.md", lambda partial: partial.write_text(markdown))
     if any(VARIANTS[row.variant].table == "depth" for row in rows):
         write_whole(out / "depth.png", lambda partial: draw_depth(rows, base.subset, partial))
@@ -133,11 +134,14 @@ def _fusion(variant: Variant) -> Fusion:
 
 
 def _fitting(variants: list[Variant], frozen: bool) -> list[Variant]:
-    """Without those that hear by adapters alone, where these are left out. Raises ``InputError`` if nothing is left."""
-    kept = [variant for variant in variants if not (frozen and not _fusion(variant).prompts)]
+    """Without those that are about adapters, or hear by them alone, where all are trained without.
+
+    Raises ``InputError`` if nothing is left.
+    """
+    kept = [v for v in variants if not (frozen and ("adapters" in v.changes or not _fusion(v).prompts))]
     if not kept:
         raise InputError(
-            f"what was chosen hears with its adapters alone: leave out {named('frozen')}, which leaves them out"
+            f"what was chosen is about adapters, or hears with them alone: leave out {named('frozen')}, which has none"
         )
     return kept
 
@@ -315,8 +319,8 @@ def read_row(path: Path) -> VariantScore:
         raise DataError(f"{path}: damaged ({error}); delete it, and the variant is evaluated again") from error
 
 
-def to_markdown(rows: list[VariantScore], subset: str) -> str:
-    """The tables, the published figures beside ours; they are for AVSBench, ours for the data at hand."""
+def to_markdown(rows: list[VariantScore], subset: str, composed: bool = False) -> str:
+    """The tables, with the published figures beside ours unless these are of composed clips."""
     by_name = {row.variant: row for row in rows}
     parts = []
     for table, title in TITLES.items():
@@ -329,15 +333,15 @@ def to_markdown(rows: list[VariantScore], subset: str) -> str:
         lines = [
             f"### {title}",
             "",
-            "| variant | mIoU % | F | published mIoU % | published F |",
-            "|---|---|---|---|---|",
+            "| variant | mIoU % | F |" + ("" if composed else " published mIoU % | published F |"),
+            "|---|---|---|" + ("" if composed else "---|---|"),
         ]
         for name in own:
             row, published = by_name[name], VARIANTS[name].published
             miou, f = published.on(subset) if published else (None, None)
-            theirs = f"{miou:.2f} | {f:.3f}" if miou is not None else "– | –"
+            theirs = f" {miou:.2f} | {f:.3f} |" if miou is not None else " – | – |"
             label = published.name if published else name
-            lines.append(f"| {label} | {100 * row.miou:.2f} | {row.f:.3f} | {theirs} |")
+            lines.append(f"| {label} | {100 * row.miou:.2f} | {row.f:.3f} |{'' if composed else theirs}")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 

@@ -9,13 +9,13 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from avseg_cli.base.errors import OutputError
+from avseg_cli.base.errors import OutputError, named
 
 ATTEMPTS = 10  # at putting a folder in place
 HALF_WRITTEN = (".part", ".old", ".pictures")  # how the names end of what is on its way to its place, or from it
@@ -143,10 +143,29 @@ def write_json(path: Path, content: Any) -> None:
     write_whole(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n"))
 
 
+def check_file(path: Path, option: str, endings: Sequence[str]) -> None:
+    """Refuse before a long run a place that ``option`` names and no file of it can take; raises ``OutputError``."""
+    if path.suffix.lower() not in endings:
+        raise OutputError(f"{path}: {named(option)} takes a name that ends with {endings[0]}")
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give {named(option)} a file, as {path / f'scores{endings[0]}'}")
+    check_folder(path.parent, option)
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """The same of a folder, which need not be there yet."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise OutputError(f"{there}: not a folder; give {named(option)} another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{there}: cannot be written to; give {named(option)} another place")
+
+
 def refuse_existing(folder: Path) -> None:
-    """Raise ``OutputError`` for a folder that is to be made and is there."""
+    """Raise ``OutputError`` for a folder that is to be made and is there, or that cannot be made."""
     if folder.exists():
         raise OutputError(f"{folder} already exists; name a new folder or remove it")
+    check_folder(folder.parent, "out")
 
 
 @contextmanager

@@ -52,6 +52,8 @@ def ablate(
     from avseg_cli.ablation.ablate import plan, to_markdown
     from avseg_cli.base.errors import InputError
     from avseg_cli.base.progress import console
+    from avseg_cli.data.composed_lines import is_composed
+    from avseg_cli.data.subsets import find_subset
 
     if data is None or out is None:
         raise InputError("an ablation needs --data (or AVSEG_DATA) and --out")
@@ -64,6 +66,6 @@ def ablate(
         say_plan(plan(base, options))
         return
     rows = run_ablation(base, options)
-    console().print(Markdown(to_markdown(rows, subset)))
+    console().print(Markdown(to_markdown(rows, subset, is_composed(data, find_subset(subset)))))
     if as_json:
         print(json.dumps([asdict(row) for row in rows], indent=1))

@@ -37,7 +37,7 @@ class _Told:
 
     def check(self) -> None:
         """Raise ``OutputError`` for a place that cannot take its output, before anything is scored."""
-        from avseg_cli.base.writing import check_file, check_folder
+        from avseg_cli.base.whole_files import check_file, check_folder
 
         if self.csv:
             check_file(self.csv, "csv", (".csv",))

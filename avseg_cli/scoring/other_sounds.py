@@ -39,7 +39,7 @@ class NegativeSounds:
         if kind not in NEGATIVES:
             raise InputError(f"{named('negatives')} knows {', '.join(NEGATIVES)}, not {kind!r}")
         self.data, self.kind, self.seed = data, kind, seed
-        self.donors = _donors(len(data), heard, seen, seed) if kind == "swap" else []
+        self.donors = _donors([clip.name for clip in data.clips], heard, seen, seed) if kind == "swap" else []
 
     def log_mel(self, index: int) -> Tensor:
         """The other sound of clip ``index``: (T, 1, 96, 64)."""
@@ -53,8 +53,9 @@ class NegativeSounds:
         return self.data.sound(self.donors[index])
 
 
-def _donors(count: int, heard: list[set[str]] | None, seen: list[set[str]] | None, seed: int) -> list[int]:
+def _donors(names: list[str], heard: list[set[str]] | None, seen: list[set[str]] | None, seed: int) -> list[int]:
     """For each clip another one whose sound has no category that the picture shows."""
+    count = len(names)
     if heard is None or seen is None:
         return [(i + count // 2) % count for i in range(count)]
     random = np.random.default_rng(seed)
@@ -63,8 +64,8 @@ def _donors(count: int, heard: list[set[str]] | None, seen: list[set[str]] | Non
         fitting = [j for j in random.permutation(count).tolist() if heard[j] and not heard[j] & seen[i]]
         if not fitting:
             raise InputError(
-                f"{named('negatives')} swap: no clip of this split sounds of something that clip "
-                f"{i} does not show; use more clips"
+                f"{named('negatives')} swap: no clip of this split sounds of something that "
+                f"{names[i]} does not show; use more clips"
             )
         donors.append(fitting[0])
     return donors

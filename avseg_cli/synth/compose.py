@@ -10,13 +10,12 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from avseg_cli.data.subsets import SUBSETS
-from avseg_cli.synth.library import SPLITS, Cutout, Library, Media
+from avseg_cli.synth.library import DISTRACTOR, SPLITS, Cutout, Library, Media
 from avseg_cli.synth.sounds import OFF_SCREEN, SECONDS, SoundSource, make_schedule, make_waveform
 
 VIDEO_FPS = 25
 # AVSBench takes frame int(l*fps + 15/16*fps) of second l; the same moment here, video or not.
 FRAME_TIMES = tuple(int(second * VIDEO_FPS + 15 / 16 * VIDEO_FPS) / VIDEO_FPS for second in range(SECONDS))
-DISTRACTOR = 255  # in an object map: something without a category
 
 _BILINEAR = Image.Resampling.BILINEAR
 

@@ -20,6 +20,7 @@ from avseg_cli.synth.synth_options import SPLITS
 
 CUTOUT_SIDE = 256  # pixels; larger cut-outs are shrunk once, on loading
 BACKGROUND_SIDE = 512
+DISTRACTOR = 255  # in an object map, which has 8 bits: something without a category
 _PICTURES = (".png", ".webp", ".jpg", ".jpeg")
 _SOUNDS = (".wav", ".ogg", ".flac", ".mp3")
 Spans = tuple[tuple[float, float], ...]  # parts of a recording, as fractions of it
@@ -95,11 +96,17 @@ class Library:
         """Read ``objects/{category}/*.png``, ``sounds/{category}/*.wav`` and a folder of backgrounds.
 
         seed: decides which file goes to which split. splits: which of them to read.
-        Raises DataError when a folder is missing or empty, or when no category has both pictures and sounds.
+        Raises DataError when a folder is missing or empty, or when no category has both pictures and sounds, or
+        more have than object maps can tell apart.
         """
         categories = tuple(sorted(_subfolders(objects) & _subfolders(sounds)))
         if not categories:
             raise DataError(f"{objects} and {sounds} share no category; give both a subfolder of its name")
+        if len(categories) >= DISTRACTOR:
+            raise DataError(
+                f"{objects} and {sounds} share {len(categories)} categories, and object maps hold "
+                f"{DISTRACTOR - 1}; put some aside"
+            )
         licences = read_licences(objects, sounds, backgrounds, *filter(None, (distractors, ambience)))
         library = cls(categories, {split: Media() for split in splits}, licences)
         for category in categories:
