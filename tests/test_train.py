@@ -209,7 +209,7 @@ def test_pretrained_encoders_leave_a_checkpoint_its_decoder_and_adapters(
         save_checkpoint(tmp_path / "run" / stage / "best.safetensors", other)
     told |= {"init": str(tmp_path / "init.safetensors"), "pretrained": str(tmp_path / "run")}
     asked = TrainOptions(data="", subset="ms3", out=str(tmp_path), **told)
-    made, theirs = initial_model("2", asked, tmp_path)[0].state_dict(), {**one.state_dict()}
+    made, theirs = initial_model("2", asked)[0].state_dict(), {**one.state_dict()}
     theirs |= {name: tensor for name, tensor in other.state_dict().items() if name.startswith(pretrained)}
     for name in (name for name in made if name.startswith((*pretrained, *kept))):
         assert torch.equal(made[name], theirs[name]), name
@@ -628,6 +628,18 @@ def test_a_dry_run_finds_parts_that_do_not_fit_and_a_run_that_is_busy(data: Path
     (tmp_path / "run/1a/resume.safetensors").unlink()
     with StageFolder(tmp_path / "run/1a").alone(Sharing()), pytest.raises(OutputError, match="another process is"):
         plan_resume(tmp_path / "run")
+
+
+def test_what_was_pretrained_here_comes_before_another_runs(data: Path, tmp_path: Path) -> None:
+    for run, stage in (("other", "pretrain-sound"), ("other", "pretrain-image"), ("run", "pretrain-image")):
+        (tmp_path / run / stage).mkdir(parents=True)
+        model = AvsegModel(preset("tiny", image_size=64, fusion_depth=1))
+        save_checkpoint(tmp_path / run / stage / "best.safetensors", model)
+    (tmp_path / "run/pretrain-image/config.json").write_text("{}")
+    asked = options(data, tmp_path / "run", "2", pretrained=str(tmp_path / "other"))
+    _, origin = initial_model("2", asked)
+    assert origin["pretrain-sound"] == str(tmp_path / "other/pretrain-sound/best.safetensors")
+    assert origin["pretrain-image"] == str(tmp_path / "run/pretrain-image/best.safetensors")
 
 
 @pytest.mark.parametrize("between", ["1b", "pretrain-image"])

@@ -64,8 +64,7 @@ class PhotoFeatures:
         photos = chosen(read_photographs(folder, seen), limit)
         complete = [photo for photo in photos if photo.complete]
         backgrounds = {held: [photo for photo in complete if held_out(photo) is held] for held in (False, True)}
-        if not complete:
-            raise DataError(f"{folder}: no photograph has a complete mask; at least one must (complete 1)")
+        refuse_incomplete(folder, photos)
         shapes, rows = layout(encoder.trunk, side)
 
         @torch.inference_mode()
@@ -118,6 +117,12 @@ def few_of_each(photos: Iterable[OfKinds]) -> Iterator[OfKinds]:
         if any(counts[kind] < MOST_OF_A_KIND for kind in kinds):
             counts.update(kinds)
             yield photo
+
+
+def refuse_incomplete(folder: str, photos: Sequence[Photograph]) -> None:
+    """Raise ``DataError`` where no photograph has everything in its mask."""
+    if not any(photo.complete for photo in photos):
+        raise DataError(f"{folder}: no photograph has a complete mask; at least one must (complete 1)")
 
 
 def held_out(photo: Photograph) -> bool:

@@ -153,7 +153,7 @@ def _checked(options: TrainOptions) -> tuple[Material, ModelConfig]:
     for stage, folder in ((stage, StageFolder(run / stage)) for stage in options.stages):
         options.recipe(stage)
         if not folder.done:
-            _assembled(stage, options, run, start, torch.device("meta"))
+            _assembled(stage, options, start, torch.device("meta"))
             folder.load_state()
     config = options.ablated(start[1])
     _check_space(options, material.kept(config))
@@ -238,7 +238,7 @@ def train_stage(stage: str, options: TrainOptions, setup: Setup, folder: StageFo
     """One stage from its start, or from where it was interrupted, to its best checkpoint."""
     material = material_of(replace(options, stages=(stage,)))
     torch.manual_seed(options.seed)
-    model, origin = initial_model(stage, options, Path(options.out))
+    model, origin = initial_model(stage, options)
     parameters = set_trainable(model, stage, options.unfreeze, setup.recipe.still)
     set_dropout(model, options.dropout)
     memory, free = memory_of(stage, options, setup, material, model.config), free_bytes(setup.device)
@@ -345,17 +345,17 @@ def expected(
 _MODEL_PREFIXES = ("model.", "encoder.", "upscaling.", "vggish.")  # of the task modules; the rest are heads
 
 
-def initial_model(stage: str, options: TrainOptions, run: Path) -> tuple[AvsegModel, dict[str, Any]]:
+def initial_model(stage: str, options: TrainOptions) -> tuple[AvsegModel, dict[str, Any]]:
     """The model a stage starts from, and a record of where each part of it came from."""
-    return _assembled(stage, options, run, _starting_point(options), torch.device("cpu"))
+    return _assembled(stage, options, _starting_point(options), torch.device("cpu"))
 
 
 def _assembled(
-    stage: str, options: TrainOptions, run: Path, starting: StartingPoint, device: torch.device
+    stage: str, options: TrainOptions, starting: StartingPoint, device: torch.device
 ) -> tuple[AvsegModel, dict[str, Any]]:
     """The same; on the device "meta", where it takes no memory, it shows that all parts are there and fit."""
     start, config, begun = starting
-    origin, pretrained = dict(begun), Path(options.pretrained or run)
+    origin = dict(begun)
     with device:
         model = AvsegModel(STAGES[stage].model(options.ablated(config)))
     start_adapters(model, options.recipe(stage).adapter_start)
@@ -367,7 +367,7 @@ def _assembled(
         fresh = transfer(model, at_image_size(start, model.config))
         origin |= {} if BACKBONES[options.backbone].packaged else {"fresh": fresh}
     for earlier, parts in STAGES[stage].sources:
-        best = StageFolder((pretrained if STAGES[earlier].pretrains else run) / earlier).best
+        best = StageFolder(options.folder_of(earlier)).best
         if best.is_file():
             state = _learnt(best)
             if options.init and STAGES[earlier].pretrains:

@@ -166,6 +166,12 @@ class TrainOptions:
             default_recipe(self.backbone, stage, self.recipes), **{k: v for k, v in asked.items() if v is not None}
         )
 
+    def folder_of(self, stage: str) -> Path:
+        """Where what a stage learnt is: here if it is trained here, else, of pretraining, in the run that is named."""
+        own = Path(self.out) / stage
+        there = self.pretrained and STAGES[stage].pretrains and stage not in self.stages
+        return own if not there or (own / "config.json").is_file() else Path(str(self.pretrained)) / stage
+
     @property
     def embeddings(self) -> Path:
         """Where what frozen networks give is kept: beside the run unless told otherwise (ViT-H on S4 takes 36 GB)."""

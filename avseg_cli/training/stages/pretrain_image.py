@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avseg_cli.data.clips import read_categories
 from avseg_cli.data.listed import ListedRecording, Photograph
-from avseg_cli.data.photo_features import PhotoFeatures, held_out
+from avseg_cli.data.photo_features import PhotoFeatures, held_out, refuse_incomplete
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.training.kinds_seen import KindsSeen, refuse_few
 from avseg_cli.training.pretraining import ImagePretraining
@@ -27,6 +27,7 @@ def composed(model: AvsegModel, options: TrainOptions, setup: TaskSetup) -> Task
 
 def needs(options: TrainOptions, photos: list[Photograph], sounds: list[ListedRecording]) -> None:
     """Some learn, some choose."""
+    refuse_incomplete(str(options.photos), photos)
     refuse_few([held_out(photo) for photo in photos])
 
 

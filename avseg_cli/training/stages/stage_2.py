@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from avseg_cli.data.listed import ListedRecording, Photograph
-from avseg_cli.data.photo_features import PhotoFeatures, held_out
+from avseg_cli.data.photo_features import PhotoFeatures, held_out, refuse_incomplete
 from avseg_cli.data.sound_features import SoundFeatures, refuse_no_noise
 from avseg_cli.model.avseg import AvsegModel
 from avseg_cli.model.backbones import preset
@@ -22,22 +20,19 @@ def task(model: AvsegModel, options: TrainOptions, setup: TaskSetup, data: Stage
     return SegmentationTask(model, setup, data.train, data.val, False, options.embeddings)
 
 
-def _heard(options: TrainOptions) -> Path:
-    return Path(options.pretrained or options.out) / "pretrain-sound"
-
-
 def composed(model: AvsegModel, options: TrainOptions, setup: TaskSetup) -> Task:
     """Masks in scenes composed of photographs and sounds."""
     where, limit = options.embeddings, options.limit_clips
     sounds = SoundFeatures.prepared(where, options.sounds, model, setup, limit)
-    unmet = unmet_sounds(_heard(options), sounds)
+    unmet = unmet_sounds(options.folder_of("pretrain-sound"), sounds)
     return SceneTask(model, setup, PhotoFeatures.prepared(where, options.photos, model, setup, limit), sounds, unmet)
 
 
 def needs(options: TrainOptions, photos: list[Photograph], sounds: list[ListedRecording]) -> None:
     """What pretrain-sound left, and something to compose, of the photographs that learn and of those that choose."""
-    if options.pretrained or "pretrain-sound" not in options.stages:
-        unmet_file(_heard(options))
+    if "pretrain-sound" not in options.stages:
+        unmet_file(options.folder_of("pretrain-sound"))
+    refuse_incomplete(str(options.photos), photos)
     refuse_no_noise(str(options.sounds), sounds)
     for held in (False, True):
         shown = {kind for photo in photos if held_out(photo) is held for kind in photo.kinds}
