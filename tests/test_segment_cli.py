@@ -91,6 +91,14 @@ def test_folders_keep_their_tree_and_names_do_not_collide(avseg, clip: Path, tmp
     assert ran.err.count("done") == 3, "a table closes the run"
 
 
+def test_names_are_said_as_they_are_and_a_terminal_obeys_none(avseg, clip: Path, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "in[bold]\x1b[31m.mp4")
+    (tmp_path / "out\n\x1b[2J.mp4").write_bytes(b"no video")
+    ran = avseg(tmp_path, "--format", "json")
+    assert ran.code and "\x1b" not in ran.err
+    assert "in[bold]?[31m.avseg.json: written" in ran.err and "out??[2J.mp4: not a video" in ran.err
+
+
 def test_files_of_one_name_from_two_folders(avseg, clip: Path, tmp_path: Path) -> None:
     copy_of(clip, tmp_path / "a/clip.mp4", tmp_path / "b/clip.mp4")
     ran = avseg(

@@ -25,6 +25,7 @@ from avseg_cli.base.limits import about_memory, ensure_limits
 from avseg_cli.base.signals import heard
 from avseg_cli.base.startup import leave, spare_the_processor
 from avseg_cli.base.terminal import outliving
+from avseg_cli.base.text import printable
 from avseg_cli.cli.config_file import Config, check_environment, long_name, name_variables, read_config
 from avseg_cli.cli.options import said
 
@@ -215,7 +216,7 @@ def main() -> None:
             raise
         message, code = told
         with suppress(OSError):  # what reads it may be gone
-            print(f"avseg: {message}", file=sys.stderr)
+            print(f"avseg: {printable(message)}", file=sys.stderr)
         sys.exit(code)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avseg_cli.attention.attention_options import HOW, WHAT, AttentionOptions, MapChoice
+from avseg_cli.base.say import say
 from avseg_cli.cli.model_options import checkpoint_option, device_option, precision_option
 from avseg_cli.cli.options import made_of
 from avseg_cli.cli.video_options import OUT, Overwrite, Quiet, audio_option, audio_track_option
@@ -99,15 +100,12 @@ def _formats(output: str | None) -> list[str]:
 def _tell(source: Path, outputs: dict[str, Path], shown: Shown | None, as_json: bool, quiet: bool) -> None:
     import json
 
-    from rich.console import Console
-
     if as_json:
         facts = {"outputs": {name: str(path) for name, path in outputs.items()}} if shown is None else shown.to_dict()
         typer.echo(json.dumps({"input": str(source), "status": "done" if shown else "planned", **facts}))
     if quiet:
         return
-    console = Console(stderr=True, highlight=False)
     for warning in shown.warnings if shown else ():
-        console.print(f"{source}: {warning}", style="yellow", markup=False, soft_wrap=True)
+        say(f"{source}: {warning}", "yellow")
     for path in outputs.values():
-        console.print(f"{path}: {'written' if shown else 'would be written'}", markup=False, soft_wrap=True)
+        say(f"{path}: {'written' if shown else 'would be written'}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avseg_cli.base.say import say
 from avseg_cli.bench.bench_options import SCALING, BenchOptions, ScalingOptions
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.model_options import DeviceName
@@ -57,7 +58,7 @@ def _scaling(options: ScalingOptions, as_json: bool, dry_run: bool) -> None:
         return
     if options.plot:
         check_plot(Path(options.plot))
-    told = run_scaling(options, _say)
+    told = run_scaling(options, _measuring)
     if options.plot:
         draw(told, Path(options.plot))
     _show(told, print_scaling, as_json)
@@ -75,13 +76,11 @@ def _comparison(options: BenchOptions, as_json: bool, dry_run: bool) -> None:
         subject = options.checkpoint or options.backbone
         say_plan([f"compare {','.join(options.parts)} of {subject}, the best of {options.repeats} runs each"])
         return
-    _show(run_bench(options, _say), print_report, as_json)
+    _show(run_bench(options, _measuring), print_report, as_json)
 
 
-def _say(run: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True).print(f"measuring {run}")
+def _measuring(run: str) -> None:
+    say(f"measuring {run}")
 
 
 def _show(report: dict[str, Any], printed: Callable[[dict[str, Any], Console], None], as_json: bool) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from avseg_cli.base.say import say
+
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check what was given and say what would be done; write nothing.")
 ]
@@ -14,9 +16,5 @@ DryRun = Annotated[
 
 def say_plan(lines: Iterable[str]) -> None:
     """Say what would be done, a line each."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True)
     for line in lines:
-        console.print(Text(f"would {line}"), soft_wrap=True)
+        say(f"would {line}")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from avseg_cli.base.errors import InputError, OutputError
+from avseg_cli.base.say import say
 from avseg_cli.base.version import __version__
 from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot
 from avseg_cli.cli.dry_run import DryRun, say_plan
@@ -157,9 +158,9 @@ def _tell(
 
     console().print(table(result))
     for name, meaning in meanings.items():
-        console().print(f"{name}: {meaning}", style="dim", highlight=False)
+        say(f"{name}: {meaning}", "dim")
     for note in notes:
-        console().print(note, highlight=False)
+        say(note)
     if told.as_json:
         print(json.dumps({"made_by": made_by, **to_dict(result)}, indent=1))
     refused: list[str] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from avseg_cli.base.say import say
 from avseg_cli.base.text import counted, printable
 from avseg_cli.cli.options import made_of, said
 from avseg_cli.segment.info_options import InfoOptions
@@ -62,7 +63,7 @@ def info(
             failed.append(error)
             told = {"input": str(source.path), "error": said(error), "exit_code": error.exit_code}
             if len(sources) > 1:
-                console.print(f"avseg: {said(error)}", markup=False, soft_wrap=True)
+                say(f"avseg: {said(error)}")
         if as_json:
             print(json.dumps(told), flush=True)
         elif "error" not in told:
@@ -85,9 +86,9 @@ def _show(told: dict[str, Any], console: Console) -> None:
         table.add_row(Text(name, "bold"), Text(printable(value)))  # Text: what a file says is not markup
     console.print(table)
     for warning in told["segment"]["warnings"]:
-        console.print(Text(printable(f"note: {warning}"), "yellow"), soft_wrap=True)
+        say(f"note: {warning}", "yellow", console)
     if problem := told["segment"].get("problem"):
-        console.print(Text(printable(f"cannot be segmented as it is: {problem}"), "red"), soft_wrap=True)
+        say(f"cannot be segmented as it is: {problem}", "red", console)
 
 
 def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:

@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
-from avseg_cli.base.text import clock, counted
+from avseg_cli.base.say import say
+from avseg_cli.base.text import clock, counted, printable
 from avseg_cli.cli.batch_pace import BatchPace
 from avseg_cli.cli.options import said
 from avseg_cli.outputs.formats import FORMATS
@@ -68,7 +69,7 @@ def progress_bar(console: Console, quiet: bool) -> Progress:
 def progress_of(source: Path, video: Video, quiet: bool) -> Iterator[Callable[[float], None]]:
     """A bar for one video; gives what is to be called with the seconds done."""
     with progress_bar(Console(stderr=True, highlight=False), quiet) as progress:
-        task = progress.add_task(escape(source.name), total=video.duration, rate=float(video.rate))
+        task = progress.add_task(_as_it_is(source.name), total=video.duration, rate=float(video.rate))
         yield lambda seconds: progress.update(task, completed=seconds)
 
 
@@ -102,7 +103,7 @@ class Announcer:
 
     def started(self, source: Path, video: Video) -> Callable[[float], None]:
         """Show a new bar; an unknown length makes it pulse."""
-        task = self._progress.add_task(escape(source.name), total=video.duration, rate=float(video.rate))
+        task = self._progress.add_task(_as_it_is(source.name), total=video.duration, rate=float(video.rate))
         self._tasks[source] = task
 
         def progress(seconds: float) -> None:
@@ -123,7 +124,7 @@ class Announcer:
             error = {"error": sentence} if outcome.error else {}
             print(json.dumps(outcome.to_dict() | error), file=sys.stdout, flush=True)
         if outcome.error and self.count != 1:
-            print(f"avseg: {sentence}", file=sys.stderr)
+            print(f"avseg: {printable(sentence)}", file=sys.stderr)
         if not (self.quiet or self.many or outcome.error):
             self._tell(outcome)
         self._tell_pace()
@@ -200,11 +201,11 @@ class Announcer:
             rendered = outcome.rendered
             warned = rendered is not None and rendered.warnings
             table.add_row(
-                escape(str(outcome.source)),
+                _as_it_is(str(outcome.source)),
                 Text(outcome.status, "yellow" if warned else COLOURS[outcome.status]),
                 f"{outcome.seconds:.1f}",
                 str(rendered.masks) if rendered else "",
-                *[escape(notes[id(outcome)])] * any(notes.values()),
+                *[_as_it_is(notes[id(outcome)])] * any(notes.values()),
             )
         self.console.print(table)
 
@@ -234,4 +235,9 @@ class Announcer:
         return f"written in {done.seconds:.1f} s, {counted(done.masks, 'mask')} ({done.fps:g} a second){sound}"
 
     def _line(self, text: str, colour: str | None = None) -> None:
-        self.console.print(Text(text, colour or ""), soft_wrap=True)
+        say(text, colour or "", self.console)
+
+
+def _as_it_is(text: str) -> str:
+    """Text for a table or a bar, where neither rich nor a terminal takes any of it for a wish."""
+    return escape(printable(text))

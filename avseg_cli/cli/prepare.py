@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from avseg_cli.base.say import say
 from avseg_cli.base.text import counted, counted_by
 from avseg_cli.cli.data_options import DATA_NEEDED, DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
@@ -33,7 +34,7 @@ def prepare(
     from dataclasses import asdict
 
     from avseg_cli.base.errors import DataError, InputError
-    from avseg_cli.base.progress import console, progress_bar
+    from avseg_cli.base.progress import progress_bar
     from avseg_cli.base.sharing import Sharing
     from avseg_cli.data.check import check_root
     from avseg_cli.data.prepare import plan
@@ -60,7 +61,7 @@ def prepare(
             ("note", report.notes),
         ):
             for line in lines:
-                console().print(f"{title}: {line}", markup=False, highlight=False, soft_wrap=True)
+                say(f"{title}: {line}")
         if as_json:
             print(json.dumps(asdict(report), indent=1))
         clips = counted_by(report.counts, "clip")
@@ -69,15 +70,15 @@ def prepare(
                 f"{data}: {subset} has {clips}, but {counted(len(report.missing), 'place')} with missing files and "
                 f"{counted(len(report.malformed), 'malformed file')} (listed above)"
             )
-        console().print(f"{subset}: {clips}, nothing missing, nothing malformed", highlight=False)
+        say(f"{subset}: {clips}, nothing missing, nothing malformed")
         return
     outcomes = Counter(item.outcome for item in made)
     for item in made:
         if item.error:
-            console().print(item.error, markup=False, highlight=False, soft_wrap=True)
+            say(item.error)
     if as_json:
         print(json.dumps([asdict(item) for item in made], indent=1))
-    console().print(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())), highlight=False)
+    say(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
     if outcomes["failed"]:
         raise DataError(
             f"{data}: {outcomes['failed']} of {counted(len(made), 'clip')} could not be prepared (listed above)"

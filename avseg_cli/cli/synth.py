@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from avseg_cli.base.say import say
 from avseg_cli.base.text import counted, counted_by
 from avseg_cli.cli.dry_run import DryRun, say_plan
 from avseg_cli.cli.options import made_of
@@ -72,7 +73,7 @@ def synth(
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("making clips", total=None)
         counts = synthesise(options, lambda done, total: progress.update(bar, completed=done, total=total))
-    console.print(f"{out}: {counted_by(counts, 'clip')}; look at {out / 'contact_sheet.png'}")
+    say(f"{out}: {counted_by(counts, 'clip')}; look at {out / 'contact_sheet.png'}")
 
 
 def _folders(media: Path | None, named: dict[str, Path | None]) -> dict[str, Path | None]:
@@ -105,7 +106,6 @@ def fetch(
     dry_run: DryRun = False,
 ) -> None:
     """Get libre pictures, recordings and instruments from Debian packages (520 MB; needs fluidsynth)."""
-    from rich.console import Console
 
     from avseg_cli.base.extras import extra
     from avseg_cli.synth.media_table import PACKAGES
@@ -116,9 +116,8 @@ def fetch(
     if dry_run:
         _say_packages(PACKAGES, debs, out)
         return
-    console = Console(stderr=True)
-    counts = fetch_media(out, debs, console.print)
-    console.print(f"{out}: " + ", ".join(f"{count} {folder}" for folder, count in counts.items()))
+    counts = fetch_media(out, debs, say)
+    say(f"{out}: " + ", ".join(f"{count} {folder}" for folder, count in counts.items()))
 
 
 @synth_app.command()
@@ -131,7 +130,6 @@ def sounds(
     dry_run: DryRun = False,
 ) -> None:
     """Get libre recordings by kind from Debian packages, for avseg train --sounds (some 5 GB to download)."""
-    from rich.console import Console
 
     from avseg_cli.base.extras import extra
 
@@ -143,11 +141,8 @@ def sounds(
         found = [f"take {counted(len(read_composed(clips)), 'composed clip')} in"] if clips else []
         _say_packages(wanted_packages(), debs, out, found)
         return
-    console = Console(stderr=True)
-    counts = gather_sounds(out, debs, clips, console.print)
-    console.print(
-        f"{out}: {counted(sum(counts.values()), 'recording')} of {counted(len(counts), 'kind')}", soft_wrap=True
-    )
+    counts = gather_sounds(out, debs, clips, say)
+    say(f"{out}: {counted(sum(counts.values()), 'recording')} of {counted(len(counts), 'kind')}")
 
 
 @synth_app.command()
@@ -168,7 +163,6 @@ def photos(
     dry_run: DryRun = False,
 ) -> None:
     """Turn photographs with masks, or composed clips, into what avseg train --photos reads."""
-    from rich.console import Console
 
     from avseg_cli.base.whole_files import refuse_existing
     from avseg_cli.synth.clip_material import read_composed
@@ -177,12 +171,11 @@ def photos(
     if not (coco or voc or clips):
         hint = "--coco, --voc, --clips"
         raise typer.BadParameter("name a folder of photographs, or of composed clips", param_hint=hint)
-    console = Console(stderr=True, soft_wrap=True)
     if dry_run:
         refuse_existing(out)
-        found = sum(1 for _ in photographs(coco or (), voc or (), console.print))
+        found = sum(1 for _ in photographs(coco or (), voc or (), say))
         found += len(read_composed(clips)) if clips else 0
         say_plan([f"fill {out} with {counted(found, 'photograph')} and masks"])
         return
-    count = gather_photographs(out, coco or (), voc or (), clips, console.print)
-    console.print(f"{out}: {counted(count, 'photograph')} with masks")
+    count = gather_photographs(out, coco or (), voc or (), clips, say)
+    say(f"{out}: {counted(count, 'photograph')} with masks")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from avseg_cli.base.say import say
 from avseg_cli.cli.completion import list_of
 from avseg_cli.cli.data_options import DataRoot, SubsetName
 from avseg_cli.cli.dry_run import DryRun, say_plan
@@ -62,7 +63,6 @@ def train(
     recordings; see docs/training-small.md.
     """
     from avseg_cli.base.errors import InputError
-    from avseg_cli.base.progress import console
     from avseg_cli.training.train import plan, plan_resume
     from avseg_cli.training.train import resume as resume_run
     from avseg_cli.training.train import train as run_training
@@ -73,9 +73,9 @@ def train(
     if resume is not None:
         done = resume_run(resume)
         for best in done:
-            console().print(f"best checkpoint: {best}", soft_wrap=True)
+            say(f"best checkpoint: {best}")
         if not done:
-            console().print(f"{resume}: all its stages are done", soft_wrap=True)
+            say(f"{resume}: all its stages are done")
         if report:
             _report(resume)
         return
@@ -95,7 +95,7 @@ def train(
         say_plan(plan(options))
         return
     best = run_training(options)
-    console().print(f"best checkpoint: {best}", soft_wrap=True)
+    say(f"best checkpoint: {best}")
     if report:
         _report(out)
 
@@ -104,10 +104,9 @@ def _report(run: Path) -> None:
     """Write the page of a run, in the first of its processes."""
     if int(os.environ.get("RANK", "0")) > 0:
         return
-    from avseg_cli.base.progress import console
     from avseg_cli.training.run_page import write_run
 
-    console().print(f"report: {write_run(run)}", soft_wrap=True)
+    say(f"report: {write_run(run)}")
 
 
 def _parts(listed: str | None) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from avseg_cli.base.errors import CheckpointError
+from avseg_cli.base.say import say
 from avseg_cli.base.text import printable
 from avseg_cli.checkpoints.download_options import DownloadOptions
 from avseg_cli.cli.completion import checkpoints, listed_weights, public_weights
@@ -79,8 +80,8 @@ def download(
     try:
         for entry in entries:
             with _progress(console, f"downloading {entry.name}") as tell:
-                path = fetch(entry, options, tell, lambda message: _say(console, message))
-            _say(console, f"{entry.name} is in {path}, checked")
+                path = fetch(entry, options, tell, lambda message: say(message, console=console))
+            say(f"{entry.name} is in {path}, checked")
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped; the same command goes on from here") from None
     if as_json:
@@ -187,7 +188,7 @@ def import_weights(
     fusion = "no fusion" if FUSIONS[config.fusion].build is None else f"fusion depth {config.fusion_depth}"
     adapters = "adapters" if config.adapters else "no adapters"
     parts = f"{imported.kind}, {config.backbone}, {adapters}, {fusion}, {size_text(size)}"
-    _say(_stderr(), f"{out}: {parts}; stands on {', '.join(imported.base)}")
+    say(f"{out}: {parts}; stands on {', '.join(imported.base)}")
 
 
 def _download_plan(entry: PublicFile, state: str, options: DownloadOptions) -> str:
@@ -247,7 +248,7 @@ def _loaded_state(path: Path) -> str:
     try:
         load_faces() if path == faces_file() else load_checkpoint(path)
     except CheckpointError as error:
-        _say(_stderr(), said(error))
+        say(said(error))
         return "damaged"
     return "verified"
 
@@ -264,7 +265,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         table.add_row(row["name"], size, "yes" if row["present"] else "no", colours[row["state"]], row["purpose"])
     console = _stderr()
     console.print(table)
-    _say(console, f"cache folder: {cache_dir()}")
+    say(f"cache folder: {cache_dir()}")
 
 
 def _lines(about: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
@@ -281,10 +282,6 @@ def _text(value: Any) -> str:
     if value is None or value in ({}, []):
         return "none"
     return f"{value:,}" if type(value) is int and value > 9999 else printable(str(value))
-
-
-def _say(console: Console, message: str) -> None:
-    console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def _stderr() -> Console:

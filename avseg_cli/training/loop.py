@@ -18,7 +18,8 @@ from avseg_cli.base.arithmetic import ordered
 from avseg_cli.base.device_copies import Arriving
 from avseg_cli.base.errors import AvsegError, DataError, named
 from avseg_cli.base.json_types import misfits
-from avseg_cli.base.progress import console, progress_bar
+from avseg_cli.base.progress import progress_bar
+from avseg_cli.base.say import say
 from avseg_cli.base.sharing import Sharing
 from avseg_cli.base.signals import heard
 from avseg_cli.data.dataset import Sample
@@ -368,7 +369,7 @@ def _tell(record: dict[str, Any], epochs: int, better: bool) -> None:
 
 def _say(line: str) -> None:
     with suppress(OSError):  # the terminal may be gone; what was learnt is to be saved all the same
-        console().print(line, highlight=False, soft_wrap=True)
+        say(line)
 
 
 @contextmanager
