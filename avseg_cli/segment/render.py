@@ -102,6 +102,7 @@ def render(
             raise InputError(
                 f"{video.path}: has no picture from {named('start')} {options.start:g} on; give an earlier one"
             )
+        _end(writers, done)
         done.seconds = time.perf_counter() - began
         summary: dict[str, Any] = {"masks_count": done.masks, "unmarked": done.unmarked, "warnings": done.warnings}
         if options.sources != "merge":
@@ -169,11 +170,16 @@ def _run(
     finally:
         results.close()
     done.pace = {**masks.pace, **done.pace}
+    done.warnings = [*masks.warnings]
+
+
+def _end(writers: list[Writer], done: Rendered) -> None:
+    """Close the videos: what became of their sound is known only then."""
+    drawing = [writer for writer in writers if writer.draws]
     for writer in drawing:
         with writing(writer.path):
             writer.end()
-    losses = dict.fromkeys(sentence for writer in drawing for sentence in writer.losses)
-    done.warnings = [*masks.warnings, *losses]
+    done.warnings += dict.fromkeys(sentence for writer in drawing for sentence in writer.losses)
 
 
 def _asked_for(results: Iterator[MaskResult], pictures: SharedPictures) -> Iterator[MaskResult]:

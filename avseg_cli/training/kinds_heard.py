@@ -62,7 +62,7 @@ class HeardModule(nn.Module):
         self.register_buffer("spread", values.std(0, correction=0) + 0.03, persistent=False)
         kinds, folds = features.kinds.bool(), features.folds
         self.register_buffer("recorded", kinds.any(0).float(), persistent=False)
-        met = torch.stack([kinds[folds != fold].any(0) for fold in range(FOLDS)])
+        met = torch.stack([(kinds & (folds != fold)[:, None]).any(0) for fold in range(FOLDS)])
         self.register_buffer("met", met.float(), persistent=False)
         _start(self.vggish, values.mean(0), self.spread)
         self.held_out = nn.ModuleList(_head(self.vggish) for _ in range(FOLDS))
