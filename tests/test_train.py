@@ -702,11 +702,10 @@ def test_positions_and_sound_stay_in_float32_when_the_rest_is_bf16() -> None:
 
 
 def test_a_terminal_that_is_gone_keeps_no_state_from_being_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Gone:
-        def print(self, *_: object, **__: object) -> None:
-            raise OSError(errno.EIO, "Input/output error")
+    def gone(line: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(loop, "console", Gone)
+    monkeypatch.setattr(loop, "say", gone)
     loop._tell({"epoch": 1, "loss": 0.5}, 2, True)
 
 
