@@ -139,7 +139,8 @@ def chromium(profile: Path) -> Iterator[Tab]:
         port = address.read_text().split()[0]
         with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE) as answer:
             pages = [page for page in json.load(answer) if page["type"] == "page"]
-        with connect(pages[0]["webSocketDebuggerUrl"], max_size=None, open_timeout=PATIENCE) as connection:
+        where = pages[0]["webSocketDebuggerUrl"]  # Chromium never answers that the connection is closed
+        with connect(where, max_size=None, open_timeout=PATIENCE, close_timeout=0.5) as connection:
             yield Tab(connection)
     finally:
         running.terminate()

@@ -256,8 +256,14 @@ def test_learning_rate_rises_then_falls() -> None:
 # --- learning
 
 
-@pytest.mark.parametrize(("stage", "epochs", "unfreeze"), [("1a", 70, ()), ("2", 28, ("image",))], ids=["1a", "2"])
-def test_eight_clips_are_learnt_by_heart(stage: str, epochs: int, unfreeze: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "epochs", "rate", "side", "unfreeze"),
+    [("1a", 70, 2e-3, 96, ()), ("2", 28, 3e-3, 64, ("image",))],
+    ids=["1a", "2"],
+)
+def test_eight_clips_are_learnt_by_heart(
+    stage: str, epochs: int, rate: float, side: int, unfreeze: tuple[str, ...], tmp_path: Path
+) -> None:
     """Scored on the training clips themselves: the pictures of val are those of train.
 
     Stage 2 trains the encoder too: its weights are random here, and what adapters add to them is noise.
@@ -272,8 +278,8 @@ def test_eight_clips_are_learnt_by_heart(stage: str, epochs: int, unfreeze: tupl
     started = time.process_time()
     best = train(
         options(
-            root, tmp_path / "run", stage, epochs=epochs, unfreeze=unfreeze, batch_size=2, learning_rate=2e-3,
-            augment=False, dropout=0.0, validate_every=14, image_size=96,
+            root, tmp_path / "run", stage, epochs=epochs, unfreeze=unfreeze, batch_size=2, learning_rate=rate,
+            augment=False, dropout=0.0, validate_every=14, image_size=side,
         )
     )  # fmt: skip
     _, info = load_checkpoint(best)
