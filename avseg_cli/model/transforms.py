@@ -29,7 +29,7 @@ def resampled(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     is rounded once, not after each side, so more of its values are one off.
     """
     if pictures.shape[-2:] != size:
-        whole = pictures if pictures.is_cpu else pictures.float()  # which cost a tenth, of 1080p
+        whole = pictures if pictures.is_cpu else pictures.float()  # which take a third of the time, of 1080p
         pictures = F.interpolate(whole, size, mode="bilinear", align_corners=False, antialias=True)
     return pictures.float().round()
 
